@@ -1,0 +1,79 @@
+"""Errors that people or other systems see.
+
+PdmError
+├── ConfigurationError     a file or setting is wrong: names file, line, key and what was expected
+├── UnreadableMessageError a message cannot be read: carries the reason code under which it becomes a dead letter
+├── NotFoundError          no such asset, alert, intervention, ...
+├── ConflictError          the record has moved on, or the request contradicts it
+├── StoreError             a store did not answer or is full; trying again can help
+│   └── DamagedRecordError a stored record fails its checksum; trying again does not help
+└── ModelError             a trained model cannot be used
+    ├── DamagedModelError  its files do not match their manifest, or it does not reproduce its golden rows
+    └── ForeignModelError  it was made for another class of machine or from lives of another plant
+"""
+
+
+class PdmError(Exception):
+    """Base of all errors of this package."""
+
+    retry_helps = False
+
+
+class ConfigurationError(PdmError):
+    """A file or setting is wrong.
+
+    Args:
+        message: what is wrong and what was expected, in one sentence.
+        file: the file it stands in, as the user named it.
+        line: 1-based line, if known.
+        key: dotted path of the key, for example `classes.pump.sensors.flow.unit`.
+    """
+
+    def __init__(self, message: str, *, file: str | None = None, line: int | None = None, key: str | None = None):
+        place = ":".join(str(part) for part in (file, line) if part is not None)
+        super().__init__(": ".join(part for part in (place, key, message) if part))
+        self.message = message
+        self.file = file
+        self.line = line
+        self.key = key
+
+
+class UnreadableMessageError(PdmError):
+    """A message cannot be read; `reason` is the stable code that its dead letter carries."""
+
+    def __init__(self, reason: str, detail: str):
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class NotFoundError(PdmError):
+    """There is no such record."""
+
+
+class ConflictError(PdmError):
+    """The record has moved on since it was read, or the request contradicts it."""
+
+
+class StoreError(PdmError):
+    """A store did not answer or is full."""
+
+    retry_helps = True
+
+
+class DamagedRecordError(StoreError):
+    """A stored record fails its checksum."""
+
+    retry_helps = False
+
+
+class ModelError(PdmError):
+    """A trained model cannot be used."""
+
+
+class DamagedModelError(ModelError):
+    """The files of a model do not match their manifest, or it does not reproduce its golden rows."""
+
+
+class ForeignModelError(ModelError):
+    """A model was made for another class of machine, or from lives of another plant."""

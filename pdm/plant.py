@@ -1,0 +1,245 @@
+"""What is watched: a plant, its classes of machines, their sensors and failure modes, its calendars and assets.
+
+Immutable data, made by `pdm.plant_file` from `plant.yaml`. Times are integer milliseconds UTC, durations milliseconds,
+lives and horizons in life steps of the class (an hour of running, a flight, a stroke).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+from functools import cached_property
+from types import MappingProxyType
+from zoneinfo import ZoneInfo
+
+ANY_TARGET = "any"
+"""The target of a prognosis that is about the first failure, whatever its mode."""
+
+
+class Summary(StrEnum):
+    """How the readings of one sensor within one step become one number."""
+
+    MEAN = "mean"
+    MAX = "max"
+    MIN = "min"
+    SD = "sd"
+    LAST = "last"
+
+
+class GapRule(StrEnum):
+    """What a step without any reading means for wear."""
+
+    ASSUME_PROFILE = "assume_profile"  # it ran as it usually does
+    UNKNOWN = "unknown"  # nobody knows: the forecast widens
+
+
+@dataclass(frozen=True, slots=True)
+class Sensor:
+    """One measured quantity of a class; `low` and `high` bound what the sensor can physically report."""
+
+    name: str
+    unit: str
+    title: str
+    low: float | None = None
+    high: float | None = None
+    resolution: float | None = None
+    summaries: tuple[Summary, ...] = (Summary.MEAN,)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a step: a sensor under one summary. Named after the sensor when it has only one."""
+
+    name: str
+    sensor: str
+    summary: Summary
+
+
+@dataclass(frozen=True, slots=True)
+class LifeStep:
+    """The grain of life: each reading (a flight, a stroke: `duration_ms` is None) or a fixed duration (an hour).
+
+    Durations are cut on multiples of their length since the epoch. A step is closed `grace_ms` after its end.
+    """
+
+    unit: str
+    duration_ms: int | None = None
+    grace_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunningWhen:
+    """The machine runs while `sensor` is above a value; without it every reading counts as running."""
+
+    sensor: str
+    above: float
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedLife:
+    """Declared life until failure: mean and standard deviation [life steps]."""
+
+    mean: float
+    sd: float
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A functional-failure or warning limit on a step column: crossed when above or below the value."""
+
+    sensor: str
+    above: float | None = None
+    below: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What an intervention costs when planned, and what the failure costs that it prevents [plant currency]."""
+
+    planned: float
+    unplanned: float
+
+
+@dataclass(frozen=True, slots=True)
+class FailureMode:
+    """What can go wrong, what restores it and what it costs. Mode, mechanism and cause are three fields (ISO 14224)."""
+
+    name: str
+    title: str
+    mechanism: str = ""
+    cause: str = ""
+    action: str = ""
+    parts: tuple[str, ...] = ()
+    skills: tuple[str, ...] = ()
+    crew: int = 1
+    duration_ms: int = 4 * 3_600_000
+    machine_stopped: bool = True
+    limit: Limit | None = None
+    costs: Costs | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """Working time on some weekdays (0 = Monday), in minutes after local midnight."""
+
+    weekdays: tuple[int, ...]
+    start_minute: int
+    end_minute: int
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """When people can work on a machine. Without shifts: always."""
+
+    name: str
+    shifts: tuple[Shift, ...] = ()
+    holidays: tuple[date, ...] = ()
+
+
+@dataclass(frozen=True)
+class AssetClass:
+    """Machines of one kind.
+
+    Attributes:
+        conditions: sensors that state how the machine is operated rather than how it is (load, weather).
+        horizon: how far ahead a date is worth anything [life steps]; beyond it pages say "more than".
+        issue_every_ms: plant time between frozen forecasts; None freezes every step.
+        notice_ms: the time that people need before they can start.
+        risk_cap: highest acceptable probability of failing before the work starts.
+        expected_life: declared life of the machine (target `any`), for the time before any failure was seen.
+        stale_after_ms: silence after which a forecast is refused as stale.
+    """
+
+    name: str
+    title: str
+    sensors: tuple[Sensor, ...]
+    conditions: tuple[str, ...]
+    life_step: LifeStep
+    horizon: float
+    notice_ms: int
+    failure_modes: tuple[FailureMode, ...]
+    running_when: RunningWhen | None = None
+    gap: GapRule = GapRule.UNKNOWN
+    issue_every_ms: int | None = None
+    expected_life: ExpectedLife | None = None
+    costs: Costs | None = None
+    risk_cap: float = 0.05
+    calendar: str = ""
+    stale_after_ms: int = 24 * 3_600_000
+
+    @cached_property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of a step of this class, in the order of the sensors."""
+        return tuple(
+            Column(s.name if len(s.summaries) == 1 else f"{s.name}_{summary}", s.name, summary)
+            for s in self.sensors
+            for summary in s.summaries
+        )
+
+    @cached_property
+    def column_names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+    @cached_property
+    def sensor_names(self) -> tuple[str, ...]:
+        return tuple(sensor.name for sensor in self.sensors)
+
+    def sensor(self, name: str) -> Sensor:
+        """The sensor of that name (KeyError if there is none)."""
+        return {s.name: s for s in self.sensors}[name]
+
+    def failure_mode(self, name: str) -> FailureMode:
+        """The failure mode of that name (KeyError if there is none)."""
+        return {m.name: m for m in self.failure_modes}[name]
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A serial-numbered machine.
+
+    Attributes:
+        slot: the functional location that it sits in.
+        source: the name that a gateway uses for it on the wire.
+        start_of_life_ms: when it was new; None if nobody knows.
+        criticality: 1 (least) to 5 (most).
+        place: ISA-95 path, for example ("Nord", "Water", "Line 2", "Cell 4").
+        external: its keys in other systems, for example {"maximo": {"siteid": "N1", "assetnum": "4711"}}.
+    """
+
+    serial: str
+    class_name: str
+    slot: str
+    source: str
+    start_of_life_ms: int | None
+    criticality: int = 3
+    place: tuple[str, ...] = ()
+    external: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True)
+class Plant:
+    """Everything that `plant.yaml` declares. `version` is the SHA-256 of its text."""
+
+    name: str
+    currency: str
+    time_zone: ZoneInfo
+    classes: Mapping[str, AssetClass]
+    calendars: Mapping[str, Calendar]
+    assets: Mapping[str, Asset]
+    version: str
+    simulated: bool = False
+
+    @cached_property
+    def asset_of_source(self) -> Mapping[str, Asset]:
+        """The asset that the file puts behind each source (swaps since then are in the state)."""
+        return {asset.source: asset for asset in self.assets.values()}
+
+    def class_of(self, asset: Asset) -> AssetClass:
+        return self.classes[asset.class_name]
+
+    def calendar_of(self, asset_class: AssetClass) -> Calendar:
+        return self.calendars.get(asset_class.calendar, Calendar(asset_class.calendar))
+
+    def assets_of(self, class_name: str) -> tuple[Asset, ...]:
+        """The assets of one class, by serial."""
+        return tuple(a for _, a in sorted(self.assets.items()) if a.class_name == class_name)

@@ -1,0 +1,63 @@
+"""The distribution of remaining life, for one asset or a cohort, as 21 quantiles."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+LEVELS = np.array(
+    [0.005, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4]
+    + [0.5]
+    + [0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.975, 0.995]
+)
+"""Probability levels of the quantiles of a prognosis."""
+
+MEDIAN = 10
+"""Index of the median in `LEVELS`."""
+
+
+class Basis(IntEnum):
+    """What a prognosis rests on."""
+
+    NONE = 0
+    DECLARED_LIFE = 1  # the expected life that the class declares, conditional on age
+    LEARNED = 2  # machines of this class that ran to failure
+
+
+class Refusal(IntEnum):
+    """Why there is no prognosis. The name in lower case is the public code."""
+
+    NONE = 0
+    NO_READINGS = 1
+    STALE = 2
+    HISTORY_INCOMPLETE = 3
+    NO_MODEL = 4
+    FOREIGN_MODEL = 5
+    OUT_OF_ENVELOPE = 6
+    SENSOR_SUSPECT = 7
+    FAILED = 8
+
+    @property
+    def code(self) -> str:
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Prognosis:
+    """Remaining life of a cohort.
+
+    Attributes:
+        quantiles: `[n, 21]` remaining life at `LEVELS` [life steps], rising along a row; NaN where refused. Values
+            beyond the horizon come from the life table of the class, conditional on having reached the horizon.
+        horizon: how far ahead the class asks for a date [life steps].
+        basis: `[n]` int8, `Basis`.
+        refusal: `[n]` int8, `Refusal`.
+        mode: `[n, m]` probability of each failure mode of the class being the first (rows sum to 1, NaN if unknown).
+    """
+
+    quantiles: NDArray[np.float64]
+    horizon: float
+    basis: NDArray[np.int8]
+    refusal: NDArray[np.int8]
+    mode: NDArray[np.float64]

@@ -1,0 +1,1 @@
+"""Steps: what the twin saw, made from readings. Pure functions."""
