@@ -6,11 +6,8 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-LEVELS = np.array(
-    [0.005, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4]
-    + [0.5]
-    + [0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.975, 0.995]
-)
+_LOWER = (0.005, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4)
+LEVELS = np.array([*_LOWER, 0.5, *(1 - level for level in reversed(_LOWER))])
 """Probability levels of the quantiles of a prognosis."""
 
 MEDIAN = 10

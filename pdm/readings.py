@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pdm.plant import AssetClass
-
 
 class ArrivalFlag(IntFlag):
     """What is only known when a reading arrives, stored with it."""
