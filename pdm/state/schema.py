@@ -1,0 +1,312 @@
+"""Tables of the state database, and how to open it.
+
+Cohort-wide columns (steps, beliefs, checkpoints) are kept as one packed block a row (`pdm.columns`) with a checksum;
+what people see one by one (alerts, prognoses, interventions) are rows. Times are integer milliseconds UTC.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Engine,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    create_engine,
+    event,
+    insert,
+    select,
+)
+
+from pdm.errors import StoreError
+
+SCHEMA_VERSION = 1
+
+metadata = MetaData()
+
+meta = Table("meta", metadata, Column("key", String, primary_key=True), Column("value", Text, nullable=False))
+
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
+plant_versions = Table(
+    "plant_versions",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("version", String, nullable=False),
+    Column("effective_ms", BigInteger, nullable=False),
+    Column("plant_text", Text, nullable=False),
+    Column("rules_text", Text, nullable=False),
+)
+
+cursors = Table(
+    "cursors",
+    metadata,
+    Column("class_name", String, primary_key=True),
+    Column("readings", Text, nullable=False),
+    Column("marks", BigInteger, nullable=False),
+)
+
+marks = Table(
+    "marks",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("serial", String, nullable=False),
+    Column("earliest_ms", BigInteger, nullable=False),
+    Column("why", String, nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("revision", BigInteger, nullable=False, index=True),
+    Column("serial", String, nullable=False, index=True),
+    Column("kind", String, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("recorded_ms", BigInteger, nullable=False),
+    Column("who", String, nullable=False),
+    Column("mode", String),
+    Column("by_serial", String),
+    Column("source", String),
+    Column("note", Text),
+    Column("value", Float),
+    Column("voided", Boolean, nullable=False, default=False),
+)
+
+step_batches = Table(
+    "step_batches",
+    metadata,
+    Column("tick", BigInteger, primary_key=True, autoincrement=False),
+    Column("class_name", String, primary_key=True),
+    Column("recorded_ms", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("crc", BigInteger, nullable=False),
+)
+
+beliefs = Table(
+    "beliefs",
+    metadata,
+    Column("class_name", String, primary_key=True),
+    Column("tick", BigInteger, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("facts", JSON, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("crc", BigInteger, nullable=False),
+)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("class_name", String, primary_key=True),
+    Column("tick", BigInteger, primary_key=True, autoincrement=False),
+    Column("frame", String, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("crc", BigInteger, nullable=False),
+)
+
+prognoses = Table(
+    "prognoses",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("tick", BigInteger, nullable=False),
+    Column("serial", String, nullable=False),
+    Column("target", String, nullable=False),
+    Column("step_start_ms", BigInteger, nullable=False),
+    Column("twin_revision", Integer, nullable=False),
+    Column("issued_ms", BigInteger, nullable=False),
+    Column("exposure", Float, nullable=False),
+    Column("basis", String, nullable=False),
+    Column("refusal", String, nullable=False),
+    Column("model", String, nullable=False),
+    Column("plant_version", String, nullable=False),
+    Column("quantiles", JSON, nullable=False),
+    Column("mode", String),
+    Column("duty_rate", Float),
+    Column("preferred_ms", BigInteger),
+    Index("prognoses_by_asset", "serial", "issued_ms"),
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("revision", BigInteger, nullable=False, index=True),
+    Column("serial", String, nullable=False, index=True),
+    Column("target", String, nullable=False),
+    Column("rule", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("severity", String, nullable=False),
+    Column("opened_ms", BigInteger, nullable=False),
+    Column("opened_exposure", Float),
+    Column("updated_ms", BigInteger, nullable=False),
+    Column("closed_ms", BigInteger),
+    Column("acknowledged_by", String),
+    Column("shelved_until_ms", BigInteger),
+    Column("title", Text, nullable=False),
+    Column("prognosis_id", String),
+    Column("plant_version", String, nullable=False),
+    Column("facts", JSON, nullable=False),
+)
+
+transitions = Table(
+    "transitions",
+    metadata,
+    Column("alert_id", String, primary_key=True),
+    Column("ordinal", Integer, primary_key=True, autoincrement=False),
+    Column("kind", String, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("who", String, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("severity", String, nullable=False),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("alert_id", String, nullable=False, index=True),
+    Column("ordinal", Integer, nullable=False),
+    Column("route", String, nullable=False),
+    Column("state", String, nullable=False, index=True),
+    Column("message", LargeBinary),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("due_ms", BigInteger, nullable=False),
+    Column("claimed_until_ms", BigInteger),
+    Column("result", Text),
+)
+
+recommendations = Table(
+    "recommendations",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("revision", BigInteger, nullable=False, index=True),
+    Column("serial", String, nullable=False, index=True),
+    Column("target", String, nullable=False),
+    Column("alert_id", String),
+    Column("prognosis_id", String),
+    Column("state", String, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("body", JSON, nullable=False),
+)
+
+interventions = Table(
+    "interventions",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("revision", BigInteger, nullable=False, index=True),
+    Column("updated_ms", BigInteger, nullable=False),
+    Column("serial", String, nullable=False, index=True),
+    Column("target", String, nullable=False),
+    Column("status", String, nullable=False),
+    Column("advised", JSON, nullable=False),
+    Column("committed", JSON),
+    Column("attention", Text),
+    Column("external", JSON, nullable=False),
+    Column("outcome", JSON),
+)
+
+activations = Table(
+    "activations",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("class_name", String, nullable=False),
+    Column("version", String, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("who", String, nullable=False),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("job", String, primary_key=True),
+    Column("scheduled_ms", BigInteger, primary_key=True, autoincrement=False),
+    Column("started_ms", BigInteger, nullable=False),
+    Column("finished_ms", BigInteger),
+    Column("outcome", String, nullable=False),
+    Column("detail", Text),
+)
+
+
+def open_state(url: str) -> Engine:
+    """Open (and on first use make) the state database.
+
+    Raises:
+        StoreError: it cannot be opened, or was written by a newer version of this program.
+    """
+    if url.startswith("sqlite:///"):
+        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    with write(engine) as connection:
+        metadata.create_all(connection)
+        _check_version(connection)
+    return engine
+
+
+@contextmanager
+def write(engine: Engine) -> Iterator[Connection]:
+    """A writing transaction, committed at the end; SQLite takes its write lock at once, so no upgrade fails half-way."""
+    with engine.connect().execution_options(writes=True) as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def read(engine: Engine) -> Iterator[Connection]:
+    """A reading transaction: one consistent snapshot."""
+    with engine.connect() as connection, connection.begin():
+        yield connection
+
+
+def next_number(connection: Connection, counter: str) -> int:
+    """The next value of a counter that rises inside the writing transaction: revisions, marks, ticks."""
+    row = connection.execute(select(counters.c.value).where(counters.c.name == counter)).first()
+    if row is None:
+        connection.execute(insert(counters).values(name=counter, value=1))
+        return 1
+    connection.execute(counters.update().where(counters.c.name == counter).values(value=row.value + 1))
+    return int(row.value) + 1
+
+
+def last_number(connection: Connection, counter: str) -> int:
+    """The last value that `next_number` gave, 0 before the first."""
+    return int(connection.execute(select(counters.c.value).where(counters.c.name == counter)).scalar() or 0)
+
+
+def _check_version(connection: Connection) -> None:
+    found = connection.execute(select(meta.c.value).where(meta.c.key == "schema_version")).scalar()
+    if found is None:
+        connection.execute(insert(meta).values(key="schema_version", value=str(SCHEMA_VERSION)))
+    elif int(found) > SCHEMA_VERSION:
+        raise StoreError(
+            f"the state database has schema {found}, this program knows {SCHEMA_VERSION}: install a newer pdm-twin"
+        )
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves, see _begin_sqlite
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
