@@ -2,6 +2,7 @@
 
 PdmError
 ├── ConfigurationError     a file or setting is wrong: names file, line, key and what was expected
+│   └── ConfigurationErrors everything that is wrong with one file, together
 ├── UnreadableMessageError a message cannot be read: carries the reason code under which it becomes a dead letter
 ├── NotFoundError          no such asset, alert, intervention, ...
 ├── ConflictError          the record has moved on, or the request contradicts it
@@ -11,6 +12,8 @@ PdmError
     ├── DamagedModelError  its files do not match their manifest, or it does not reproduce its golden rows
     └── ForeignModelError  it was made for another class of machine or from lives of another plant
 """
+
+from collections.abc import Sequence
 
 
 class PdmError(Exception):
@@ -36,6 +39,15 @@ class ConfigurationError(PdmError):
         self.file = file
         self.line = line
         self.key = key
+
+
+class ConfigurationErrors(ConfigurationError):
+    """Everything that is wrong with one file, in `errors`, in the order of its lines; the message has one line for each."""
+
+    def __init__(self, errors: Sequence[ConfigurationError]):
+        self.errors = tuple(sorted(errors, key=lambda error: error.line or 0))
+        super().__init__("\n".join(str(error) for error in self.errors))
+        self.file = self.errors[0].file
 
 
 class UnreadableMessageError(PdmError):
