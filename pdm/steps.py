@@ -35,7 +35,12 @@ class Steps:
 
     def take(self, rows: NDArray[Any]) -> "Steps":
         return Steps(
-            self.row[rows], self.start_ms[rows], self.end_ms[rows], self.share[rows], self.count[rows], self.values[rows]
+            self.row[rows],
+            self.start_ms[rows],
+            self.end_ms[rows],
+            self.share[rows],
+            self.count[rows],
+            self.values[rows],
         )
 
     def to_columns(self, serials: NDArray[Any]) -> Columns:
@@ -86,7 +91,9 @@ def make_steps(
     order = np.flatnonzero(wanted)
     order = order[np.lexsort((readings.time_ms[order], row[order]))]
     measured = _summarise(asset_class, readings.take(order), row[order], start[order])
-    return measured if asset_class.life_step.duration_ms is None else _with_gaps(asset_class, measured, from_ms, until_ms)
+    return (
+        measured if asset_class.life_step.duration_ms is None else _with_gaps(asset_class, measured, from_ms, until_ms)
+    )
 
 
 def same_steps(a: Steps, b: Steps) -> NDArray[np.bool_]:

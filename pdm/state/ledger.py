@@ -1,0 +1,33 @@
+"""The ledger of scheduled runs, one row for each job and time that it was scheduled for."""
+
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from pdm.state.schema import runs
+
+
+def begin_run(connection: Connection, job: str, scheduled_ms: int, started_ms: int) -> bool:
+    """Claim a run; False if this job already ran, or runs, for that time."""
+    key = (runs.c.job == job) & (runs.c.scheduled_ms == scheduled_ms)
+    if connection.execute(select(runs.c.job).where(key)).first() is not None:
+        return False
+    connection.execute(
+        insert(runs).values(job=job, scheduled_ms=scheduled_ms, started_ms=started_ms, outcome="running")
+    )
+    return True
+
+
+def end_run(connection: Connection, job: str, scheduled_ms: int, finished_ms: int, outcome: str, detail: str) -> None:
+    key = (runs.c.job == job) & (runs.c.scheduled_ms == scheduled_ms)
+    connection.execute(update(runs).where(key).values(finished_ms=finished_ms, outcome=outcome, detail=detail))
+
+
+def interrupt_runs(connection: Connection) -> None:
+    """Runs that a crash cut short are named so at the next start."""
+    connection.execute(update(runs).where(runs.c.outcome == "running").values(outcome="interrupted"))
+
+
+def last_runs(connection: Connection, limit: int = 50) -> list[Row[Any]]:
+    """The latest runs, newest first."""
+    return list(connection.execute(select(runs).order_by(runs.c.started_ms.desc()).limit(limit)))

@@ -1,0 +1,140 @@
+"""Versions of the plant and rule files, maintenance events, and the fleet that both make."""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from pdm.errors import ConflictError, NotFoundError
+from pdm.installations import EventKind, Fleet, MaintenanceEvent, fleet_of
+from pdm.plant import Plant
+from pdm.plant_file import parse_plant
+from pdm.ruleset import Ruleset, parse_rules
+from pdm.state.schema import events, marks, next_number, plant_versions
+
+
+class CurrentPlant(NamedTuple):
+    """The plant and rules in force, and their version number."""
+
+    number: int
+    plant: Plant
+    rules: Ruleset
+
+
+@lru_cache(maxsize=8)
+def _parsed(number: int, plant_text: str, rules_text: str) -> CurrentPlant:
+    plant = parse_plant(plant_text)
+    return CurrentPlant(number, plant, parse_rules(rules_text, plant))
+
+
+def current_plant(connection: Connection) -> CurrentPlant:
+    """The plant that was applied last.
+
+    Raises:
+        NotFoundError: none was applied yet.
+    """
+    row = connection.execute(select(plant_versions).order_by(plant_versions.c.number.desc()).limit(1)).first()
+    if row is None:
+        raise NotFoundError("no plant yet: write one with `pdm-twin init` and store it with `pdm-twin apply`")
+    return _parsed(row.number, row.plant_text, row.rules_text)
+
+
+def store_plant(connection: Connection, plant_text: str, rules_text: str, at_ms: int) -> CurrentPlant:
+    """Store a version of the files; a text equal to the current one is no new version."""
+    plant = parse_plant(plant_text)
+    rules = parse_rules(rules_text, plant)
+    last = connection.execute(select(plant_versions).order_by(plant_versions.c.number.desc()).limit(1)).first()
+    if last is not None and (last.plant_text, last.rules_text) == (plant_text, rules_text):
+        return _parsed(last.number, plant_text, rules_text)
+    number = 1 if last is None else last.number + 1
+    connection.execute(
+        insert(plant_versions).values(
+            number=number,
+            version=f"{plant.version[:12]}-{rules.version[:12]}",
+            effective_ms=at_ms,
+            plant_text=plant_text,
+            rules_text=rules_text,
+        )
+    )
+    return _parsed(number, plant_text, rules_text)
+
+
+def current_fleet(connection: Connection, current: CurrentPlant) -> Fleet:
+    """The machines of the plant after all events that stand."""
+    revision = connection.execute(select(func.max(events.c.revision))).scalar() or 0
+    known = _fleet_cache.get((current.number, current.plant.version, revision))
+    if known is None:
+        known = fleet_of(current.plant, _standing_events(connection))
+        _fleet_cache.clear()
+        _fleet_cache[current.number, current.plant.version, revision] = known
+    return known
+
+
+_fleet_cache: dict[tuple[int, str, int], Fleet] = {}
+
+
+def add_event(connection: Connection, event_id: str, event: MaintenanceEvent, **noted: Any) -> int:
+    """Store an event and mark what it changes. The same id twice with the same content counts once.
+
+    Args:
+        noted: who, recorded_ms, and optionally note and value.
+
+    Returns:
+        The revision of the stored event.
+
+    Raises:
+        ConflictError: the id was used for another event.
+    """
+    row = {
+        "serial": event.serial,
+        "kind": event.kind.value,
+        "at_ms": event.at_ms,
+        "mode": event.mode,
+        "by_serial": event.by_serial,
+        "source": event.source,
+    }
+    stored = connection.execute(select(events).where(events.c.id == event_id)).first()
+    if stored is not None:
+        if any(getattr(stored, key) != value for key, value in row.items()):
+            raise ConflictError(f"event {event_id} was already reported with other content")
+        return int(stored.revision)
+    revision = next_number(connection, "revision")
+    connection.execute(insert(events).values(id=event_id, revision=revision, voided=False, **row, **noted))
+    _mark_event(connection, event)
+    return revision
+
+
+def void_event(connection: Connection, event_id: str) -> None:
+    """Take an event back; what followed from it is made again."""
+    row = connection.execute(select(events).where(events.c.id == event_id)).first()
+    if row is None:
+        raise NotFoundError(f"there is no event {event_id}")
+    revision = next_number(connection, "revision")
+    connection.execute(update(events).where(events.c.id == event_id).values(voided=True, revision=revision))
+    _mark_event(connection, _event(row))
+
+
+def mark(connection: Connection, serial: str, earliest_ms: int, why: str) -> None:
+    """Note that something changed about a machine from a time on, for the next tick to see."""
+    number = next_number(connection, "mark")
+    connection.execute(insert(marks).values(number=number, serial=serial, earliest_ms=earliest_ms, why=why))
+
+
+def marks_after(connection: Connection, number: int) -> list[Any]:
+    """Marks above a number, in order."""
+    return list(connection.execute(select(marks).where(marks.c.number > number).order_by(marks.c.number)))
+
+
+def _mark_event(connection: Connection, event: MaintenanceEvent) -> None:
+    for serial in filter(None, (event.serial, event.by_serial)):
+        mark(connection, serial, event.at_ms, event.kind.value)
+
+
+def _standing_events(connection: Connection) -> Iterable[MaintenanceEvent]:
+    rows = connection.execute(select(events).where(~events.c.voided).order_by(events.c.at_ms, events.c.revision))
+    return [_event(row) for row in rows]
+
+
+def _event(row: Any) -> MaintenanceEvent:
+    return MaintenanceEvent(row.serial, EventKind(row.kind), row.at_ms, row.mode, row.by_serial, row.source)

@@ -1,0 +1,200 @@
+"""What people were told: prognoses, alerts and their transitions, deliveries, recommendations, interventions."""
+
+import uuid
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, Table, and_, insert, or_, select, update
+
+from pdm.errors import NotFoundError
+from pdm.state.schema import (
+    alerts,
+    deliveries,
+    interventions,
+    next_number,
+    prognoses,
+    recommendations,
+    transitions,
+)
+
+_IDS = uuid.UUID("5f1c9d0e-7b1e-4a6a-9a44-0d6b5c1f2e11")
+
+TICK = "pdm-twin"
+"""Who made a transition that no person made."""
+
+
+class AlertState(StrEnum):
+    """Where an alert stands. A resolved one opens no second time until its condition has cleared."""
+
+    OPEN = "open"
+    ACKNOWLEDGED = "acknowledged"
+    SHELVED = "shelved"
+    RESOLVED = "resolved"
+    CLOSED = "closed"
+
+
+class InterventionStatus(StrEnum):
+    """The life of an intervention window; the last three end it."""
+
+    PROPOSED = "proposed"
+    ACCEPTED = "accepted"
+    SCHEDULED = "scheduled"
+    IN_PROGRESS = "in_progress"
+    DONE = "done"
+    REJECTED = "rejected"
+    WITHDRAWN = "withdrawn"
+
+
+ENDED = (InterventionStatus.DONE, InterventionStatus.REJECTED, InterventionStatus.WITHDRAWN)
+
+
+def derived_id(*parts: object) -> str:
+    """The same id for the same thing, however often a tick is repeated."""
+    return str(uuid.uuid5(_IDS, "\x1f".join(str(part) for part in parts)))
+
+
+def live_alerts(connection: Connection, serials: Sequence[str] | None = None) -> list[Row[Any]]:
+    """Alerts that are not closed, the oldest first."""
+    query = select(alerts).where(alerts.c.state != AlertState.CLOSED)
+    if serials is not None:
+        query = query.where(alerts.c.serial.in_(serials))
+    return list(connection.execute(query.order_by(alerts.c.opened_ms, alerts.c.id)))
+
+
+def get(connection: Connection, table: Table, record_id: str) -> Row[Any]:
+    """One record by id.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    row = connection.execute(select(table).where(table.c.id == record_id)).first()
+    if row is None:
+        raise NotFoundError(f"there is no {table.name.removesuffix('s')} {record_id}")
+    return row
+
+
+def add_alert(connection: Connection, row: dict[str, Any], reason: str, routes: Sequence[str], wall_ms: int) -> None:
+    """Open an alert: the record, its first transition, one delivery a route."""
+    connection.execute(insert(alerts).values(revision=next_number(connection, "revision"), **row))
+    add_transition(connection, row["id"], "opened", row["opened_ms"], TICK, reason, row["severity"], routes, wall_ms)
+
+
+def change_alert(connection: Connection, alert_id: str, **changed: Any) -> None:
+    revision = next_number(connection, "revision")
+    connection.execute(update(alerts).where(alerts.c.id == alert_id).values(revision=revision, **changed))
+
+
+def add_transition(
+    connection: Connection,
+    alert_id: str,
+    kind: str,
+    at_ms: int,
+    who: str,
+    reason: str,
+    severity: str,
+    routes: Sequence[str] = (),
+    wall_ms: int = 0,
+) -> int:
+    """Store a change of an alert with its reason, and one delivery for each route that shall hear of it."""
+    ordinal = 1 + len(alert_transitions(connection, alert_id))
+    connection.execute(
+        insert(transitions).values(
+            alert_id=alert_id, ordinal=ordinal, kind=kind, at_ms=at_ms, who=who, reason=reason, severity=severity
+        )
+    )
+    for route in routes:
+        connection.execute(
+            insert(deliveries).values(
+                id=derived_id("delivery", alert_id, ordinal, route),
+                alert_id=alert_id,
+                ordinal=ordinal,
+                route=route,
+                state="due",
+                attempts=0,
+                due_ms=wall_ms,
+            )
+        )
+    return ordinal
+
+
+def alert_transitions(connection: Connection, alert_id: str) -> list[Row[Any]]:
+    query = select(transitions).where(transitions.c.alert_id == alert_id).order_by(transitions.c.ordinal)
+    return list(connection.execute(query))
+
+
+def add_prognoses(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    """Freeze prognoses; one that is already frozen under the same id stays as it is."""
+    if not rows:
+        return
+    known = connection.execute(select(prognoses.c.id).where(prognoses.c.id.in_([row["id"] for row in rows])))
+    frozen = set(known.scalars())
+    fresh = [row for row in rows if row["id"] not in frozen]
+    if fresh:
+        connection.execute(insert(prognoses), fresh)
+
+
+def issued_prognoses(connection: Connection, serial: str, until_ms: int | None = None) -> list[Row[Any]]:
+    """Frozen prognoses of a machine, the oldest first."""
+    query = select(prognoses).where(prognoses.c.serial == serial)
+    if until_ms is not None:
+        query = query.where(prognoses.c.issued_ms <= until_ms)
+    return list(connection.execute(query.order_by(prognoses.c.issued_ms, prognoses.c.tick)))
+
+
+def put_recommendation(connection: Connection, row: dict[str, Any]) -> None:
+    """Store a recommendation; an older one on the same asset and target is superseded."""
+    older = and_(
+        recommendations.c.serial == row["serial"],
+        recommendations.c.target == row["target"],
+        recommendations.c.state == "open",
+        recommendations.c.id != row["id"],
+    )
+    revision = next_number(connection, "revision")
+    connection.execute(update(recommendations).where(older).values(state="superseded", revision=revision))
+    if connection.execute(select(recommendations.c.id).where(recommendations.c.id == row["id"])).first() is None:
+        connection.execute(insert(recommendations).values(revision=revision, state="open", **row))
+
+
+def close_recommendations(connection: Connection, serial: str) -> None:
+    """What was advised for a machine no longer stands: it failed, or was repaired or replaced."""
+    mine = and_(recommendations.c.serial == serial, recommendations.c.state == "open")
+    revision = next_number(connection, "revision")
+    connection.execute(update(recommendations).where(mine).values(state="closed", revision=revision))
+
+
+def open_interventions(connection: Connection, serials: Sequence[str] | None = None) -> list[Row[Any]]:
+    """Intervention windows that are not done, rejected or withdrawn."""
+    query = select(interventions).where(interventions.c.status.not_in(ENDED))
+    if serials is not None:
+        query = query.where(interventions.c.serial.in_(serials))
+    return list(connection.execute(query.order_by(interventions.c.revision)))
+
+
+def add_intervention(connection: Connection, row: dict[str, Any]) -> None:
+    connection.execute(insert(interventions).values(revision=next_number(connection, "revision"), external={}, **row))
+
+
+def change_intervention(connection: Connection, intervention_id: str, **changed: Any) -> int:
+    """Change a window under a new revision."""
+    revision = next_number(connection, "revision")
+    values = {"revision": revision, **changed}
+    connection.execute(update(interventions).where(interventions.c.id == intervention_id).values(**values))
+    return revision
+
+
+def page(query: Select[Any], table: Table, after_revision: int, limit: int) -> Select[Any]:
+    """The next records of a feed above a revision, in the order in which they changed."""
+    return query.where(table.c.revision > after_revision).order_by(table.c.revision).limit(limit)
+
+
+def due_deliveries(connection: Connection, wall_ms: int, limit: int = 100) -> list[Row[Any]]:
+    """Deliveries to send now: due ones, and claimed ones whose claim has lapsed."""
+    waiting = and_(deliveries.c.state == "due", deliveries.c.due_ms <= wall_ms)
+    lapsed = and_(deliveries.c.state == "claimed", deliveries.c.claimed_until_ms <= wall_ms)
+    query = select(deliveries).where(or_(waiting, lapsed)).order_by(deliveries.c.due_ms, deliveries.c.id)
+    return list(connection.execute(query.limit(limit)))
+
+
+def change_delivery(connection: Connection, delivery_id: str, **changed: Any) -> None:
+    connection.execute(update(deliveries).where(deliveries.c.id == delivery_id).values(**changed))

@@ -1,0 +1,187 @@
+"""The twin: the belief about a cohort's machines after their latest step, folded from steps one after the other.
+
+`fold` is the same function for one machine and for thousands, in training, in service, in replay. Nothing in it depends
+on the other machines of the cohort, so a cohort of one gives the same bits.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdm import features
+from pdm.columns import Columns
+from pdm.features import FeatureState, Frame
+from pdm.installations import Life
+from pdm.plant import AssetClass, GapRule
+from pdm.steps import Steps
+
+DUTY_MEMORY_HOURS = 28 * 24.0
+"""How far back the measured duty reaches that a forecast assumes to go on [h]."""
+
+_HOUR_MS = 3_600_000
+_FEATURES = "features."
+
+
+@dataclass(slots=True)
+class Twin:
+    """State of a cohort; every array has one entry (or row) a machine and is changed in place by `fold`.
+
+    Attributes:
+        steps: running steps folded into wear and features.
+        exposure: life used [life steps].
+        assumed: the part of `exposure` that nobody measured [life steps].
+        first_start_ms, last_end_ms: first step's start and latest step's end, -1 before any.
+        last_row_ms: start of the latest step that held a reading, -1 before any.
+        duty_exposure, duty_hours: life used and time passed, both fading over 28 days.
+        share: share of the latest step that the machine ran, NaN in a gap.
+        latest: `[n, k]` columns of the latest step that held a reading.
+        revision: how often the history of this machine was folded again.
+        features: feature state of the active frame, None without a model.
+    """
+
+    steps: NDArray[np.int64]
+    exposure: NDArray[np.float64]
+    assumed: NDArray[np.float64]
+    first_start_ms: NDArray[np.int64]
+    last_end_ms: NDArray[np.int64]
+    last_row_ms: NDArray[np.int64]
+    duty_exposure: NDArray[np.float64]
+    duty_hours: NDArray[np.float64]
+    share: NDArray[np.float64]
+    latest: NDArray[np.float64]
+    revision: NDArray[np.int64]
+    features: FeatureState | None
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    @property
+    def duty_rate(self) -> NDArray[np.float64]:
+        """Life used per hour of plant time over the last 28 days [life steps/h]; NaN before it is known."""
+        known = self.duty_hours > 0
+        return np.where(known, self.duty_exposure / np.where(known, self.duty_hours, 1.0), np.nan)
+
+
+_PLAIN = tuple(field.name for field in fields(Twin) if field.name != "features")
+
+
+def start(asset_class: AssetClass, frame: Frame | None, count: int) -> Twin:
+    """Twins of `count` new machines."""
+    integers = {name: np.full(count, -1, dtype=np.int64) for name in ("first_start_ms", "last_end_ms", "last_row_ms")}
+    zeros = {name: np.zeros(count) for name in ("exposure", "assumed", "duty_exposure", "duty_hours")}
+    return Twin(
+        steps=np.zeros(count, dtype=np.int64),
+        share=np.full(count, np.nan),
+        latest=np.full((count, len(asset_class.columns)), np.nan),
+        revision=np.zeros(count, dtype=np.int64),
+        features=None if frame is None else features.start(frame, count),
+        **integers,
+        **zeros,
+    )
+
+
+def fold(asset_class: AssetClass, frame: Frame | None, twin: Twin, steps: Steps) -> None:
+    """Bring the twins up to date with steps sorted by (row, start), each later than what its twin has seen."""
+    for turn in in_turns(steps):
+        _fold_one_each(asset_class, frame, twin, steps if turn is None else steps.take(turn))
+
+
+def in_turns(steps: Steps) -> list[NDArray[np.int64] | None]:
+    """Split steps, sorted by row, into turns with at most one step a row; [None] when they are one turn already."""
+    if not len(steps):
+        return []
+    new_row = np.r_[True, steps.row[1:] != steps.row[:-1]]
+    if new_row.all():
+        return [None]
+    first = np.maximum.accumulate(np.where(new_row, np.arange(len(steps)), 0))
+    ordinal = np.arange(len(steps)) - first
+    order = np.argsort(ordinal, kind="stable")
+    return list(np.split(order, np.cumsum(np.bincount(ordinal))[:-1]))
+
+
+def reset(asset_class: AssetClass, frame: Frame | None, twin: Twin, rows: NDArray[np.int64]) -> None:
+    """Make these machines new again: their history is about to be folded afresh, or another life begins."""
+    fresh = start(asset_class, frame, len(rows))
+    for name in _PLAIN:
+        if name != "revision":
+            getattr(twin, name)[rows] = getattr(fresh, name)
+    twin.revision[rows] += 1
+    if twin.features is not None and fresh.features is not None:
+        twin.features.put(rows, fresh.features)
+
+
+def rearranged(
+    asset_class: AssetClass, frame: Frame | None, twin: Twin, old: Sequence[str], new: Sequence[str]
+) -> Twin:
+    """The same twins in another order of serials; machines that were not there start new."""
+    row_of = {serial: row for row, serial in enumerate(old)}
+    kept = np.array([row for row, serial in enumerate(new) if serial in row_of], dtype=np.int64)
+    source = np.array([row_of[serial] for serial in new if serial in row_of], dtype=np.int64)
+    made = start(asset_class, frame, len(new))
+    for name in _PLAIN:
+        getattr(made, name)[kept] = getattr(twin, name)[source]
+    if made.features is not None and twin.features is not None:
+        made.features.put(kept, twin.features.take(source))
+    return made
+
+
+def history_complete(asset_class: AssetClass, twin: Twin, lives: Sequence[Life]) -> NDArray[np.bool_]:
+    """Whether each twin has seen its machine from the start of its life. `[n]`."""
+    begins = np.array([life.from_ms for life in lives], dtype=np.int64)
+    known = np.array([life.start_known for life in lives], dtype=bool)
+    seen = twin.first_start_ms >= 0
+    return known & seen & (twin.first_start_ms - begins <= asset_class.stale_after_ms)
+
+
+def to_columns(twin: Twin, serials: NDArray[Any]) -> Columns:
+    """The twin as columns to store in a checkpoint."""
+    plain = {"serial": serials, **{name: getattr(twin, name) for name in _PLAIN}}
+    learned = {} if twin.features is None else twin.features.to_columns()
+    return {**plain, **{_FEATURES + name: values for name, values in learned.items()}}
+
+
+def from_columns(frame: Frame | None, columns: Mapping[str, NDArray[Any]]) -> Twin:
+    """What `to_columns` stored, as arrays that may be written to."""
+    learned = {name.removeprefix(_FEATURES): v for name, v in columns.items() if name.startswith(_FEATURES)}
+    state = FeatureState.from_columns(frame, learned) if frame is not None else None
+    return Twin(features=state, **{name: np.array(columns[name]) for name in _PLAIN})
+
+
+def _fold_one_each(asset_class: AssetClass, frame: Frame | None, twin: Twin, steps: Steps) -> None:
+    """At most one step a machine."""
+    rows, gap = steps.row, np.isnan(steps.share)
+    hours = _hours(asset_class, twin, steps)
+    usual = np.nan_to_num(twin.duty_rate[rows]) * hours
+    used = np.where(gap, usual, steps.share)
+    _remember_duty(twin, rows, used, hours)
+    twin.exposure[rows] += used
+    twin.assumed[rows] += np.where(gap & (asset_class.gap == GapRule.UNKNOWN), usual, 0.0)
+    twin.first_start_ms[rows] = np.where(twin.first_start_ms[rows] < 0, steps.start_ms, twin.first_start_ms[rows])
+    twin.last_end_ms[rows] = steps.end_ms
+    twin.share[rows] = steps.share
+    held = steps.count > 0
+    twin.last_row_ms[rows[held]] = steps.start_ms[held]
+    twin.latest[rows[held]] = steps.values[held]
+    ran = steps.share > 0
+    twin.steps[rows[ran]] += 1
+    if frame is not None and twin.features is not None and ran.any():
+        features.fold(frame, twin.features, rows[ran], steps.values[ran])
+
+
+def _hours(asset_class: AssetClass, twin: Twin, steps: Steps) -> NDArray[np.float64]:
+    """Plant time that a step stands for [h]: its length, or the time since the step before where it has none."""
+    if asset_class.life_step.duration_ms is not None:
+        return (steps.end_ms - steps.start_ms) / _HOUR_MS
+    before = twin.last_end_ms[steps.row]
+    return np.where(before < 0, 0.0, (steps.end_ms - before) / _HOUR_MS)
+
+
+def _remember_duty(twin: Twin, rows: NDArray[Any], used: NDArray[np.float64], hours: NDArray[np.float64]) -> None:
+    # S' = S / (1 + dt/T) + x: fades like exp(-dt/T), without a transcendental function whose bits differ by build
+    keep = 1.0 / (1.0 + hours / DUTY_MEMORY_HOURS)
+    timed = hours > 0
+    twin.duty_exposure[rows] = twin.duty_exposure[rows] * keep + np.where(timed, used, 0.0)
+    twin.duty_hours[rows] = twin.duty_hours[rows] * keep + hours
