@@ -2,7 +2,7 @@
 
 PdmError
 ├── ConfigurationError     a file or setting is wrong: names file, line, key and what was expected
-│   └── ConfigurationErrors everything that is wrong with one file, together
+│   └── ConfigurationFileError everything that is wrong with one file, together
 ├── UnreadableMessageError a message cannot be read: carries the reason code under which it becomes a dead letter
 ├── NotFoundError          no such asset, alert, intervention, ...
 ├── ConflictError          the record has moved on, or the request contradicts it
@@ -41,8 +41,8 @@ class ConfigurationError(PdmError):
         self.key = key
 
 
-class ConfigurationErrors(ConfigurationError):
-    """Everything that is wrong with one file, in `errors`, in the order of its lines; the message has one line for each."""
+class ConfigurationFileError(ConfigurationError):
+    """Everything that is wrong with one file: `errors` in the order of its lines, and a message with one line for each."""
 
     def __init__(self, errors: Sequence[ConfigurationError]):
         self.errors = tuple(sorted(errors, key=lambda error: error.line or 0))
