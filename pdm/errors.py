@@ -42,7 +42,7 @@ class ConfigurationError(PdmError):
 
 
 class ConfigurationFileError(ConfigurationError):
-    """Everything that is wrong with one file: `errors` in the order of its lines, and a message with one line for each."""
+    """Everything that is wrong with one file: `errors` in the order of its lines, a message with one line for each."""
 
     def __init__(self, errors: Sequence[ConfigurationError]):
         self.errors = tuple(sorted(errors, key=lambda error: error.line or 0))
