@@ -8,6 +8,7 @@ PdmError
 ├── ConflictError          the record has moved on, or the request contradicts it
 ├── StoreError             a store did not answer or is full; trying again can help
 │   └── DamagedRecordError a stored record fails its checksum; trying again does not help
+├── DeliveryError          a message did not reach its route; says whether trying again helps
 └── ModelError             a trained model cannot be used
     ├── DamagedModelError  its files do not match their manifest, or it does not reproduce its golden rows
     └── ForeignModelError  it was made for another class of machine or from lives of another plant
@@ -77,6 +78,14 @@ class DamagedRecordError(StoreError):
     """A stored record fails its checksum."""
 
     retry_helps = False
+
+
+class DeliveryError(PdmError):
+    """A message did not reach its route."""
+
+    def __init__(self, message: str, *, retry_helps: bool):
+        super().__init__(message)
+        self.retry_helps = retry_helps
 
 
 class ModelError(PdmError):

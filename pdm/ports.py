@@ -84,3 +84,43 @@ class ReadingStore(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+class Clock(Protocol):
+    """The two clocks of the service (UTC now in the service, the time replayed in a demo)."""
+
+    def plant_ms(self) -> int:
+        """Plant time: drives ticks, staleness, rule durations, windows, and what is late or in the future."""
+        ...
+
+    def wall_ms(self) -> int:
+        """Wall time: drives leases, claims, retries and rate limits."""
+        ...
+
+
+class Simulation(Protocol):
+    """What a page may ask of a simulated plant."""
+
+    def state(self) -> dict[str, Any]:
+        """`plant_ms`, `rate` [plant seconds per second], `paused`, `done`."""
+        ...
+
+    def control(self, *, paused: bool | None = None, rate: float | None = None) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a notifier sends: one stable id for every attempt, the body as bytes, and a plain text for people."""
+
+    id: str
+    subject: str
+    text: str
+    body: bytes
+
+
+class Notifier(Protocol):
+    """One route to people or systems."""
+
+    def send(self, message: Message) -> None:
+        """Send or raise `DeliveryError`, which says whether trying again can help."""
+        ...

@@ -264,7 +264,7 @@ def open_state(url: str) -> Engine:
 
 @contextmanager
 def write(engine: Engine) -> Iterator[Connection]:
-    """A writing transaction, committed at the end; SQLite takes its write lock at once, so no upgrade fails half-way."""
+    """A writing transaction, committed at the end; SQLite takes its write lock at once."""
     with engine.connect().execution_options(writes=True) as connection, connection.begin():
         yield connection
 

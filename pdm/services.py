@@ -1,0 +1,41 @@
+"""What the flows, the pipelines and the web work with, put together once by `pdm.wiring`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Engine
+
+from pdm.learned import Model
+from pdm.ports import Clock, Notifier, ReadingStore, Simulation
+
+if TYPE_CHECKING:
+    from pdm.ingest import Ingest
+    from pdm.tick import Cohort
+
+
+@dataclass
+class Services:
+    """The running service.
+
+    Attributes:
+        engine: the state database.
+        readings: the reading side of the reading store.
+        clock: plant time and wall time.
+        models: the proven model of each class that has one.
+        model_problems: why a class has no model although a folder is there, by class.
+        notifiers: the routes of `rules.yaml` by name, beside the log.
+        ingest: takes readings that come by HTTP; None where this process does not take any.
+        simulation: the control of a simulated plant, None on a real one.
+        cohorts: twins kept in memory between ticks, by class: a cache of the state database.
+    """
+
+    engine: Engine
+    readings: ReadingStore
+    clock: Clock
+    models: dict[str, Model] = field(default_factory=dict)
+    model_problems: dict[str, str] = field(default_factory=dict)
+    notifiers: Mapping[str, Notifier] = field(default_factory=dict)
+    ingest: "Ingest | None" = None
+    simulation: Simulation | None = None
+    cohorts: "dict[str, Cohort]" = field(default_factory=dict)
