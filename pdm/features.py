@@ -1,0 +1,233 @@
+"""Features of a machine as a fold over its steps: bounded memory, however long the life.
+
+All is first-order recursion, written out so that one machine and a cohort of thousands, in any memory order, saved and
+loaded between any two steps, give the same bits: no BLAS, no sums over the cohort's axis, no exp, log or power.
+Training, service and replay call the same three functions `start`, `fold`, `emit`.
+
+With x a channel, n the steps folded so far and q the memory of a span:
+
+    e   mean that forgets:       X0 / S0              X0 = q X0 + x           S0 = q S0 + 1
+    b   own start:               mean of x over the first steps
+    sl  slope that forgets:      least squares over weights q^age, pulled to zero by a damping of 25 S0
+    wl  slope of the whole life: least squares over all steps, pulled to zero by 25 n
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdm.columns import Columns
+from pdm.frame import (
+    HEALTH,
+    Floats,
+    Frame,
+    nearest_regime,
+    operating_conditions,
+    project,
+    project_own,
+    standardise,
+    strange_conditions,
+)
+
+Rows = NDArray[np.intp] | slice
+ALL = slice(None)
+
+_SUMS = 9  # n; S0 of 15; S0, S1, S2 of 60 and of 120; strange conditions
+_CHUNK = 1024  # assets at a time, so that their state stays in the cache
+
+
+@dataclass
+class FeatureState:
+    """What a frame remembers of a cohort.
+
+    Attributes:
+        values: `[K, N]` float64, one column per asset, rows as in `_View`.
+    """
+
+    values: Floats
+
+    def __len__(self) -> int:
+        return int(self.values.shape[1])
+
+    def take(self, rows: NDArray[Any]) -> "FeatureState":
+        """A copy of the state of these assets (indices or mask)."""
+        return FeatureState(np.ascontiguousarray(self.values[:, rows]))
+
+    def grow(self, count: int) -> "FeatureState":
+        """The same assets followed by `count` that have no step yet."""
+        return FeatureState(np.hstack([self.values, np.zeros((len(self.values), count))]))
+
+    def put(self, rows: NDArray[Any], other: "FeatureState") -> None:
+        """Replace the state of these assets."""
+        self.values[:, rows] = other.values
+
+    def to_columns(self) -> Columns:
+        """One row per asset, for a checkpoint."""
+        return {"feature_state": np.ascontiguousarray(self.values.T)}
+
+    @staticmethod
+    def from_columns(frame: Frame, columns: Mapping[str, NDArray[Any]]) -> "FeatureState":
+        """Read what `to_columns` wrote; ValueError if it was written for another frame."""
+        values = np.asarray(columns["feature_state"], dtype=np.float64)
+        if values.shape[1] != _height(frame):
+            raise ValueError(f"a feature state of {values.shape[1]} values does not fit a frame of {_height(frame)}")
+        return FeatureState(np.ascontiguousarray(values.T).copy())
+
+
+class _View(NamedTuple):
+    """The rows of a state by name; C channels: the p kept sensors, then the health channels."""
+
+    n: Floats  # [m] steps folded
+    s15: Floats  # [m] weight of all steps in the memory of span 15
+    s60: Floats  # [3, m] S0, S1, S2
+    s120: Floats  # [3, m]
+    strange: Floats  # [m] weight of steps under strange conditions in the memory of span 15
+    silent: Floats  # [p, m] steps in a row without a value
+    x15: Floats  # [C, m] X0
+    start: Floats  # [C, m] mean over the first steps
+    mean: Floats  # [C, m] mean over all steps
+    t1: Floats  # [C, m] sum of x t, t the age before the step
+    x60: Floats  # [C, m] X0
+    y60: Floats  # [C, m] X1
+    x120: Floats  # [6, m] X0 of the health channels
+    y120: Floats  # [6, m] X1
+
+
+def start(frame: Frame, count: int) -> FeatureState:
+    """The state of `count` assets before their first step."""
+    return FeatureState(np.zeros((_height(frame), count)))
+
+
+def fold(frame: Frame, state: FeatureState, rows: Rows, columns: Floats) -> None:
+    """Take in one step of the assets `rows`, in place.
+
+    Args:
+        rows: the assets that have a step, each at most once.
+        columns: `[m, k]` the step of each, columns in the order of the class, NaN where missing. A missing sensor
+            brings no news: its own recent mean stands in.
+    """
+    for part, begin, end in _chunks(rows, len(state)):
+        values = state.values[:, part]
+        _fold(frame, _view(frame, values), columns[begin:end])
+        if not isinstance(part, slice):
+            state.values[:, part] = values
+
+
+def emit(frame: Frame, state: FeatureState, rows: Rows = ALL) -> Floats:
+    """Features `[m, F]` of the assets `rows`, in the order of `frame.feature_names`. Each needs at least one step."""
+    parts = [_emit(frame, _view(frame, state.values[:, part])) for part, _, _ in _chunks(rows, len(state))]
+    return np.concatenate(parts, axis=1).T.copy() if parts else np.empty((0, len(frame.feature_names)))
+
+
+def outside(frame: Frame, state: FeatureState, rows: Rows = ALL) -> NDArray[np.bool_]:
+    """`[m]` whether an asset lately ran mostly under conditions far outside of what training saw."""
+    view = _view(frame, state.values[:, rows])
+    return np.asarray(2 * view.strange > view.s15, dtype=np.bool_)
+
+
+def silent_steps(frame: Frame, state: FeatureState, rows: Rows = ALL) -> Floats:
+    """`[m, p]` for how many steps in a row each kept sensor has brought no value."""
+    return _view(frame, state.values[:, rows]).silent.T.copy()
+
+
+def _height(frame: Frame) -> int:
+    return _SUMS + frame.sensors + 6 * frame.channels + 2 * len(HEALTH)
+
+
+def _view(frame: Frame, values: Floats) -> _View:
+    p, C, H = frame.sensors, frame.channels, len(HEALTH)
+    ends = np.cumsum([_SUMS, p, C, C, C, C, C, C, H])
+    return _View(values[0], values[1], values[2:5], values[5:8], values[8], *np.split(values, ends)[1:])
+
+
+def _chunks(rows: Rows, count: int) -> list[tuple[Rows, int, int]]:
+    """Parts of `rows` that fit the cache, each with its place in the step's columns."""
+    if isinstance(rows, slice):
+        first, last, _ = rows.indices(count)
+        return [(slice(i, min(i + _CHUNK, last)), i - first, i - first + _CHUNK) for i in range(first, last, _CHUNK)]
+    return [(rows[i : i + _CHUNK], i, i + _CHUNK) for i in range(0, len(rows), _CHUNK)]
+
+
+def _fold(frame: Frame, view: _View, columns: Floats) -> None:
+    p = frame.sensors
+    u = operating_conditions(frame.conditions, columns)
+    regime, distance = nearest_regime(frame.conditions, u)
+    z = standardise(frame, columns, u, regime)
+    _fill_missing(view, z)
+
+    t = view.n.copy()
+    view.n[:] = t + 1
+    q15, q60, q120 = (frame.memory(span) for span in (15, 60, 120))
+    view.strange[:] = q15 * view.strange + strange_conditions(frame.conditions, u, distance)
+    view.s15[:] = q15 * view.s15 + 1
+    _fold_weights(view.s60, q60)
+    _fold_weights(view.s120, q120)
+
+    x = np.empty_like(view.x15)
+    x[:p] = z
+    _fold_start(frame, view, x, slice(0, p))
+    x[p:-1] = project(frame, z, regime)
+    x[-1] = project_own(frame, view.x15[:p] / view.s15 - view.start[:p], view.start[:p])
+    _fold_start(frame, view, x, slice(p, None))
+
+    view.mean[:] += (x - view.mean) / view.n
+    view.t1[:] += x * t
+    _fold_slope(view.x60, view.y60, x, q60)
+    _fold_slope(view.x120, view.y120, x[p:], q120)
+
+
+def _fill_missing(view: _View, z: Floats) -> None:
+    """A missing value is replaced by the sensor's own recent mean (0 before its first), and counted."""
+    missing = np.isnan(z)
+    view.silent[:] = (view.silent + 1) * missing
+    if missing.any():
+        recent = view.x15[: len(z)] / np.where(view.s15 > 0, view.s15, 1)
+        np.copyto(z, recent, where=missing)
+
+
+def _fold_start(frame: Frame, view: _View, x: Floats, channels: slice) -> None:
+    """Short memory and own start of some channels; the start freezes by steps, not by time."""
+    view.x15[channels] = frame.memory(15) * view.x15[channels] + x[channels]
+    young = view.n <= frame.baseline
+    if young.any():
+        change = (x[channels] - view.start[channels]) / view.n
+        np.add(view.start[channels], change, out=view.start[channels], where=young)
+
+
+def _fold_weights(s: Floats, q: float) -> None:
+    """Sums of q^age, age q^age and age^2 q^age over all steps, `[3, m]`."""
+    # S2 = q (S2 + 2 S1 + S0);  S1 = q (S1 + S0);  S0 = q S0 + 1        (old values on the right)
+    s[2] = q * (s[2] + 2 * s[1] + s[0])
+    s[1] = q * (s[1] + s[0])
+    s[0] = q * s[0] + 1
+
+
+def _fold_slope(x0: Floats, x1: Floats, x: Floats, q: float) -> None:
+    """Sums of x q^age and x age q^age over all steps."""
+    # X1 = q (X1 + X0);  X0 = q X0 + x        (old X0 on the right)
+    x1 += x0
+    x1 *= q
+    x0 *= q
+    x0 += x
+
+
+def _emit(frame: Frame, view: _View) -> Floats:
+    """Features `[F, m]`."""
+    p, n = frame.sensors, view.n
+    e15 = view.x15 / view.s15
+    sl60 = _slope(view.x60, view.y60, view.s60, frame.damping)
+    sl120 = _slope(view.x120, view.y120, view.s120, frame.damping)
+    # wl = (T1 - (n-1)/2 n m) / (n (n^2 - 1)/12 + 25 n)
+    wl = (view.t1 - (n - 1) / 2 * n * view.mean) / (n * (n * n - 1) / 12 + frame.damping * n)
+    slow = (sl120, sl60[p:] - wl[p:], sl60[p:] - sl120)
+    return np.concatenate([e15, e15 - view.start, sl60, wl, *slow, n[None]])
+
+
+def _slope(x0: Floats, x1: Floats, s: Floats, damping: float) -> Floats:
+    # sl = (S1/S0 X0 - X1) / (S2 - S1^2/S0 + 25 S0)
+    s0, s1, s2 = s
+    slope: Floats = (s1 / s0 * x0 - x1) / (s2 - s1 * s1 / s0 + damping * s0)
+    return slope

@@ -1,0 +1,174 @@
+"""The frame of a model: everything fitted that turns the steps of a machine into features.
+
+A frame holds which step columns carry news, what they read under which operating conditions, how they combine into
+health channels, and the time scale of the memories. `pdm.frame_fit` makes frames, `pdm.features` folds steps with them.
+Cohorts are the last axis everywhere (m assets), regimes the last axis of fitted tables.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations_with_replacement
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+HEALTH = ("h0", "h1", "p1", "p2", "p3", "g")
+"""Health channels: health as the sensors show it at this step, judged over the whole horizon (h0) and near the end (h1);
+the three main directions in which the fleet drifts (p1 to p3); health judged against the asset's own start (g)."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What the sensors read on a machine of average health, given how it is operated.
+
+    c operating conditions, R regimes, p kept sensors, T terms. Either discrete regimes (T = 0) or one regime with a
+    surface over the conditions (linear, squared and cross terms).
+
+    Attributes:
+        columns: `[c]` step columns that hold the conditions.
+        centre, spread: `[c]` their mean and standard deviation in training.
+        low, high: `[c]` the range that training covered [standardised].
+        regimes: `[c, R]` centres of the regimes [standardised].
+        reach: distance from its centre up to which a point belongs to a regime [standardised].
+        mean: `[p, R]` sensor mean within a regime.
+        inverse_sd: `[p, R]` 1 / standard deviation; 0 where the sensor does not move in that regime.
+        surface: `[T, p]` coefficients of `terms`.
+    """
+
+    columns: NDArray[np.int64]
+    centre: Floats
+    spread: Floats
+    low: Floats
+    high: Floats
+    regimes: Floats
+    reach: float
+    mean: Floats
+    inverse_sd: Floats
+    surface: Floats
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Fitted transforms of one class of machines. p kept sensors, R regimes.
+
+    Attributes:
+        column_names: the step columns that the frame reads, in the order of the class.
+        kept: `[p]` the columns that carry health.
+        conditions: what the kept sensors should read.
+        clip: largest departure that counts [standard deviations].
+        projection, offset: `[p, 5, R]`, `[5, R]` from standardised sensors to h0, h1, p1, p2, p3.
+        own_change, own_start, own_offset: `[p]`, `[p]`, scalar: from change since and level at the own start to g.
+        scale: time scale of the memories, median life / 200 [life steps].
+    """
+
+    column_names: tuple[str, ...]
+    kept: NDArray[np.int64]
+    conditions: Conditions
+    clip: float
+    projection: Floats
+    offset: Floats
+    own_change: Floats
+    own_start: Floats
+    own_offset: float
+    scale: float
+
+    @property
+    def sensors(self) -> int:
+        return len(self.kept)
+
+    @property
+    def channels(self) -> int:
+        return self.sensors + len(HEALTH)
+
+    @property
+    def baseline(self) -> int:
+        """How many steps make up the own start of an asset."""
+        return max(1, round(15 * self.scale))
+
+    @property
+    def damping(self) -> float:
+        """Pulls slopes to zero while few steps are known: 25 at a scale of 1 [life steps squared]."""
+        return 25 * self.scale**2
+
+    def memory(self, span: float) -> float:
+        """q = 1 - 2 / (span + 1), the weight that a step keeps from one step to the next."""
+        return 1 - 2 / (max(1.0, span * self.scale) + 1)
+
+    @cached_property
+    def channel_names(self) -> tuple[str, ...]:
+        return (*(self.column_names[column] for column in self.kept), *HEALTH)
+
+    @cached_property
+    def feature_names(self) -> tuple[str, ...]:
+        every = [f"{kind} {name}" for kind in ("e15", "de15", "sl60", "wl") for name in self.channel_names]
+        slow = [f"{kind} {name}" for kind in ("sl120", "sl60-wl", "sl60-sl120") for name in HEALTH]
+        return (*every, *slow, "age")
+
+
+def operating_conditions(conditions: Conditions, columns: Floats) -> Floats:
+    """Standardised operating conditions `[c, m]` of steps `[m, k]`."""
+    u = np.ascontiguousarray(columns.T[conditions.columns])
+    return (u - conditions.centre[:, None]) / conditions.spread[:, None]
+
+
+def nearest_regime(conditions: Conditions, u: Floats) -> tuple[NDArray[np.intp], Floats]:
+    """The regime `[m]` of conditions `[c, m]` and the squared distance `[m]` to its centre."""
+    distance = np.zeros((conditions.regimes.shape[1], u.shape[1]))
+    for condition, centres in zip(u, conditions.regimes, strict=True):  # summed in a fixed order: see `project`
+        distance += (condition - centres[:, None]) ** 2
+    regime = distance.argmin(axis=0)
+    return regime, distance.min(axis=0)
+
+
+def strange_conditions(conditions: Conditions, u: Floats, squared_distance: Floats) -> NDArray[np.bool_]:
+    """`[m]` whether a step ran far outside of what training saw: one whole range beyond it, or between the regimes."""
+    range_ = (conditions.high - conditions.low)[:, None]
+    outside = (u < conditions.low[:, None] - range_) | (u > conditions.high[:, None] + range_)
+    return np.asarray(outside.any(axis=0) | (squared_distance > conditions.reach**2), dtype=np.bool_)
+
+
+def standardise(frame: Frame, columns: Floats, u: Floats, regime: NDArray[np.intp]) -> Floats:
+    """Departures `[p, m]` of the kept sensors from what they should read [standard deviations], NaN where unknown."""
+    conditions = frame.conditions
+    x = np.ascontiguousarray(columns.T[frame.kept])
+    x[~np.isfinite(x)] = np.nan
+    z = x - of_regime(conditions.mean, regime)
+    inside = np.clip(u, conditions.low[:, None], conditions.high[:, None])  # a square must not extrapolate
+    for term, coefficients in zip(terms(inside), conditions.surface, strict=False):
+        z -= coefficients[:, None] * term
+    z *= of_regime(conditions.inverse_sd, regime)
+    z[:, ~np.isfinite(u).all(axis=0)] = np.nan
+    return np.clip(z, -frame.clip, frame.clip)
+
+
+def terms(u: Floats) -> list[Floats]:
+    """Linear, squared and cross terms of conditions `[c, m]`, each `[m]`."""
+    return [*u, *(u[i] * u[j] for i, j in combinations_with_replacement(range(len(u)), 2))]
+
+
+def project(frame: Frame, z: Floats, regime: NDArray[np.intp]) -> Floats:
+    """h0, h1, p1, p2, p3 `[5, m]` of standardised sensors `[p, m]`.
+
+    Sensors are summed one after another: BLAS and pairwise sums group by the size of the cohort, and a machine would
+    get other bits alone than among a thousand.
+    """
+    channels = of_regime(frame.offset, regime) + np.zeros(z.shape[1])
+    for sensor, weights in zip(z, frame.projection, strict=True):
+        channels += of_regime(weights, regime) * sensor
+    return channels
+
+
+def project_own(frame: Frame, change: Floats, start: Floats) -> Floats:
+    """g `[m]`: health from the change since, and the level at, the asset's own start, both `[p, m]`."""
+    g = np.full(change.shape[1], frame.own_offset)
+    for sensor in range(frame.sensors):
+        g += frame.own_change[sensor] * change[sensor]
+        g += frame.own_start[sensor] * start[sensor]
+    return g
+
+
+def of_regime(table: Floats, regime: NDArray[np.intp]) -> Floats:
+    """Rows of a fitted table `[..., R]` for each asset, `[..., m]` (or `[..., 1]` if there is one regime)."""
+    return table if table.shape[-1] == 1 else np.take(table, regime, axis=-1)

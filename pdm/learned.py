@@ -1,0 +1,256 @@
+"""The learned forecast: heads that turn features into the distribution of remaining life, the likely mode and the why.
+
+Two gradient-boosted forests (squared and Poisson loss) estimate the remaining life up to the horizon; their mean is the
+expectation. The spread around it was learned out of fold, on machines that the forests had not seen, and is kept as a
+table over the expectation. What lies beyond the horizon is the class's life table, conditional on having got there.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+import lightgbm as lgb
+import numpy as np
+
+from pdm.degradation import Weibull
+from pdm.frame import Floats, Frame
+from pdm.plant import AssetClass
+from pdm.prognosis import LEVELS, probability_within
+
+RECIPE = 1
+"""Raised whenever the same lives and seed would give another model."""
+
+AGE = "age"
+OVERALL = "overall health"
+
+
+class Origin(StrEnum):
+    """Where the lives came from that a model was trained on."""
+
+    SIMULATED = "simulated"
+    BENCHMARK = "benchmark"
+    PLANT = "plant"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The spread of the remaining life around its expectation, as seen on unseen machines.
+
+    Attributes:
+        expected: `[G]` rising expectations from 0 to the horizon [life steps].
+        quantiles: `[G, 21]` remaining life at `LEVELS`, clipped to the horizon [life steps].
+        beyond: `[G]` probability that the remaining life exceeds the horizon.
+    """
+
+    expected: Floats
+    quantiles: Floats
+    beyond: Floats
+
+
+@dataclass(frozen=True)
+class ModeHead:
+    """Which failure mode comes first.
+
+    Attributes:
+        names: the modes, in the order of the forest's classes.
+        shares: `[len(names)]` how often each was the one in training.
+        forest: probability of each, trained on steps within the horizon of the failure.
+    """
+
+    names: tuple[str, ...]
+    shares: Floats
+    forest: lgb.Booster
+
+
+@dataclass(frozen=True)
+class Head:
+    """Turns features into a prognosis.
+
+    Attributes:
+        horizon: up to where the forests look [life steps].
+        squared, poisson: forests for the remaining life, clipped to the horizon, under the two losses.
+        life: the life table of the class.
+        modes: None where the lives name no mode, or only one.
+    """
+
+    horizon: float
+    squared: lgb.Booster
+    poisson: lgb.Booster
+    spread: Spread
+    life: Weibull
+    modes: ModeHead | None = None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known about the making of a model.
+
+    Attributes:
+        fingerprint: of the class description that the model belongs to.
+        modes: how many training lives each failure mode ended.
+        figures: on machines left out of training, by name (CRPS, coverage, ...).
+    """
+
+    class_name: str
+    fingerprint: str
+    origin: Origin
+    recipe: int
+    seed: int
+    lives: int
+    failures: int
+    steps: int
+    median_life: float
+    modes: Mapping[str, int] = field(default_factory=dict)
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A frame and its heads; `version` is the name of its folder, empty until it has one."""
+
+    frame: Frame
+    head: Head
+    facts: Facts
+    version: str = ""
+
+
+class Driver(NamedTuple):
+    """One reason for a forecast.
+
+    Attributes:
+        column: a step column, `AGE`, or `OVERALL` for what cannot be traced to one column.
+        contribution: by how much it moves the expected remaining life; negative shortens it [life steps].
+        departure: its recent mean against the asset's own start [standard deviations of the class]; NaN for `AGE`.
+        moving_for: for about how long it has moved that way, judged by its present slope; 0 if it moves back
+            [life steps].
+    """
+
+    column: str
+    contribution: float
+    departure: float
+    moving_for: float
+
+
+def fingerprint(asset_class: AssetClass) -> str:
+    """Tells whether a model can read the steps of a class: its columns, units, conditions and life step."""
+    step = asset_class.life_step
+    text = json.dumps(
+        {
+            "columns": [(c.name, asset_class.sensor(c.sensor).unit, str(c.summary)) for c in asset_class.columns],
+            "conditions": sorted(asset_class.conditions),
+            "life_step": [step.unit, step.duration_ms],
+        }
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def expected_remaining(head: Head, features: Floats) -> Floats:
+    """Expected remaining life `[n]`, from 0 to the horizon, of features `[n, F]` [life steps]."""
+    rows = features.astype(np.float32)
+    both = sum(np.asarray(forest.predict(rows, num_threads=1)) for forest in (head.squared, head.poisson))
+    return np.clip(np.asarray(both, dtype=np.float64) / 2, 0, head.horizon)
+
+
+def forecast(model: Model, features: Floats, exposure: Floats) -> Floats:
+    """Quantiles `[n, 21]` of the remaining life at `LEVELS` of features `[n, F]` [life steps].
+
+    Args:
+        exposure: `[n]` life used so far [life steps].
+    """
+    return quantiles(model.head, expected_remaining(model.head, features), exposure)
+
+
+def quantiles(head: Head, expected: Floats, exposure: Floats) -> Floats:
+    """Quantiles `[n, 21]` around expectations `[n]`: the table of spreads, then the life table beyond the horizon."""
+    within, beyond = read_spread(head.spread, expected)
+    # P(R <= r | R > H) = (level - (1 - beyond)) / beyond
+    level = 1 - (1 - LEVELS) / np.maximum(beyond, 1 - LEVELS[-1])[:, None]
+    late = head.horizon + head.life.remaining((exposure + head.horizon)[:, None], np.maximum(level, 0))
+    return np.where(level > 0, late, within)
+
+
+def read_spread(spread: Spread, expected: Floats) -> tuple[Floats, Floats]:
+    """Quantiles `[n, 21]` and probability beyond the horizon `[n]`, linear between the entries of the table."""
+    after = np.clip(np.searchsorted(spread.expected, expected, side="right"), 1, len(spread.expected) - 1)
+    low, high = spread.expected[after - 1], spread.expected[after]
+    share = (expected - low) / (high - low)
+    within = spread.quantiles[after - 1] * (1 - share)[:, None] + spread.quantiles[after] * share[:, None]
+    beyond = spread.beyond[after - 1] * (1 - share) + spread.beyond[after] * share
+    return within, beyond
+
+
+def first_mode(model: Model, features: Floats, quantiles: Floats, names: Sequence[str]) -> Floats:
+    """Probability `[n, len(names)]` of each failure mode being the first; NaN without a mode head.
+
+    The forest speaks for a failure within the horizon; beyond it nothing is known but how often each mode occurs.
+    """
+    head = model.head.modes
+    if head is None:
+        return np.full((len(features), len(names)), np.nan)
+    near = np.asarray(head.forest.predict(features.astype(np.float32), num_threads=1))
+    within = probability_within(quantiles, model.head.horizon)[:, None]
+    known = within * near + (1 - within) * head.shares
+    place = [names.index(name) for name in head.names]
+    result = np.zeros((len(features), len(names)))
+    result[:, place] = known
+    return result
+
+
+def drivers(model: Model, features: Floats) -> list[list[Driver]]:
+    """Why the expected remaining life of each asset (features `[n, F]`) is what it is, most shortening first.
+
+    Contributions are those of the squared-loss forest (SHAP values of trees; Lundberg et al. 2020,
+    doi 10.1038/s42256-019-0138-9), summed per sensor. A health channel is shared out over its sensors by how much each
+    has moved it since the asset's own start.
+    """
+    frame = model.frame
+    shap = np.asarray(model.head.squared.predict(features.astype(np.float32), pred_contrib=True, num_threads=1))
+    per_channel = _per_channel(frame, shap[:, :-1])
+    named = {name: column for column, name in enumerate(frame.feature_names)}
+    sensors = frame.channel_names[: frame.sensors]
+    departure = features[:, [named[f"de15 {name}"] for name in sensors]]
+    slope = features[:, [named[f"sl60 {name}"] for name in sensors]]
+    age = features[:, named[AGE]]
+    per_sensor, rest = _share_out(frame, per_channel, departure)
+    moving = _moving_for(departure, slope, age)
+    return [
+        sorted(
+            [
+                *map(Driver, sensors, per_sensor[i].tolist(), departure[i].tolist(), moving[i].tolist()),
+                Driver(AGE, float(shap[i, named[AGE]]), np.nan, float(age[i])),
+                Driver(OVERALL, float(rest[i]), np.nan, 0.0),
+            ],
+            key=lambda driver: driver.contribution,
+        )
+        for i in range(len(features))
+    ]
+
+
+def _per_channel(frame: Frame, shap: Floats) -> Floats:
+    """Contributions `[n, F]` summed over the features of each channel, `[n, C]`."""
+    channel = {name: column for column, name in enumerate(frame.channel_names)}
+    total = np.zeros((len(shap), frame.channels))
+    for column, feature in enumerate(frame.feature_names[:-1]):
+        total[:, channel[feature.split(" ", 1)[1]]] += shap[:, column]
+    return total
+
+
+def _share_out(frame: Frame, per_channel: Floats, departure: Floats) -> tuple[Floats, Floats]:
+    """Contributions per sensor `[n, p]`, and what is left where no sensor has moved `[n]`."""
+    p = frame.sensors
+    weights = np.abs(np.concatenate([frame.projection.mean(axis=2), frame.own_change[:, None]], axis=1))  # [p, 6]
+    moved = np.abs(departure)[:, :, None] * weights  # [n, p, 6]
+    total = moved.sum(axis=1, keepdims=True)
+    share = np.divide(moved, total, out=np.zeros_like(moved), where=total > 0)
+    health = per_channel[:, p:]
+    per_sensor = per_channel[:, :p] + (share * health[:, None, :]).sum(axis=2)
+    return per_sensor, (health * (total[:, 0, :] <= 0)).sum(axis=1)
+
+
+def _moving_for(departure: Floats, slope: Floats, age: Floats) -> Floats:
+    away = departure * slope > 0
+    steps = np.divide(departure, slope, out=np.zeros_like(departure), where=away)
+    return np.minimum(steps, age[:, None])
