@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 HEALTH = ("h0", "h1", "p1", "p2", "p3", "g")
-"""Health channels: health as the sensors show it at this step, judged over the whole horizon (h0) and near the end (h1);
-the three main directions in which the fleet drifts (p1 to p3); health judged against the asset's own start (g)."""
+"""Health channels: health as the sensors show it at this step, judged over the whole horizon (h0) and near the end
+(h1); the three main directions in which the fleet drifts (p1 to p3); health against the asset's own start (g)."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ import numpy as np
 from pdm.degradation import Weibull
 from pdm.frame import Floats, Frame
 from pdm.plant import AssetClass
-from pdm.prognosis import LEVELS, probability_within
+from pdm.prognosis import LEVELS
+from pdm.quantiles import failure_probability
 
 RECIPE = 1
 """Raised whenever the same lives and seed would give another model."""
@@ -191,7 +192,7 @@ def first_mode(model: Model, features: Floats, quantiles: Floats, names: Sequenc
     if head is None:
         return np.full((len(features), len(names)), np.nan)
     near = np.asarray(head.forest.predict(features.astype(np.float32), num_threads=1))
-    within = probability_within(quantiles, model.head.horizon)[:, None]
+    within = failure_probability(quantiles, model.head.horizon)[:, None]
     known = within * near + (1 - within) * head.shares
     place = [names.index(name) for name in head.names]
     result = np.zeros((len(features), len(names)))

@@ -65,21 +65,3 @@ class Prognosis:
 def from_life_table(life: Weibull, exposure: ArrayLike) -> NDArray[np.float64]:
     """Quantiles `[n, 21]` of the remaining life by the life table alone, given the life used so far [life steps]."""
     return life.remaining(np.asarray(exposure, dtype=np.float64)[:, None], LEVELS)
-
-
-def probability_within(quantiles: NDArray[np.float64], steps: ArrayLike) -> NDArray[np.float64]:
-    """P(remaining life <= steps) `[n]` of quantiles `[n, 21]`; `steps` is a number or `[n]` [life steps].
-
-    Linear between the quantiles and from 0 to the first one; past the last one nothing more is claimed, and it stays at
-    the last level. NaN where the prognosis is refused.
-    """
-    steps = np.broadcast_to(np.maximum(steps, 0.0), len(quantiles))
-    reached = (quantiles <= steps[:, None]).sum(axis=1)
-    edge = np.zeros((len(quantiles), 1))
-    points = np.hstack([edge, quantiles, edge + np.inf])
-    levels = np.array([0.0, *LEVELS, 1.0])
-    row = np.arange(len(quantiles))
-    low, gap = points[row, reached], points[row, reached + 1] - points[row, reached]
-    share = np.divide(steps - low, gap, out=np.zeros(len(quantiles)), where=gap > 0)
-    probability = levels[reached] + share * (levels[reached + 1] - levels[reached])
-    return np.where(np.isnan(quantiles[:, 0]), np.nan, probability)
