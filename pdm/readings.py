@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntFlag
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pdm.plant import AssetClass
 
 
 class ArrivalFlag(IntFlag):
@@ -15,6 +17,15 @@ class ArrivalFlag(IntFlag):
     NONE = 0
     NO_TIMESTAMP = 1  # the message carried no time: the time of arrival stands in
     IMPORTED = 2  # from a file, not from a live stream
+    LATE = 4  # it came after the lateness window: kept apart, counted, never read by steps
+
+
+class CleaningFlag(IntFlag):
+    """Why a value is not used, found again at each reading of the store."""
+
+    NONE = 0
+    MISSING = 1  # the sensor was not in the message
+    OUT_OF_RANGE = 2  # the sensor cannot physically report this
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +62,104 @@ class Readings:
     def take(self, rows: NDArray[Any]) -> "Readings":
         """The readings of these rows (indices or mask)."""
         return Readings(self.sensors, self.source[rows], self.time_ms[rows], self.values[rows], self.flags[rows])
+
+
+class Merged(NamedTuple):
+    """One row for each (group, time), sorted by both."""
+
+    rows: NDArray[np.intp]  # [m] the latest of the rows given that share the key
+    values: NDArray[np.float64]  # [m, k]
+    flags: NDArray[np.uint8]  # [m]
+
+
+def clean(readings: Readings, asset_class: AssetClass) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+    """What steps may use: values with NaN where a sensor said nothing or something impossible, and why.
+
+    Returns values and `CleaningFlag`, both `[n, k]` in the order of the sensors of the class. What is flagged here
+    stays in the store as it came.
+    """
+    values = columns_of(readings, asset_class.sensor_names)
+    low = np.array([-np.inf if sensor.low is None else sensor.low for sensor in asset_class.sensors])
+    high = np.array([np.inf if sensor.high is None else sensor.high for sensor in asset_class.sensors])
+    missing = np.isnan(values)
+    # NaN compares false on both sides, so a missing value is not also out of range
+    impossible = (values < low) | (values > high) | np.isinf(values)
+    flags = missing * np.uint8(CleaningFlag.MISSING) + impossible * np.uint8(CleaningFlag.OUT_OF_RANGE)
+    return np.where(impossible, np.nan, values), flags
+
+
+def columns_of(readings: Readings, sensors: Sequence[str]) -> NDArray[np.float64]:
+    """The values of these sensors, `[n, k]`; NaN for a sensor that the readings do not carry."""
+    if tuple(sensors) == readings.sensors:
+        return readings.values
+    values = np.full((len(readings), len(sensors)), np.nan)
+    column = {name: j for j, name in enumerate(readings.sensors)}
+    for j, name in enumerate(sensors):
+        if name in column:
+            values[:, j] = readings.values[:, column[name]]
+    return values
+
+
+def concatenate(parts: Sequence[Readings]) -> Readings:
+    """Readings one after another; the sensors are those of all parts, in the order of their first appearance."""
+    sensors = tuple(dict.fromkeys(name for part in parts for name in part.sensors))
+    if not parts:
+        return Readings.empty(sensors)
+    return Readings(
+        sensors,
+        np.concatenate([part.source for part in parts]),
+        np.concatenate([part.time_ms for part in parts]),
+        np.concatenate([columns_of(part, sensors) for part in parts]),
+        np.concatenate([part.flags for part in parts]),
+    )
+
+
+def merge(readings: Readings) -> Readings:
+    """One row for each (source, time), sorted by both; of rows that share a key the later wins, sensor by sensor.
+
+    This is what makes sending again harmless: any number of resends, in any order, merges to what one sending gives.
+    """
+    names, group = _by_name(readings.source)
+    rows, values, flags = merge_rows(group, readings.time_ms, readings.values, readings.flags)
+    return Readings(readings.sensors, names[group[rows]], readings.time_ms[rows], values, flags)
+
+
+def merge_rows(
+    group: NDArray[Any], time_ms: NDArray[np.int64], values: NDArray[np.float64], flags: NDArray[np.uint8]
+) -> Merged:
+    """Merge rows given in the order of their arrival; NaN means "not in that message".
+
+    Args:
+        group: `[n]` integer number of the source of each row.
+        time_ms, values, flags: `[n]`, `[n, k]`, `[n]`.
+    """
+    order = np.lexsort((time_ms, group))  # stable: rows of one key stay in the order of their arrival
+    repeats = (np.diff(group[order]) == 0) & (np.diff(time_ms[order]) == 0)
+    if not repeats.any():
+        return Merged(order, values[order], flags[order])
+    first = np.flatnonzero(np.r_[True, ~repeats])
+    count = np.diff(np.r_[first, len(order)])
+    last = order[first + count - 1]
+    merged = values[last]
+    several = count > 1
+    runs = np.repeat(several, count)
+    merged[several] = _latest_known(values[order[runs]], count[several])
+    return Merged(last, merged, np.bitwise_or.reduceat(flags[order], first))
+
+
+def _latest_known(values: NDArray[np.float64], count: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Column by column the last value that is not NaN in each run of `count` rows. `[m, k]`."""
+    end = np.cumsum(count)
+    row = np.arange(len(values))[:, None]
+    known = np.maximum.reduceat(np.where(np.isnan(values), -1, row), end - count, axis=0)
+    # a sensor that is NaN in the whole run is so in any of its rows
+    return np.take_along_axis(values, np.where(known < 0, end[:, None] - 1, known), axis=0)
+
+
+def _by_name(source: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """The distinct names in their order, and for each row the number of its name. `[m]`, `[n]`."""
+    names = sorted(set(source.tolist()))
+    number = {name: i for i, name in enumerate(names)}
+    distinct = np.empty(len(names), dtype=object)
+    distinct[:] = names
+    return distinct, np.fromiter((number[name] for name in source.tolist()), np.int64, len(source))
