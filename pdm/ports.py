@@ -1,6 +1,6 @@
 """Small seams to the outside world; adapters implement them, wiring picks one of each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -13,14 +13,21 @@ from pdm.readings import Readings
 class Changes(NamedTuple):
     """What came in since a cursor: per source the earliest new reading time, and the cursor to ask from next time."""
 
-    source: NDArray[Any]  # [m] object array of source names, each once
+    source: NDArray[Any]  # [m] object array of source names, each once, sorted
     earliest_ms: NDArray[np.int64]  # [m]
     cursor: str  # opaque to everybody but the store
 
 
+class Tail(NamedTuple):
+    """The next readings since a cursor in the order of their arrival, and the cursor to ask from next time."""
+
+    readings: Readings  # as they came: not merged
+    cursor: str
+
+
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A message that could not be read, with the reason."""
+    """A message that could not be read, with the reason; `payload` may be cut to what is worth keeping."""
 
     topic: str
     payload: bytes
@@ -33,7 +40,7 @@ class DeadLetter:
 class StoredDeadLetter:
     """A dead letter as kept: equal payloads on one topic with one reason are one row with a count."""
 
-    id: int
+    id: str  # opaque, unique over all logs
     topic: str
     payload: bytes
     reason: str
@@ -47,29 +54,61 @@ class StoredDeadLetter:
 class StoreCounts:
     """Totals since the store was made, for metrics, the demo and `doctor`."""
 
-    readings: int  # rows written, resends included
+    readings: int  # rows written, resends and late ones included
     dead_letters: int  # messages, repeats included
     batches: int
+    late: int = 0  # rows that came after the lateness window: kept apart, never read by steps
+    dead_letters_dropped: int = 0  # kept dead letters that made room for newer ones
+    damaged: int = 0  # batches that this reader found damaged and skipped
+
+
+@dataclass(frozen=True, slots=True)
+class ImportProgress:
+    """How far a file has been imported. It is known by the digest of its bytes, whatever its name."""
+
+    digest: str
+    name: str
+    rows: int  # rows read, bad ones included
+    bad_rows: int
+    finished: bool
 
 
 class ReadingWriter(Protocol):
     """The ingesting side of a reading store: one process, one log."""
 
-    def append(self, batches: dict[str, Readings], dead: Sequence[DeadLetter]) -> None:
+    def append(
+        self,
+        batches: Mapping[str, Readings],
+        dead: Sequence[DeadLetter] = (),
+        imported: ImportProgress | None = None,
+    ) -> None:
         """Commit durably, or raise `StoreError` and keep nothing. Keys of `batches` are class names.
 
-        When it returns, every reading and dead letter given is on disk; only then may a message be acknowledged.
+        When it returns, all that was given is on disk; only then may a message be acknowledged. `imported` replaces
+        what was known about its file in the same commit.
         """
+        ...
+
+    def import_progress(self, digest: str) -> ImportProgress | None:
+        """How far the file with this digest has been imported."""
         ...
 
     def close(self) -> None: ...
 
 
 class ReadingStore(Protocol):
-    """The reading side; any number of processes, while a writer writes."""
+    """The reading side; any number of processes, while a writer writes. Late readings are counted, but never read."""
 
     def changes(self, class_name: str, cursor: str) -> Changes:
         """What arrived for a class since `cursor` ("" is the beginning)."""
+        ...
+
+    def tail(self, class_name: str, cursor: str, limit: int = 100_000) -> Tail:
+        """The next readings that arrived for a class since `cursor`, about `limit` at most; none when up to date."""
+        ...
+
+    def latest_cursor(self) -> str:
+        """The cursor after everything that has arrived: to follow from now on."""
         ...
 
     def window(self, class_name: str, sources: Sequence[str], start_ms: int, end_ms: int) -> Readings:
