@@ -1,0 +1,230 @@
+"""`plant.yaml` as a `Plant`: each section is read by its entry, then what they say about each other is checked."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, time
+from types import MappingProxyType
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from pdm.entry_types import instant_ms, wrong_name, wrong_sensor_name
+from pdm.errors import ConfigurationFileError
+from pdm.marked_yaml import Document, Path
+from pdm.plant import (
+    ANY_TARGET,
+    Asset,
+    AssetClass,
+    Calendar,
+    Costs,
+    ExpectedLife,
+    FailureMode,
+    LifeStep,
+    Limit,
+    Plant,
+    RunningWhen,
+    Sensor,
+    Shift,
+)
+from pdm.plant_entries import (
+    AssetEntry,
+    CalendarEntry,
+    ClassEntry,
+    CostsEntry,
+    FailureModeEntry,
+    PlantEntry,
+    SensorEntry,
+)
+
+
+def parse_plant(text: str, *, file: str = "plant.yaml") -> Plant:
+    """The plant that a file declares.
+
+    Raises:
+        ConfigurationError: the text cannot be read as YAML; or, as a `ConfigurationFileError`, everything that is wrong
+            with what it says.
+    """
+    document = Document(text, file)
+    top = document.entry(PlantEntry)
+    calendars = document.entries(CalendarEntry, "calendars", wrong_name=wrong_name)
+    classes = _classes(document)
+    assets = _assets(document)
+    if top is None or document.errors:
+        raise ConfigurationFileError(document.errors)
+    return Plant(
+        name=top.plant,
+        currency=top.currency,
+        time_zone=top.time_zone,
+        classes=MappingProxyType(classes),
+        calendars=MappingProxyType({name: _calendar(name, entry) for name, entry in calendars.items()}),
+        assets=MappingProxyType({entry.serial: _asset(entry, top.time_zone) for entry in assets}),
+        version=hashlib.sha256(text.encode()).hexdigest(),
+        simulated=top.simulated,
+    )
+
+
+def _classes(document: Document) -> dict[str, AssetClass]:
+    """The classes that can be read, checked in themselves."""
+    entries = document.entries(ClassEntry, "classes", wrong_name=wrong_name)
+    classes = {}
+    for name in document.names("classes"):
+        at = ("classes", name)
+        sensors = document.entries(SensorEntry, *at, "sensors", wrong_name=wrong_sensor_name)
+        modes = document.entries(FailureModeEntry, *at, "failure_modes", wrong_name=_wrong_mode_name)
+        if (entry := entries.get(name)) is not None:
+            classes[name] = _asset_class(name, entry, sensors, modes)
+            _check_class(document, at, classes[name])
+    return classes
+
+
+def _check_class(document: Document, at: Path, asset_class: AssetClass) -> None:
+    _check_columns(document, at, asset_class)
+    _check_named_sensors(document, at, asset_class)
+    _check_limits(document, at, asset_class)
+    if asset_class.calendar:
+        document.check_known((*at, "calendar"), asset_class.calendar, document.names("calendars"), "calendar")
+
+
+def _wrong_mode_name(name: str) -> str | None:
+    return f"{ANY_TARGET!r} means the first failure of whatever mode" if name == ANY_TARGET else wrong_name(name)
+
+
+def _check_columns(document: Document, at: Path, asset_class: AssetClass) -> None:
+    """Two sensors must not make step columns of one name (`flow` with mean and max, beside a `flow_max`)."""
+    counts = Counter(asset_class.column_names)
+    for column in asset_class.columns:
+        if counts[column.name] > 1 and column.name != column.sensor:
+            message = f"its summary {column.summary} makes a column {column.name!r}, which is another sensor's name"
+            document.refuse((*at, "sensors", column.sensor), message)
+
+
+def _check_named_sensors(document: Document, at: Path, asset_class: AssetClass) -> None:
+    known = document.names(*at, "sensors")
+    for position, name in enumerate(asset_class.conditions):
+        document.check_known((*at, "conditions", position), name, known, "sensor")
+    if asset_class.running_when:
+        document.check_known((*at, "running_when", "sensor"), asset_class.running_when.sensor, known, "sensor")
+
+
+def _check_limits(document: Document, at: Path, asset_class: AssetClass) -> None:
+    """A limit is on a step column, and within what its sensor can report: otherwise it could never be crossed."""
+    columns = {column.name: column for column in asset_class.columns}
+    malformed = set(document.names(*at, "sensors")) - set(asset_class.sensor_names)
+    for mode in asset_class.failure_modes:
+        if mode.limit is None or mode.limit.sensor in malformed:
+            continue
+        where = (*at, "failure_modes", mode.name, "limit")
+        if not document.check_known((*where, "sensor"), mode.limit.sensor, columns, "sensor or step column"):
+            continue
+        sensor = asset_class.sensor(columns[mode.limit.sensor].sensor)
+        if (reason := out_of_range(mode.limit, sensor)) is not None:
+            document.refuse(where, reason)
+
+
+def out_of_range(limit: Limit, sensor: Sensor) -> str | None:
+    """Why this limit can never be crossed; None if it can."""
+    if limit.above is not None and sensor.high is not None and limit.above >= sensor.high:
+        return f"{sensor.name} reports at most {sensor.high:g} {sensor.unit}: it is never above {limit.above:g}"
+    if limit.below is not None and sensor.low is not None and limit.below <= sensor.low:
+        return f"{sensor.name} reports at least {sensor.low:g} {sensor.unit}: it is never below {limit.below:g}"
+    return None
+
+
+def _assets(document: Document) -> list[AssetEntry]:
+    """The assets that can be read; all are checked against each other and against the classes."""
+    listed = document.at("assets")
+    read = [document.entry(AssetEntry, "assets", i) for i in range(len(listed) if isinstance(listed, list) else 0)]
+    classes = document.names("classes")
+    for position in range(len(read)):
+        if isinstance(name := document.at("assets", position, "class"), str):
+            document.check_known(("assets", position, "class"), name, classes, "class")
+    for key in ("serial", "slot", "source"):
+        _check_unique(document, key, [document.at("assets", position, key) for position in range(len(read))])
+    return [entry for entry in read if entry is not None]
+
+
+def _check_unique(document: Document, key: str, values: Sequence[Any]) -> None:
+    first: dict[str, int] = {}
+    for position, value in enumerate(values):
+        if isinstance(value, str) and (other := first.setdefault(value, position)) != position:
+            taken = f"{value!r} is taken by the asset in line {document.line('assets', other)}"
+            document.refuse(("assets", position, key), taken)
+
+
+def _asset_class(
+    name: str, entry: ClassEntry, sensors: Mapping[str, SensorEntry], modes: Mapping[str, FailureModeEntry]
+) -> AssetClass:
+    running, life = entry.running_when, entry.expected_life
+    return AssetClass(
+        name=name,
+        title=entry.title or title_of(name),
+        sensors=tuple(_sensor(sensor, sensors[sensor]) for sensor in sensors),
+        conditions=entry.conditions,
+        life_step=LifeStep(entry.life_step.unit, entry.life_step.every, entry.life_step.grace),
+        horizon=entry.horizon,
+        notice_ms=entry.notice,
+        failure_modes=tuple(_failure_mode(mode, modes[mode]) for mode in modes),
+        running_when=None if running is None else RunningWhen(running.sensor, running.above),
+        gap=entry.gap,
+        issue_every_ms=entry.issue_every,
+        expected_life=None if life is None else ExpectedLife(life.mean, life.sd),
+        costs=_costs(entry.costs),
+        risk_cap=entry.risk_cap,
+        calendar=entry.calendar,
+        stale_after_ms=entry.stale_after,
+    )
+
+
+def _sensor(name: str, entry: SensorEntry) -> Sensor:
+    low, high = entry.range
+    return Sensor(name, entry.unit, entry.title or title_of(name), low, high, entry.resolution, entry.summary)
+
+
+def _failure_mode(name: str, entry: FailureModeEntry) -> FailureMode:
+    limit = entry.limit
+    return FailureMode(
+        name=name,
+        title=entry.title or title_of(name),
+        mechanism=entry.mechanism,
+        cause=entry.cause,
+        action=entry.action,
+        parts=entry.parts,
+        skills=entry.skills,
+        crew=entry.crew,
+        duration_ms=entry.duration,
+        machine_stopped=entry.machine_stopped,
+        limit=None if limit is None else Limit(limit.sensor, limit.above, limit.below),
+        costs=_costs(entry.costs),
+    )
+
+
+def _costs(entry: CostsEntry | None) -> Costs | None:
+    return None if entry is None else Costs(entry.planned, entry.unplanned)
+
+
+def _calendar(name: str, entry: CalendarEntry) -> Calendar:
+    return Calendar(name, tuple(Shift(s.days, s.start, s.end) for s in entry.shifts), entry.holidays)
+
+
+def _asset(entry: AssetEntry, zone: ZoneInfo) -> Asset:
+    start = entry.start_of_life
+    return Asset(
+        serial=entry.serial,
+        class_name=entry.class_name,
+        slot=entry.slot,
+        source=entry.source,
+        start_of_life_ms=_midnight_ms(start, zone) if isinstance(start, date) else start,
+        criticality=entry.criticality,
+        place=entry.place,
+        external=MappingProxyType({system: MappingProxyType(keys) for system, keys in entry.external.items()}),
+    )
+
+
+def _midnight_ms(day: date, zone: ZoneInfo) -> int:
+    return instant_ms(datetime.combine(day, time(), zone).isoformat())
+
+
+def title_of(name: str) -> str:
+    """What a technician reads where the file gives no title: `oil_temperature` is "Oil temperature"."""
+    words = name.replace("_", " ")
+    return words[:1].upper() + words[1:]

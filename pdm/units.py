@@ -1,0 +1,105 @@
+"""Units at the edge: values that come in another unit are converted once, into the unit that their sensor declares."""
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cache, lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdm.errors import UnreadableMessageError
+
+# Units of the shop floor that pint does not know, or takes for something else (`Nm` for a number of metres).
+_ADDED = (
+    "newton_meter = newton * meter = Nm",
+    "normal_cubic_meter = [normal_volume] = Nm3",
+    "volt_ampere_reactive = volt * ampere = var",
+    "pound_mass = pound = lbm",
+)
+_NOT_MEANT = {"C": "degC", "F": "degF"}  # coulomb and farad: hardly ever, next to people who mean a temperature
+_POWER = re.compile(r"(?<=[A-Za-z])(?<!\bNm)([23])\b")  # m3 for pint's m**3
+# Messages carry units too: nothing long, no exponent of several digits and no power of a power reaches pint's parser.
+_READABLE = re.compile(r"(?!.*[\d⁰-⁹¹²³]{2})(?!.*[\d)] *(\*\*|\^))[\w%°/*^·.() -]{1,40}")
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """From one unit to another: value * scale + offset."""
+
+    scale: float
+    offset: float
+
+    def __call__(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Values of any shape in the other unit; the same array where both are one."""
+        return values if self == IDENTITY else values * self.scale + self.offset
+
+
+IDENTITY = Conversion(1.0, 0.0)
+
+
+@lru_cache(maxsize=1024)
+def is_unit(text: str) -> bool:
+    """Whether this names a unit, such as `m3/h`, `degC`, `mm/s`, `%`, or `1` for none."""
+    return _unit(text) is not None
+
+
+def unit_meant(text: str) -> str | None:
+    """The unit that was probably meant by something that is none."""
+    return _NOT_MEANT.get(text)
+
+
+@lru_cache(maxsize=1024)
+def conversion(from_unit: str, to_unit: str) -> Conversion:
+    """How values in one unit become values in the other.
+
+    A temperature is a point on its scale; a difference of temperatures is written `delta_degC`. Frequencies do not
+    become speeds of rotation: whether 1 Hz is a turn or a radian a second is for people to say.
+
+    Raises:
+        UnreadableMessageError: `unknown_unit` or `unit_mismatch`.
+    """
+    if from_unit == to_unit:
+        return IDENTITY
+    source, target = _known_unit(from_unit), _known_unit(to_unit)
+    refusal = UnreadableMessageError("unit_mismatch", f"{from_unit!r} cannot be converted into {to_unit!r}")
+    registry = _registry()
+    source_factor, source_base = registry.get_base_units(source)
+    target_factor, target_base = registry.get_base_units(target)
+    if source_base != target_base:
+        raise refusal
+    try:
+        offset = registry.Quantity(Decimal(0), source).m_as(target)
+    except TypeError:  # decibels and the like, which are not affine
+        raise refusal from None
+    return Conversion(float(Decimal(source_factor) / Decimal(target_factor)), float(offset))
+
+
+def _known_unit(text: str) -> Any:
+    if (unit := _unit(text)) is None:
+        raise UnreadableMessageError("unknown_unit", f"{text!r} is not a unit")
+    return unit
+
+
+@cache
+def _registry() -> Any:
+    """The one registry. Decimals keep factors exact: 0 degC is 32 degF, not 31.99999999999994."""
+    import pint  # here, since it takes half a second that a command without units should not cost
+
+    registry = pint.UnitRegistry(non_int_type=Decimal)
+    for definition in _ADDED:
+        registry.define(definition)
+    return registry
+
+
+def _unit(text: str) -> Any:
+    """The unit in pint's terms, or None."""
+    if text in ("", "1"):
+        return _registry().Unit("")
+    if text in _NOT_MEANT or not _READABLE.fullmatch(text):
+        return None
+    try:
+        return _registry().Unit(_POWER.sub(r"**\1", text).replace("%", "percent").replace("·", "*"))
+    except Exception:  # pint's parser lets errors of a dozen kinds through, from TokenError to TypeError
+        return None
