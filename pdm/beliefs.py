@@ -1,13 +1,15 @@
 """What one tick concluded about a cohort: the columns that rules, pages, the API and the next tick start from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pdm import forecast
 from pdm.columns import Columns
+from pdm.plant import AssetClass
 from pdm.prognosis import Prognosis
 from pdm.windows import Windows
 
@@ -18,7 +20,8 @@ class Beliefs:
 
     Attributes:
         serial: `[n]` object array.
-        next_ms: start of the first step not yet made, -1 before any reading.
+        next_ms: start of the first step not yet made, -1 if no reading says that there will be one.
+        last_step_ms: start of the latest stored step, -1 before any.
         in_service: whether it has a life that goes on (not failed, not removed).
         complete: whether its history reaches back to the start of its life.
         steps, exposure, share, latest, duty_rate, revision, last_end_ms: see `pdm.twin.Twin`.
@@ -32,6 +35,7 @@ class Beliefs:
 
     serial: NDArray[Any]
     next_ms: NDArray[np.int64]
+    last_step_ms: NDArray[np.int64]
     in_service: NDArray[np.bool_]
     complete: NDArray[np.bool_]
     steps: NDArray[np.int64]
@@ -47,6 +51,53 @@ class Beliefs:
     published: Windows
     pending_ms: NDArray[np.int64]
     issued_ms: NDArray[np.int64]
+
+
+def blank(serials: NDArray[Any], asset_class: AssetClass, rules: int) -> Beliefs:
+    """What is believed before the first reading of these machines."""
+    count = len(serials)
+    never = np.full(count, -1, dtype=np.int64)
+    return Beliefs(
+        serial=serials,
+        next_ms=never,
+        last_step_ms=never,
+        in_service=np.ones(count, dtype=bool),
+        complete=np.zeros(count, dtype=bool),
+        steps=np.zeros(count, dtype=np.int64),
+        exposure=np.zeros(count),
+        share=np.full(count, np.nan),
+        latest=np.full((count, len(asset_class.columns)), np.nan),
+        duty_rate=np.full(count, np.nan),
+        revision=np.zeros(count, dtype=np.int64),
+        last_end_ms=never,
+        last_reading_ms=never,
+        prognosis=forecast.empty(asset_class, count),
+        windows=Windows.none(count),
+        published=Windows.none(count),
+        pending_ms=np.full((count, rules), -1, dtype=np.int64),
+        issued_ms=never,
+    )
+
+
+def rearranged(
+    beliefs: Beliefs, serials: NDArray[Any], asset_class: AssetClass, old_rules: Sequence[str], rules: Sequence[str]
+) -> Beliefs:
+    """The same beliefs in another order of serials and rules; what was not there starts blank."""
+    if np.array_equal(beliefs.serial, serials) and list(old_rules) == list(rules):
+        return beliefs
+    made, known = to_columns(blank(serials, asset_class, len(rules))), to_columns(beliefs)
+    row_of = {serial: row for row, serial in enumerate(beliefs.serial)}
+    kept = np.array([row for row, serial in enumerate(serials) if serial in row_of], dtype=np.int64)
+    source = np.array([row_of[serial] for serial in serials if serial in row_of], dtype=np.int64)
+    for name, values in made.items():
+        if name != "pending_ms" and known[name].shape[1:] == values.shape[1:]:  # another width: another class file
+            values = values.astype(known[name].dtype)
+            values[kept] = known[name][source]
+            made[name] = values
+    for new, rule in enumerate(rules):
+        if rule in old_rules:
+            made["pending_ms"][kept, new] = known["pending_ms"][source, list(old_rules).index(rule)]
+    return from_columns(made, asset_class.horizon)
 
 
 def to_columns(beliefs: Beliefs) -> Columns:

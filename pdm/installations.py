@@ -5,12 +5,13 @@ since: `installed` (a machine came to a source), `removed`, `replaced` (another 
 `repaired` (the machine is as new and starts another life), `failed` (its life ended).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from pdm.plant import Asset, Plant
@@ -114,29 +115,60 @@ def fleet_of(plant: Plant, events: Iterable[MaintenanceEvent]) -> Fleet:
     return Fleet(assets, (*ended, *installed.values()), lives)
 
 
-def rows_of(
-    fleet: Fleet, serials: Sequence[str], sources: Sequence[str], source: NDArray[Any], time_ms: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """For each reading the row of the machine (index into `serials`) that was behind its source then, -1 if none.
+@dataclass(frozen=True)
+class Intervals:
+    """The installations of a cohort as arrays, sorted by (source, from), for look-ups of many readings at once.
 
-    Args:
-        sources: the distinct source names; source: `[n]` index into them; time_ms: `[n]`.
+    Attributes:
+        sources: the distinct sources.
+        source, row: `[i]` index into `sources`, and row of the machine in the cohort.
+        from_ms, to_ms: `[i]` int64.
     """
-    row_of = {serial: row for row, serial in enumerate(serials)}
-    index_of = {name: index for index, name in enumerate(sources)}
-    known = sorted(
-        (index_of[i.source], i.from_ms, i.to_ms, row_of[i.serial])
-        for i in fleet.installations
-        if i.source in index_of and i.serial in row_of
-    )
-    if not known or not len(time_ms):
-        return np.full(len(time_ms), -1, dtype=np.int64)
-    table = np.array(known, dtype=np.int64)
-    # one sorted key for (source, time): the source in the high bits, the time above 2^43 in the low 44
-    starts = (table[:, 0] << 44) + (table[:, 1] - ALWAYS_MS)
-    at = np.searchsorted(starts, (source << 44) + (time_ms - ALWAYS_MS), side="right") - 1
-    inside = (at >= 0) & (table[at, 0] == source) & (time_ms < table[at, 2])
-    return np.where(inside, table[at, 3], -1)
+
+    sources: pd.Index
+    source: NDArray[np.int64]
+    row: NDArray[np.int64]
+    from_ms: NDArray[np.int64]
+    to_ms: NDArray[np.int64]
+
+    @staticmethod
+    def of(fleet: Fleet, serials: Iterable[str]) -> "Intervals":
+        row_of = {serial: row for row, serial in enumerate(serials)}
+        mine = [i for i in fleet.installations if i.serial in row_of]
+        sources = sorted({i.source for i in mine})
+        index_of = {name: index for index, name in enumerate(sources)}
+        known = sorted((index_of[i.source], i.from_ms, i.to_ms, row_of[i.serial]) for i in mine)
+        table = np.array(known, dtype=np.int64).reshape(-1, 4)
+        return Intervals(pd.Index(sources, dtype=object), table[:, 0], table[:, 3], table[:, 1], table[:, 2])
+
+    def rows_at(self, source: NDArray[Any], time_ms: NDArray[np.int64]) -> NDArray[np.int64]:
+        """For each reading the row of the machine that was behind its source then, -1 if none. `[n]` -> `[n]`."""
+        if not len(self.row) or not len(time_ms):
+            return np.full(len(time_ms), -1, dtype=np.int64)
+        index = self.sources.get_indexer(pd.Index(source)).astype(np.int64)
+        # one sorted key for (source, time): the source in the high bits, the time above -2^43 in the low 44
+        starts = (self.source << 44) + (self.from_ms - ALWAYS_MS)
+        at = np.searchsorted(starts, (index << 44) + (time_ms - ALWAYS_MS), side="right") - 1
+        inside = (index >= 0) & (at >= 0) & (self.source[at] == index) & (time_ms < self.to_ms[at])
+        return np.where(inside, self.row[at], -1)
+
+    def earliest(self, count: int, source: NDArray[Any], earliest_ms: NDArray[np.int64]) -> NDArray[np.int64]:
+        """For each of `count` rows the earliest time from which its readings changed, `NEVER_MS` if they did not.
+
+        Args:
+            source, earliest_ms: `[m]` the sources that changed, and from when on.
+        """
+        index = self.sources.get_indexer(pd.Index(source))
+        of_source = np.full(len(self.sources), NEVER_MS, dtype=np.int64)
+        of_source[index[index >= 0]] = earliest_ms[index >= 0]
+        changed = np.maximum(of_source[self.source], self.from_ms)
+        earliest = np.full(count, NEVER_MS, dtype=np.int64)
+        np.minimum.at(earliest, self.row, np.where(changed < self.to_ms, changed, NEVER_MS))
+        return earliest
+
+    def sources_of(self, rows: NDArray[np.int64]) -> list[str]:
+        """Every source that one of these rows was ever behind."""
+        return [str(name) for name in self.sources[np.unique(self.source[np.isin(self.row, rows)])]]
 
 
 def _start(asset: Asset) -> int:

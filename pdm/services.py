@@ -10,8 +10,8 @@ from pdm.learned import Model
 from pdm.ports import Clock, Notifier, ReadingStore, Simulation
 
 if TYPE_CHECKING:
+    from pdm.cohort import Cohort
     from pdm.ingest import Ingest
-    from pdm.tick import Cohort
 
 
 @dataclass

@@ -73,21 +73,21 @@ def make_steps(
     readings: Readings,
     row: NDArray[np.int64],
     from_ms: NDArray[np.int64],
-    until_ms: int,
+    until_ms: NDArray[np.int64],
 ) -> Steps:
-    """Every closed step of a cohort from `from_ms[row]` (inclusive, a step start) to `until_ms` (exclusive).
+    """Every closed step of a cohort from `from_ms[row]` (inclusive, a step start) to `until_ms[row]` (exclusive).
 
     Args:
         readings: merged readings of the cohort in that time, in the sensors of the class.
         row: `[n]` row of each reading, -1 to leave it out.
-        from_ms: `[assets]` start of the first step to make; `until_ms` or later for none.
-        until_ms: from `closed_until`.
+        from_ms, until_ms: `[assets]`; a machine whose `until_ms` is not after its `from_ms` gets none.
 
     Returns:
         Steps with readings and, where a step has a fixed duration, those without.
     """
     start = step_start(asset_class, readings.time_ms)
-    wanted = (row >= 0) & (start < until_ms) & (start >= from_ms[np.maximum(row, 0)])
+    at = np.maximum(row, 0)
+    wanted = (row >= 0) & (start < until_ms[at]) & (start >= from_ms[at])
     order = np.flatnonzero(wanted)
     order = order[np.lexsort((readings.time_ms[order], row[order]))]
     measured = _summarise(asset_class, readings.take(order), row[order], start[order])
@@ -162,10 +162,12 @@ def _columns(
     return np.column_stack([np.where(n > 0, summary, np.nan) for summary, n in picked])
 
 
-def _with_gaps(asset_class: AssetClass, measured: Steps, from_ms: NDArray[np.int64], until_ms: int) -> Steps:
+def _with_gaps(
+    asset_class: AssetClass, measured: Steps, from_ms: NDArray[np.int64], until_ms: NDArray[np.int64]
+) -> Steps:
     """Add the steps of a fixed duration in which nothing was measured."""
     duration = int(asset_class.life_step.duration_ms or 0)
-    number = np.maximum(until_ms - from_ms, 0) // duration
+    number = -(np.minimum(from_ms - until_ms, 0) // duration)
     total = int(number.sum())
     row = np.repeat(np.arange(len(from_ms)), number)
     offset = np.concatenate([[0], np.cumsum(number)[:-1]]) if len(number) else np.empty(0, dtype=np.int64)

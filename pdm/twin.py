@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from pdm import features
 from pdm.columns import Columns
-from pdm.features import FeatureState, Frame
+from pdm.features import FeatureState
+from pdm.frame import Frame
 from pdm.installations import Life
-from pdm.plant import AssetClass, GapRule
+from pdm.plant import AssetClass
 from pdm.steps import Steps
 
 DUTY_MEMORY_HOURS = 28 * 24.0
@@ -32,7 +33,7 @@ class Twin:
     Attributes:
         steps: running steps folded into wear and features.
         exposure: life used [life steps].
-        assumed: the part of `exposure` that nobody measured [life steps].
+        unseen: the part of `exposure` assumed since the latest measured step [life steps].
         first_start_ms, last_end_ms: first step's start and latest step's end, -1 before any.
         last_row_ms: start of the latest step that held a reading, -1 before any.
         duty_exposure, duty_hours: life used and time passed, both fading over 28 days.
@@ -44,7 +45,7 @@ class Twin:
 
     steps: NDArray[np.int64]
     exposure: NDArray[np.float64]
-    assumed: NDArray[np.float64]
+    unseen: NDArray[np.float64]
     first_start_ms: NDArray[np.int64]
     last_end_ms: NDArray[np.int64]
     last_row_ms: NDArray[np.int64]
@@ -70,16 +71,19 @@ _PLAIN = tuple(field.name for field in fields(Twin) if field.name != "features")
 
 def start(asset_class: AssetClass, frame: Frame | None, count: int) -> Twin:
     """Twins of `count` new machines."""
-    integers = {name: np.full(count, -1, dtype=np.int64) for name in ("first_start_ms", "last_end_ms", "last_row_ms")}
-    zeros = {name: np.zeros(count) for name in ("exposure", "assumed", "duty_exposure", "duty_hours")}
     return Twin(
         steps=np.zeros(count, dtype=np.int64),
+        exposure=np.zeros(count),
+        unseen=np.zeros(count),
+        first_start_ms=np.full(count, -1, dtype=np.int64),
+        last_end_ms=np.full(count, -1, dtype=np.int64),
+        last_row_ms=np.full(count, -1, dtype=np.int64),
+        duty_exposure=np.zeros(count),
+        duty_hours=np.zeros(count),
         share=np.full(count, np.nan),
         latest=np.full((count, len(asset_class.columns)), np.nan),
         revision=np.zeros(count, dtype=np.int64),
         features=None if frame is None else features.start(frame, count),
-        **integers,
-        **zeros,
     )
 
 
@@ -158,7 +162,7 @@ def _fold_one_each(asset_class: AssetClass, frame: Frame | None, twin: Twin, ste
     used = np.where(gap, usual, steps.share)
     _remember_duty(twin, rows, used, hours)
     twin.exposure[rows] += used
-    twin.assumed[rows] += np.where(gap & (asset_class.gap == GapRule.UNKNOWN), usual, 0.0)
+    twin.unseen[rows] = np.where(gap, twin.unseen[rows] + usual, 0.0)
     twin.first_start_ms[rows] = np.where(twin.first_start_ms[rows] < 0, steps.start_ms, twin.first_start_ms[rows])
     twin.last_end_ms[rows] = steps.end_ms
     twin.share[rows] = steps.share

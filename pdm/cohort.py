@@ -1,0 +1,221 @@
+"""The machines of one class in memory between two ticks, and how they come back from the state database.
+
+All of it can be lost at any time: twins are folded again from the newest checkpoint and the steps stored after it.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection
+
+from pdm import beliefs, twin
+from pdm.beliefs import Beliefs
+from pdm.frame import Frame
+from pdm.installations import ALWAYS_MS, NEVER_MS, Fleet, Intervals
+from pdm.learned import Model
+from pdm.plant import AssetClass
+from pdm.services import Services
+from pdm.state.cohorts import (
+    Cursors,
+    history,
+    load_beliefs,
+    load_checkpoint,
+    load_cursors,
+    step_batches_after,
+)
+from pdm.state.plants import CurrentPlant, current_fleet
+from pdm.steps import Steps
+from pdm.twin import Twin
+
+
+@dataclass
+class Cohort:
+    """One class as of the last tick.
+
+    Attributes:
+        serials: `[n]` object array, sorted.
+        life_from_ms, life_to_ms: `[n]` the stretch of time whose steps are folded.
+        installed_until_ms: `[n]` end of the last installation, `NEVER_MS` while it sits behind a source.
+        next_ms: `[n]` start of the first step not yet made, -1 if no reading says that there will be one.
+        last_step_ms: `[n]` start of the latest stored step, -1 before any.
+        cursors: what the class has already seen.
+        before: the beliefs of the last tick in the order of `serials`.
+        tick: number of the last tick of this class.
+    """
+
+    asset_class: AssetClass
+    model: Model | None
+    plant_number: int
+    fleet: Fleet
+    serials: NDArray[Any]
+    intervals: Intervals
+    life_from_ms: NDArray[np.int64]
+    life_to_ms: NDArray[np.int64]
+    installed_until_ms: NDArray[np.int64]
+    twin: Twin
+    next_ms: NDArray[np.int64]
+    last_step_ms: NDArray[np.int64]
+    cursors: Cursors
+    before: Beliefs
+    tick: int
+
+    @property
+    def frame(self) -> Frame | None:
+        return None if self.model is None else self.model.frame
+
+    @property
+    def in_service(self) -> NDArray[np.bool_]:
+        """Which machines sit behind a source and have a life that goes on. `[n]`."""
+        return np.asarray((self.installed_until_ms == NEVER_MS) & (self.life_to_ms == NEVER_MS))
+
+    def row_of(self) -> dict[str, int]:
+        return {serial: row for row, serial in enumerate(self.serials)}
+
+
+def current(connection: Connection, services: Services, plant: CurrentPlant, asset_class: AssetClass) -> Cohort:
+    """The cohort as the last tick left it, with the fleet as events say now: from memory, or restored."""
+    fleet = current_fleet(connection, plant)
+    kept = services.cohorts.get(asset_class.name)
+    model = services.models.get(asset_class.name)
+    if kept is not None and kept.plant_number == plant.number and kept.model is model:
+        if kept.fleet is fleet:
+            return kept
+        if fleet.serials_of(asset_class.name) == tuple(kept.serials):
+            return _with_fleet(kept, fleet)
+    services.cohorts[asset_class.name] = _restore(connection, plant, asset_class, model, fleet)
+    return services.cohorts[asset_class.name]
+
+
+def _with_fleet(cohort: Cohort, fleet: Fleet) -> Cohort:
+    """The same machines after events: other installations and lives."""
+    cohort.fleet, cohort.intervals = fleet, Intervals.of(fleet, cohort.serials)
+    cohort.life_from_ms, cohort.life_to_ms = _life_bounds(fleet, cohort.serials)
+    cohort.installed_until_ms = _installed_until(cohort.intervals, len(cohort.serials))
+    return cohort
+
+
+def _restore(
+    connection: Connection, plant: CurrentPlant, asset_class: AssetClass, model: Model | None, fleet: Fleet
+) -> Cohort:
+    """The cohort from its newest checkpoint and the steps stored since."""
+    serials = np.array(fleet.serials_of(asset_class.name), dtype=object)
+    stored = load_beliefs(connection, asset_class.name)
+    before = (
+        None if stored is None else beliefs.rearranged(stored.beliefs, serials, asset_class, stored.facts, plant.rules)
+    )
+    checkpoint_tick, twins = _from_checkpoint(connection, asset_class, model, serials)
+    life_from, life_to = _life_bounds(fleet, serials)
+    intervals = Intervals.of(fleet, serials)
+    cohort = Cohort(
+        asset_class=asset_class,
+        model=model,
+        plant_number=plant.number,
+        fleet=fleet,
+        serials=serials,
+        intervals=intervals,
+        life_from_ms=life_from,
+        life_to_ms=life_to,
+        installed_until_ms=_installed_until(intervals, len(serials)),
+        twin=twins,
+        next_ms=before.next_ms,
+        last_step_ms=before.last_step_ms,
+        cursors=load_cursors(connection, asset_class.name),
+        before=before,
+        tick=0 if stored is None else stored.tick,
+    )
+    _catch_up(connection, cohort, checkpoint_tick)
+    cohort.twin.revision[:] = before.revision
+    return cohort
+
+
+def refold(connection: Connection, cohort: Cohort, rows: NDArray[np.int64], unstored: Steps | None = None) -> None:
+    """Fold the present life of some machines again from its first step.
+
+    Args:
+        unstored: steps made in this tick that the database does not hold yet; they stand over stored ones.
+    """
+    twin.reset(cohort.asset_class, cohort.frame, cohort.twin, rows)
+    known = history(connection, cohort.asset_class.name, list(cohort.serials[rows]))
+    made = Steps(**{**_fields(known), "row": rows[known.row]})
+    if unstored is not None:
+        made = latest_of(made, unstored)
+    fold(cohort, made)
+
+
+def fold(cohort: Cohort, steps: Steps) -> NDArray[np.int64]:
+    """Fold those steps that belong to the present life of their machine; returns the rows that were folded."""
+    mine = (steps.start_ms >= cohort.life_from_ms[steps.row]) & (steps.start_ms < cohort.life_to_ms[steps.row])
+    lived = steps.take(mine & (steps.count >= 0))
+    twin.fold(cohort.asset_class, cohort.frame, cohort.twin, lived)
+    return np.unique(lived.row)
+
+
+def latest_of(stored: Steps, made: Steps) -> Steps:
+    """Both, sorted by (row, start); of equally keyed ones the second stands, and none that was taken back."""
+    both = joined([stored, made])
+    newer = np.r_[np.zeros(len(stored), dtype=bool), np.ones(len(made), dtype=bool)]
+    order = np.lexsort((newer, both.start_ms, both.row))
+    both = both.take(order)
+    last = np.r_[(both.row[1:] != both.row[:-1]) | (both.start_ms[1:] != both.start_ms[:-1]), np.ones(1, dtype=bool)]
+    return both.take(last[: len(both)] & (both.count >= 0))
+
+
+def joined(parts: list[Steps]) -> Steps:
+    """Steps one after the other; parts without any rows may have no columns."""
+    filled = [part for part in parts if len(part)] or parts[:1]
+    columns = {name: [getattr(part, name) for part in filled] for name in Steps.__dataclass_fields__}
+    return Steps(**{name: np.concatenate(values) for name, values in columns.items()})
+
+
+def frame_name(model: Model | None) -> str:
+    """The name under which checkpoints of a frame are kept."""
+    return "none" if model is None else model.version
+
+
+def _life_bounds(fleet: Fleet, serials: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """From when to when the steps of each machine belong to its present life. Two `[n]`."""
+    lives = [fleet.lives[serial] for serial in serials]
+    begin = np.array([life.from_ms for life in lives], dtype=np.int64)
+    return begin, np.array([life.to_ms for life in lives], dtype=np.int64)
+
+
+def _installed_until(intervals: Intervals, count: int) -> NDArray[np.int64]:
+    until = np.full(count, ALWAYS_MS, dtype=np.int64)
+    np.maximum.at(until, intervals.row, intervals.to_ms)
+    return until
+
+
+def _from_checkpoint(
+    connection: Connection, asset_class: AssetClass, model: Model | None, serials: NDArray[Any]
+) -> tuple[int, Twin]:
+    frame = None if model is None else model.frame
+    found = load_checkpoint(connection, asset_class.name, frame_name(model))
+    if found is None:
+        return 0, twin.start(asset_class, frame, len(serials))
+    tick, columns = found
+    kept = twin.from_columns(frame, columns)
+    return tick, twin.rearranged(asset_class, frame, kept, list(columns["serial"]), list(serials))
+
+
+def _catch_up(connection: Connection, cohort: Cohort, tick: int) -> None:
+    """Fold the steps stored after the checkpoint; machines whose past was changed since are folded from the start."""
+    row_of = cohort.row_of()
+    rewound: set[int] = set()
+    for batch in step_batches_after(connection, cohort.asset_class.name, tick):
+        columns = dict(batch.columns)
+        serial = columns.pop("serial")
+        row = np.array([row_of.get(s, -1) for s in serial], dtype=np.int64)
+        made = Steps(row=row, **columns).take(row >= 0)
+        behind = made.start_ms < cohort.twin.last_end_ms[made.row]
+        rewound.update(np.unique(made.row[behind]).tolist())
+        fold(cohort, made.take(~np.isin(made.row, list(rewound))))
+    outlived = (cohort.twin.first_start_ms >= 0) & (cohort.twin.first_start_ms < cohort.life_from_ms)
+    rewound.update(np.flatnonzero(outlived).tolist())
+    if rewound:
+        refold(connection, cohort, np.array(sorted(rewound), dtype=np.int64))
+
+
+def _fields(steps: Steps) -> dict[str, NDArray[Any]]:
+    return {name: getattr(steps, name) for name in Steps.__dataclass_fields__}

@@ -1,0 +1,81 @@
+"""The remaining life of each machine of a cohort: who speaks, or why nobody does. Pure functions of twin and model."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdm import features, learned
+from pdm.degradation import Weibull
+from pdm.learned import Model
+from pdm.plant import AssetClass, GapRule
+from pdm.prognosis import LEVELS, Basis, Prognosis, Refusal, from_life_table
+from pdm.twin import Twin
+
+
+def empty(asset_class: AssetClass, count: int) -> Prognosis:
+    """No prognosis yet for `count` machines."""
+    return Prognosis(
+        quantiles=np.full((count, len(LEVELS)), np.nan),
+        horizon=asset_class.horizon,
+        basis=np.full(count, Basis.NONE, dtype=np.int8),
+        refusal=np.full(count, Refusal.NO_READINGS, dtype=np.int8),
+        mode=np.full((count, len(asset_class.failure_modes)), np.nan),
+    )
+
+
+def forecast(
+    asset_class: AssetClass, model: Model | None, twin: Twin, rows: NDArray[np.int64], complete: NDArray[np.bool_]
+) -> Prognosis:
+    """Prognoses of the machines `rows`, in that order.
+
+    Args:
+        complete: `[len(rows)]` whether the history of each reaches back to the start of its life.
+    """
+    made = empty(asset_class, len(rows))
+    made.refusal[:] = _refusals(asset_class, model, twin, rows, complete)
+    speaks = made.refusal == Refusal.NONE
+    if not speaks.any():
+        return made
+    who = rows[speaks]
+    if model is not None and twin.features is not None:
+        seen = features.emit(model.frame, twin.features, who)
+        made.quantiles[speaks] = learned.forecast(model, seen, twin.exposure[who])
+        names = [mode.name for mode in asset_class.failure_modes]
+        made.mode[speaks] = learned.first_mode(model, seen, made.quantiles[speaks], names)
+        made.basis[speaks] = Basis.LEARNED
+    elif asset_class.expected_life is not None:
+        life = Weibull.from_moments(asset_class.expected_life.mean, asset_class.expected_life.sd)
+        made.quantiles[speaks] = from_life_table(life, twin.exposure[who] - twin.unseen[who])
+        made.basis[speaks] = Basis.DECLARED_LIFE
+    _age_unseen(asset_class, made, speaks, twin.unseen[who])
+    return made
+
+
+def refuse(prognosis: Prognosis, rows: NDArray[np.bool_], why: Refusal) -> None:
+    """Take back the prognosis of these machines, in place."""
+    prognosis.quantiles[rows] = np.nan
+    prognosis.mode[rows] = np.nan
+    prognosis.basis[rows] = Basis.NONE
+    prognosis.refusal[rows] = why
+
+
+def _refusals(
+    asset_class: AssetClass, model: Model | None, twin: Twin, rows: NDArray[np.int64], complete: NDArray[np.bool_]
+) -> NDArray[np.int8]:
+    """The first reason that holds for each machine, or none."""
+    refusal = np.full(len(rows), Refusal.NONE, dtype=np.int8)
+    if model is None and asset_class.expected_life is None:
+        refusal[:] = Refusal.NO_MODEL
+    elif model is not None and twin.features is not None:
+        refusal[features.outside(model.frame, twin.features, rows)] = Refusal.OUT_OF_ENVELOPE
+    refusal[~complete] = Refusal.HISTORY_INCOMPLETE
+    refusal[twin.steps[rows] == 0] = Refusal.NO_READINGS
+    return refusal
+
+
+def _age_unseen(
+    asset_class: AssetClass, made: Prognosis, speaks: NDArray[np.bool_], unseen: NDArray[np.float64]
+) -> None:
+    """Life went on in a gap: by the usual duty or, where the gap rule says that nobody knows, by up to twice that."""
+    known = asset_class.gap == GapRule.ASSUME_PROFILE
+    share = np.ones(len(LEVELS)) if known else 2 * (1 - LEVELS)
+    made.quantiles[speaks] = np.maximum(made.quantiles[speaks] - unseen[:, None] * share, 0.0)
