@@ -120,7 +120,10 @@ class FailureMode:
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """Working time on some weekdays (0 = Monday), in minutes after local midnight."""
+    """Working time on some weekdays (0 = Monday), in minutes after local midnight.
+
+    A shift that ends at or before the minute it starts ends on the next day.
+    """
 
     weekdays: tuple[int, ...]
     start_minute: int
@@ -187,6 +190,10 @@ class AssetClass:
     def sensor(self, name: str) -> Sensor:
         """The sensor of that name (KeyError if there is none)."""
         return {s.name: s for s in self.sensors}[name]
+
+    def column_sensor(self, column: str) -> Sensor:
+        """The sensor behind a step column (KeyError if there is none)."""
+        return self.sensor({c.name: c.sensor for c in self.columns}[column])
 
     def failure_mode(self, name: str) -> FailureMode:
         """The failure mode of that name (KeyError if there is none)."""

@@ -95,7 +95,8 @@ def _place(value: Any) -> tuple[str, ...]:
     return tuple(str(part).strip() for part in parts)
 
 
-def _one_side(above: float | None, below: float | None) -> None:
+def either_above_or_below(above: float | None, below: float | None) -> None:
+    """ValueError unless exactly one of the two is given."""
     if (above is None) == (below is None):
         raise ValueError("expected either above or below")
 
@@ -163,7 +164,7 @@ class LimitEntry(Entry):
 
     @model_validator(mode="after")
     def _has_one_side(self) -> Self:
-        _one_side(self.above, self.below)
+        either_above_or_below(self.above, self.below)
         return self
 
 

@@ -4,6 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time
+from math import inf
 from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -108,26 +109,25 @@ def _check_named_sensors(document: Document, at: Path, asset_class: AssetClass) 
 
 def _check_limits(document: Document, at: Path, asset_class: AssetClass) -> None:
     """A limit is on a step column, and within what its sensor can report: otherwise it could never be crossed."""
-    columns = {column.name: column for column in asset_class.columns}
     malformed = set(document.names(*at, "sensors")) - set(asset_class.sensor_names)
     for mode in asset_class.failure_modes:
         if mode.limit is None or mode.limit.sensor in malformed:
             continue
         where = (*at, "failure_modes", mode.name, "limit")
-        if not document.check_known((*where, "sensor"), mode.limit.sensor, columns, "sensor or step column"):
+        if not document.check_known((*where, "sensor"), mode.limit.sensor, asset_class.column_names, "step column"):
             continue
-        sensor = asset_class.sensor(columns[mode.limit.sensor].sensor)
-        if (reason := out_of_range(mode.limit, sensor)) is not None:
+        if (reason := out_of_range(mode.limit, asset_class.column_sensor(mode.limit.sensor))) is not None:
             document.refuse(where, reason)
 
 
 def out_of_range(limit: Limit, sensor: Sensor) -> str | None:
-    """Why this limit can never be crossed; None if it can."""
-    if limit.above is not None and sensor.high is not None and limit.above >= sensor.high:
-        return f"{sensor.name} reports at most {sensor.high:g} {sensor.unit}: it is never above {limit.above:g}"
-    if limit.below is not None and sensor.low is not None and limit.below <= sensor.low:
-        return f"{sensor.name} reports at least {sensor.low:g} {sensor.unit}: it is never below {limit.below:g}"
-    return None
+    """Why this limit is never, or always, crossed; None if it can tell something."""
+    low, high = -inf if sensor.low is None else sensor.low, inf if sensor.high is None else sensor.high
+    above_tells = limit.above is not None and low <= limit.above < high
+    below_tells = limit.below is not None and low < limit.below <= high
+    if above_tells or below_tells:
+        return None
+    return f"a limit there tells nothing: {sensor.name} reports from {low:g} to {high:g} {sensor.unit}"
 
 
 def _assets(document: Document) -> list[AssetEntry]:

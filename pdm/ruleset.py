@@ -1,7 +1,41 @@
 """What is told, to whom: the rules and routes of `rules.yaml` as immutable typed data. `pdm.rules` evaluates them."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, TypeVar, assert_never
+
+from pdm.entry_types import Entry, wrong_name
+from pdm.errors import ConfigurationFileError
+from pdm.marked_yaml import Document, Path, did_you_mean
+from pdm.plant import AssetClass, Limit, Plant
+from pdm.plant_file import out_of_range, title_of
+from pdm.rule_entries import (
+    ROUTE_KINDS,
+    RULE_KINDS,
+    AnyRouteEntry,
+    AnyRuleEntry,
+    FailureProbabilityEntry,
+    LogEntry,
+    RulesEntry,
+    RulQuantileEntry,
+    SensorLimitEntry,
+    SilentSensorEntry,
+    SmtpEntry,
+    WebhookEntry,
+)
+
+E = TypeVar("E", bound=Entry)
+
+RELATIVE_HYSTERESIS = 0.2
+"""Without `clear`, a probability clears a fifth below its limit, and a remaining life a fifth above it."""
+
+SENSOR_HYSTERESIS = 0.02
+"""Without `clear`, a sensor clears 2 % of its range away from its limit, but no further than half way to the end of it.
+Where no range is declared: 2 % of the limit."""
+
+_USUAL_PORTS = {"starttls": 587, "tls": 465, "none": 25}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,3 +149,131 @@ class Ruleset:
     rules: tuple[Rule, ...]
     routes: Mapping[str, Route]
     version: str
+
+
+def parse_rules(text: str, plant: Plant, *, file: str = "rules.yaml") -> Ruleset:
+    """The rules and routes that a file declares for a plant. A route `log` is always there.
+
+    Raises:
+        ConfigurationError: the text cannot be read as YAML; or, as a `ConfigurationFileError`, everything that is wrong
+            with what it says.
+    """
+    document = Document(text, file)
+    document.entry(RulesEntry)
+    routes = {"log": LogRoute("log")} | {
+        name: _route(name, entry) for name, entry in _entries(document, "routes", ROUTE_KINDS)
+    }
+    rules = []
+    for name, entry in _entries(document, "rules", RULE_KINDS):
+        for position, route in enumerate(entry.routes):
+            document.check_known(
+                ("rules", name, "routes", position), route, ("log", *document.names("routes")), "route"
+            )
+        rules.append(_rule(name, entry, _watched(document, plant, name, entry)))
+    if document.errors:
+        raise ConfigurationFileError(document.errors)
+    version = hashlib.sha256(text.encode()).hexdigest()
+    return Ruleset(tuple(rules), MappingProxyType(routes), version)
+
+
+def _entries(document: Document, section: str, kinds: Mapping[str, type[E]]) -> Iterator[tuple[str, E]]:
+    """The well-formed entries of a section, each read as its `kind` says."""
+    for name in document.names(section):
+        if (reason := wrong_name(name)) is not None:
+            document.refuse((section, name), reason)
+        kind = document.at(section, name, "kind")
+        if kind not in kinds:
+            document.refuse((section, name, "kind"), f"expected one of {', '.join(kinds)}")
+        elif (entry := document.entry(kinds[kind], section, name)) is not None:
+            yield name, entry
+
+
+def _watched(document: Document, plant: Plant, name: str, entry: AnyRuleEntry) -> list[AssetClass]:
+    """The classes that a rule watches: those that it names, otherwise all that it can apply to."""
+    at = ("rules", name)
+    for position, named in enumerate(entry.classes):
+        document.check_known((*at, "classes", position), named, plant.classes, "class")
+    classes = [plant.classes[c] for c in entry.classes or plant.classes if c in plant.classes]
+    if not isinstance(entry, SensorLimitEntry):
+        return classes
+    return _with_column(document, (*at, "sensor"), classes, entry)
+
+
+def _with_column(document: Document, at: Path, classes: list[AssetClass], entry: SensorLimitEntry) -> list[AssetClass]:
+    """Those of the classes whose steps have the column; a rule that names its classes needs it in all of them."""
+    having = [c for c in classes if entry.sensor in c.column_names]
+    lacking = [c for c in classes if entry.sensor not in c.column_names]
+    if lacking and (entry.classes or not having):
+        hint = did_you_mean(entry.sensor, lacking[0].column_names)
+        document.refuse(at, f"class {lacking[0].name!r} has no step column {entry.sensor!r}{hint}")
+    limit = Limit(entry.sensor, entry.above, entry.below)
+    for reason in {out_of_range(limit, c.column_sensor(entry.sensor)) for c in having} - {None}:
+        document.refuse(at, str(reason))
+    return having
+
+
+def _rule(name: str, entry: AnyRuleEntry, watched: Sequence[AssetClass]) -> Rule:
+    common: dict[str, Any] = {
+        "name": name,
+        "title": entry.title or title_of(name),
+        "classes": tuple(c.name for c in watched),
+        "for_ms": entry.hold,
+        "routes": entry.routes,
+    }
+    match entry:
+        case RulQuantileEntry():
+            return _rul_quantile_rule(entry, common)
+        case FailureProbabilityEntry():
+            clear = entry.above * (1 - RELATIVE_HYSTERESIS) if entry.clear is None else entry.clear
+            return FailureProbabilityRule(**common, within=entry.within, above=entry.above, clear_below=clear)
+        case SensorLimitEntry():
+            clear = _sensor_clear(entry, watched) if entry.clear is None else entry.clear
+            return SensorLimitRule(**common, sensor=entry.sensor, above=entry.above, below=entry.below, clear=clear)
+        case SilentSensorEntry():
+            return SilentSensorRule(**common)
+        case _:
+            assert_never(entry)
+
+
+def _rul_quantile_rule(entry: RulQuantileEntry, common: dict[str, Any]) -> RulQuantileRule:
+    steps, ms = entry.below
+    if entry.clear is not None:
+        clear_steps, clear_ms = entry.clear
+    else:
+        clear_steps = None if steps is None else steps * (1 + RELATIVE_HYSTERESIS)
+        clear_ms = None if ms is None else round(ms * (1 + RELATIVE_HYSTERESIS))
+    return RulQuantileRule(
+        **common, level=entry.level, below_steps=steps, clear_steps=clear_steps, below_ms=ms, clear_ms=clear_ms
+    )
+
+
+def _sensor_clear(entry: SensorLimitEntry, watched: Sequence[AssetClass]) -> float:
+    """Where a limit without `clear` clears; of several classes, the one with the narrowest range decides."""
+    limit, towards_good = (entry.above, -1) if entry.above is not None else (entry.below or 0.0, 1)
+    steps = []
+    for sensor in (c.column_sensor(entry.sensor) for c in watched):
+        if sensor.low is not None and sensor.high is not None:
+            room = limit - sensor.low if towards_good < 0 else sensor.high - limit
+            steps.append(min(SENSOR_HYSTERESIS * (sensor.high - sensor.low), room / 2))
+    return limit + towards_good * min(steps, default=SENSOR_HYSTERESIS * abs(limit))
+
+
+def _route(name: str, entry: AnyRouteEntry) -> Route:
+    match entry:
+        case LogEntry():
+            return LogRoute(name)
+        case WebhookEntry():
+            return WebhookRoute(name, entry.url, Secret(entry.secret_file, entry.secret_env))
+        case SmtpEntry():
+            return SmtpRoute(
+                name=name,
+                host=entry.host,
+                port=entry.port or _USUAL_PORTS[entry.encryption],
+                encryption=entry.encryption,
+                sender=entry.sender,
+                to=entry.to,
+                user=entry.user,
+                secret=None if entry.user is None else Secret(entry.secret_file, entry.secret_env),
+            )
+        case _:
+            assert_never(entry)

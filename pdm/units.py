@@ -87,7 +87,7 @@ def _registry() -> Any:
     """The one registry. Decimals keep factors exact: 0 degC is 32 degF, not 31.99999999999994."""
     import pint  # here, since it takes half a second that a command without units should not cost
 
-    registry = pint.UnitRegistry(non_int_type=Decimal)
+    registry: Any = pint.UnitRegistry(non_int_type=Decimal)
     for definition in _ADDED:
         registry.define(definition)
     return registry
