@@ -82,8 +82,12 @@ def _issue_every(value: Any) -> int | None:
 def _start_of_life(value: Any) -> int | date | None:
     """Milliseconds UTC, or a date in the plant's zone, or None if nobody knows."""
     text = str(value).strip()
+    if text == UNKNOWN:
+        return None
     try:
-        return None if text == UNKNOWN else date.fromisoformat(text) if len(text) == 10 else instant_ms(text)
+        if not "1900" <= text[:4] < "2200":
+            raise ValueError(text)
+        return date.fromisoformat(text) if len(text) == 10 else instant_ms(text)
     except ValueError:
         raise ValueError(
             f"expected a time with its offset such as 2026-01-04T06:00:00Z, a date, or {UNKNOWN}, not {text!r}"

@@ -1,0 +1,113 @@
+"""What applying another plant file would change, in plain sentences, and what it would leave behind."""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pdm.durations import duration_text
+from pdm.plant import Asset, AssetClass, Plant, Shift
+from pdm.plant_entries import WEEKDAYS
+
+Thing = tuple[str, ...]
+"""What a sentence is about, from the outside in: kind and name, then kind and name of a part of it."""
+
+
+def difference(old: Plant | None, new: Plant) -> list[str]:
+    """A sentence for each thing that comes, changes or goes; none where both files mean the same."""
+    before = {} if old is None else _things(old)
+    after = _things(new)
+    sentences = []
+    for thing, facts in after.items():
+        if thing in before:
+            sentences += [f"{_words(thing)}: {change}" for change in _changes(before[thing], facts)]
+        elif thing[:2] == thing or thing[:2] in before:  # the parts of what is new as a whole go without saying
+            sentences.append(f"adds {_words(thing)}")
+    for thing in before:
+        if thing not in after and (thing[:2] == thing or thing[:2] in after):
+            sentences.append(f"removes {_words(thing)}")
+    return sentences
+
+
+def orphaned(new: Plant, open_serials: Collection[str]) -> list[str]:
+    """Why a file cannot be applied as it is: assets with open alerts or interventions that it no longer has."""
+    return [
+        f"asset {serial} still has open matters and is not in the file: close them first, or keep the asset"
+        for serial in sorted(set(open_serials) - new.assets.keys())
+    ]
+
+
+def _things(plant: Plant) -> dict[Thing, dict[str, str]]:
+    """Everything in a plant, and what is said about it."""
+    things: dict[Thing, dict[str, str]] = {("the", "plant"): _plant_facts(plant)}
+    things |= {("calendar", name): _facts(calendar) for name, calendar in plant.calendars.items()}
+    for asset_class in plant.classes.values():
+        things |= _class_things(asset_class)
+    return things | {("asset", serial): _asset_facts(asset) for serial, asset in plant.assets.items()}
+
+
+def _plant_facts(plant: Plant) -> dict[str, str]:
+    return {
+        "name": plant.name,
+        "currency": plant.currency,
+        "time zone": plant.time_zone.key,
+        "simulated": _text(plant.simulated),
+    }
+
+
+def _class_things(asset_class: AssetClass) -> dict[Thing, dict[str, str]]:
+    at = ("class", asset_class.name)
+    things: dict[Thing, dict[str, str]] = {at: _facts(asset_class, without=("sensors", "failure_modes"))}
+    things |= {(*at, "sensor", sensor.name): _facts(sensor) for sensor in asset_class.sensors}
+    return things | {(*at, "failure mode", mode.name): _facts(mode) for mode in asset_class.failure_modes}
+
+
+def _asset_facts(asset: Asset) -> dict[str, str]:
+    start = asset.start_of_life_ms
+    told = "unknown" if start is None else datetime.fromtimestamp(start / 1000, UTC).isoformat(" ")
+    return _facts(asset, without=("start_of_life_ms",)) | {"start of life": told}
+
+
+def _facts(thing: Any, without: Collection[str] = ()) -> dict[str, str]:
+    """What the fields of a dataclass say, in words; those inside of others with both names: `costs planned`."""
+    facts: dict[str, str] = {}
+    for field in fields(thing):
+        if field.name not in {"name", *without}:
+            facts |= dict(_said(field.name, getattr(thing, field.name)))
+    return facts
+
+
+def _said(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    words = name.removesuffix("_ms").removesuffix("_name").replace("_", " ")
+    if isinstance(value, Mapping):
+        inner = [pair for key, item in value.items() for pair in _said(key, item)]
+        yield from ((f"{words} {key}", text) for key, text in inner)
+    elif is_dataclass(value) and not isinstance(value, Shift):
+        yield from ((f"{words} {key}", text) for key, text in _facts(value).items())
+    elif name.endswith("_ms") and value is not None:
+        yield words, duration_text(value)
+    elif value not in (None, "", ()):
+        yield words, _text(value)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Shift):
+        start, end = (f"{minute // 60:02}:{minute % 60:02}" for minute in (value.start_minute, value.end_minute))
+        return f"{' '.join(WEEKDAYS[day] for day in value.weekdays)} {start} to {end}"
+    if isinstance(value, tuple):
+        return ", ".join(map(_text, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
+
+
+def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[str]:
+    for key in dict.fromkeys((*before, *after)):
+        if before.get(key) != after.get(key):
+            was, becomes = before.get(key, "not given"), after.get(key, "not given")
+            yield f"{key} was {was}, becomes {becomes}"
+
+
+def _words(thing: Thing) -> str:
+    kind, name, *part = thing
+    return f"{part[0]} {part[1]} of {kind} {name}" if part else f"{kind} {name}"
