@@ -22,10 +22,12 @@ class Changed:
 
     Attributes:
         earliest_ms: `[n]` from when on the readings or events of a machine changed, `NEVER_MS` if they did not.
+        heard_ms: `[n]` time of the first reading that arrived since the last tick, -1 for none.
         cursors: up to where this has looked.
     """
 
     earliest_ms: NDArray[np.int64]
+    heard_ms: NDArray[np.int64]
     cursors: Cursors
 
 
@@ -48,12 +50,13 @@ def what_changed(connection: Connection, readings: ReadingStore, cohort: Cohort)
     """Readings that arrived, and marks that events, swaps and corrections left, since the cohort's cursors."""
     arrived = readings.changes(cohort.asset_class.name, cohort.cursors.readings)
     earliest = cohort.intervals.earliest(len(cohort.serials), arrived.source, arrived.earliest_ms)
+    heard = np.where(earliest < NEVER_MS, earliest, -1)
     marks, row_of = marks_after(connection, cohort.cursors.marks), cohort.row_of()
     for mark in marks:
         if (row := row_of.get(mark.serial)) is not None:
             earliest[row] = min(earliest[row], mark.earliest_ms)
     last = marks[-1].number if marks else cohort.cursors.marks
-    return Changed(earliest, Cursors(arrived.cursor, last))
+    return Changed(earliest, heard, Cursors(arrived.cursor, last))
 
 
 def close_steps(connection: Connection, readings: ReadingStore, cohort: Cohort, changed: Changed, at_ms: int) -> Closed:

@@ -29,6 +29,8 @@ from pdm.state.plants import CurrentPlant, current_fleet
 from pdm.steps import Steps
 from pdm.twin import Twin
 
+CHECKPOINT_EVERY_TICKS = 200
+
 
 @dataclass
 class Cohort:
@@ -37,12 +39,14 @@ class Cohort:
     Attributes:
         serials: `[n]` object array, sorted.
         life_from_ms, life_to_ms: `[n]` the stretch of time whose steps are folded.
+        start_known: `[n]` whether the plant or an event says when its life began.
+        source: `[n]` object array, the source that each sits behind or sat behind last.
         installed_until_ms: `[n]` end of the last installation, `NEVER_MS` while it sits behind a source.
         next_ms: `[n]` start of the first step not yet made, -1 if no reading says that there will be one.
         last_step_ms: `[n]` start of the latest stored step, -1 before any.
         cursors: what the class has already seen.
         before: the beliefs of the last tick in the order of `serials`.
-        tick: number of the last tick of this class.
+        checkpoint_tick: number of the tick that wrote the newest checkpoint.
     """
 
     asset_class: AssetClass
@@ -53,13 +57,15 @@ class Cohort:
     intervals: Intervals
     life_from_ms: NDArray[np.int64]
     life_to_ms: NDArray[np.int64]
+    start_known: NDArray[np.bool_]
+    source: NDArray[Any]
     installed_until_ms: NDArray[np.int64]
     twin: Twin
     next_ms: NDArray[np.int64]
     last_step_ms: NDArray[np.int64]
     cursors: Cursors
     before: Beliefs
-    tick: int
+    checkpoint_tick: int
 
     @property
     def frame(self) -> Frame | None:
@@ -70,6 +76,11 @@ class Cohort:
         """Which machines sit behind a source and have a life that goes on. `[n]`."""
         return np.asarray((self.installed_until_ms == NEVER_MS) & (self.life_to_ms == NEVER_MS))
 
+    @property
+    def complete(self) -> NDArray[np.bool_]:
+        """Whose history reaches back to the start of its life. `[n]`."""
+        return twin.history_complete(self.asset_class, self.twin, self.life_from_ms, self.start_known)
+
     def row_of(self) -> dict[str, int]:
         return {serial: row for row, serial in enumerate(self.serials)}
 
@@ -77,7 +88,7 @@ class Cohort:
 def current(connection: Connection, services: Services, plant: CurrentPlant, asset_class: AssetClass) -> Cohort:
     """The cohort as the last tick left it, with the fleet as events say now: from memory, or restored."""
     fleet = current_fleet(connection, plant)
-    kept = services.cohorts.get(asset_class.name)
+    kept: Cohort | None = services.cohorts.get(asset_class.name)
     model = services.models.get(asset_class.name)
     if kept is not None and kept.plant_number == plant.number and kept.model is model:
         if kept.fleet is fleet:
@@ -90,10 +101,28 @@ def current(connection: Connection, services: Services, plant: CurrentPlant, ass
 
 def _with_fleet(cohort: Cohort, fleet: Fleet) -> Cohort:
     """The same machines after events: other installations and lives."""
-    cohort.fleet, cohort.intervals = fleet, Intervals.of(fleet, cohort.serials)
-    cohort.life_from_ms, cohort.life_to_ms = _life_bounds(fleet, cohort.serials)
-    cohort.installed_until_ms = _installed_until(cohort.intervals, len(cohort.serials))
+    for name, value in _of_fleet(fleet, cohort.serials).items():
+        setattr(cohort, name, value)
     return cohort
+
+
+def _of_fleet(fleet: Fleet, serials: NDArray[Any]) -> dict[str, Any]:
+    """The attributes of a cohort that follow from the fleet."""
+    intervals = Intervals.of(fleet, serials)
+    until, source = np.full(len(serials), ALWAYS_MS, dtype=np.int64), np.full(len(serials), "", dtype=object)
+    for at in np.argsort(intervals.to_ms, kind="stable"):
+        until[intervals.row[at]] = intervals.to_ms[at]
+        source[intervals.row[at]] = intervals.sources[intervals.source[at]]
+    lives = [fleet.lives[serial] for serial in serials]
+    return {
+        "fleet": fleet,
+        "intervals": intervals,
+        "life_from_ms": np.array([life.from_ms for life in lives], dtype=np.int64),
+        "life_to_ms": np.array([life.to_ms for life in lives], dtype=np.int64),
+        "start_known": np.array([life.start_known for life in lives], dtype=bool),
+        "source": source,
+        "installed_until_ms": until,
+    }
 
 
 def _restore(
@@ -102,32 +131,40 @@ def _restore(
     """The cohort from its newest checkpoint and the steps stored since."""
     serials = np.array(fleet.serials_of(asset_class.name), dtype=object)
     stored = load_beliefs(connection, asset_class.name)
-    before = (
-        None if stored is None else beliefs.rearranged(stored.beliefs, serials, asset_class, stored.facts, plant.rules)
-    )
+    rules = [rule.name for rule in plant.rules_of(asset_class)]
+    before = beliefs.blank(serials, asset_class, len(rules))
+    if stored is not None:
+        before = beliefs.rearranged(stored.beliefs, serials, asset_class, stored.facts["rules"], rules)
     checkpoint_tick, twins = _from_checkpoint(connection, asset_class, model, serials)
-    life_from, life_to = _life_bounds(fleet, serials)
-    intervals = Intervals.of(fleet, serials)
     cohort = Cohort(
         asset_class=asset_class,
         model=model,
         plant_number=plant.number,
-        fleet=fleet,
         serials=serials,
-        intervals=intervals,
-        life_from_ms=life_from,
-        life_to_ms=life_to,
-        installed_until_ms=_installed_until(intervals, len(serials)),
         twin=twins,
         next_ms=before.next_ms,
         last_step_ms=before.last_step_ms,
         cursors=load_cursors(connection, asset_class.name),
         before=before,
-        tick=0 if stored is None else stored.tick,
+        checkpoint_tick=checkpoint_tick,
+        **_of_fleet(fleet, serials),
     )
     _catch_up(connection, cohort, checkpoint_tick)
     cohort.twin.revision[:] = before.revision
     return cohort
+
+
+def advance(cohort: Cohort, believed: Beliefs, cursors: Cursors, tick: int) -> None:
+    """Take over what a tick has committed."""
+    cohort.before, cohort.cursors = believed, cursors
+    cohort.next_ms, cohort.last_step_ms = believed.next_ms, believed.last_step_ms
+    if checkpoint_due(cohort, tick):
+        cohort.checkpoint_tick = tick
+
+
+def checkpoint_due(cohort: Cohort, tick: int) -> bool:
+    """Whether this tick writes a checkpoint: a restart folds at most that many ticks of steps again."""
+    return tick - cohort.checkpoint_tick >= CHECKPOINT_EVERY_TICKS
 
 
 def refold(connection: Connection, cohort: Cohort, rows: NDArray[np.int64], unstored: Steps | None = None) -> None:
@@ -172,19 +209,6 @@ def joined(parts: list[Steps]) -> Steps:
 def frame_name(model: Model | None) -> str:
     """The name under which checkpoints of a frame are kept."""
     return "none" if model is None else model.version
-
-
-def _life_bounds(fleet: Fleet, serials: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """From when to when the steps of each machine belong to its present life. Two `[n]`."""
-    lives = [fleet.lives[serial] for serial in serials]
-    begin = np.array([life.from_ms for life in lives], dtype=np.int64)
-    return begin, np.array([life.to_ms for life in lives], dtype=np.int64)
-
-
-def _installed_until(intervals: Intervals, count: int) -> NDArray[np.int64]:
-    until = np.full(count, ALWAYS_MS, dtype=np.int64)
-    np.maximum.at(until, intervals.row, intervals.to_ms)
-    return until
 
 
 def _from_checkpoint(

@@ -50,6 +50,14 @@ def forecast(
     return made
 
 
+def updated(before: Prognosis, rows: NDArray[np.int64], fresh: Prognosis) -> Prognosis:
+    """A copy of `before` in which the machines `rows` have their fresh prognosis."""
+    columns = {name: getattr(before, name).copy() for name in ("quantiles", "basis", "refusal", "mode")}
+    for name, values in columns.items():
+        values[rows] = getattr(fresh, name)
+    return Prognosis(horizon=before.horizon, **columns)
+
+
 def refuse(prognosis: Prognosis, rows: NDArray[np.bool_], why: Refusal) -> None:
     """Take back the prognosis of these machines, in place."""
     prognosis.quantiles[rows] = np.nan

@@ -15,7 +15,6 @@ from pdm import features
 from pdm.columns import Columns
 from pdm.features import FeatureState
 from pdm.frame import Frame
-from pdm.installations import Life
 from pdm.plant import AssetClass
 from pdm.steps import Steps
 
@@ -132,12 +131,12 @@ def rearranged(
     return made
 
 
-def history_complete(asset_class: AssetClass, twin: Twin, lives: Sequence[Life]) -> NDArray[np.bool_]:
+def history_complete(
+    asset_class: AssetClass, twin: Twin, life_from_ms: NDArray[np.int64], start_known: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
     """Whether each twin has seen its machine from the start of its life. `[n]`."""
-    begins = np.array([life.from_ms for life in lives], dtype=np.int64)
-    known = np.array([life.start_known for life in lives], dtype=bool)
     seen = twin.first_start_ms >= 0
-    return known & seen & (twin.first_start_ms - begins <= asset_class.stale_after_ms)
+    return start_known & seen & (twin.first_start_ms - life_from_ms <= asset_class.stale_after_ms)
 
 
 def to_columns(twin: Twin, serials: NDArray[Any]) -> Columns:

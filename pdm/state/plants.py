@@ -8,9 +8,9 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from pdm.errors import ConflictError, NotFoundError
 from pdm.installations import EventKind, Fleet, MaintenanceEvent, fleet_of
-from pdm.plant import Plant
+from pdm.plant import AssetClass, Plant
 from pdm.plant_file import parse_plant
-from pdm.ruleset import Ruleset, parse_rules
+from pdm.ruleset import Rule, Ruleset, parse_rules
 from pdm.state.schema import events, marks, next_number, plant_versions
 
 
@@ -20,6 +20,10 @@ class CurrentPlant(NamedTuple):
     number: int
     plant: Plant
     rules: Ruleset
+
+    def rules_of(self, asset_class: AssetClass) -> list[Rule]:
+        """The rules that watch a class."""
+        return [rule for rule in self.rules.rules if asset_class.name in rule.classes]
 
 
 @lru_cache(maxsize=8)

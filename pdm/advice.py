@@ -1,0 +1,94 @@
+"""When to maintain each machine of a cohort: prices, candidate starts and windows, and which of them people see."""
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdm.calendars import feasible_starts
+from pdm.degradation import Weibull
+from pdm.learned import Model
+from pdm.plant import AssetClass, Costs, Plant
+from pdm.prognosis import MEDIAN, Prognosis
+from pdm.windows import Prices, Terms, Windows, long_run_cost_rate, materially_different, plan_windows
+
+CANDIDATES = 200
+"""About how many starts are compared up to the horizon."""
+
+_HOUR_MS = 3_600_000
+
+
+def windows_of(
+    plant: Plant,
+    asset_class: AssetClass,
+    model: Model | None,
+    prognosis: Prognosis,
+    duty_rate: NDArray[np.float64],
+    now_ms: int,
+) -> Windows:
+    """The priced window of every machine of a class at plant time `now_ms`.
+
+    Args:
+        duty_rate: `[n]` life used per hour of plant time [life steps/h].
+    """
+    moving = duty_rate[duty_rate > 0]
+    if not len(moving):
+        return Windows.none(len(duty_rate))
+    # far enough for a machine that runs two thirds as much as the usual one
+    reach_ms = int(1.5 * asset_class.horizon / np.median(moving)) * _HOUR_MS
+    every_ms = max(reach_ms // CANDIDATES // _HOUR_MS, 1) * _HOUR_MS
+    duration_ms = min((mode.duration_ms for mode in asset_class.failure_modes), default=4 * _HOUR_MS)
+    begin = now_ms + asset_class.notice_ms
+    calendar = plant.calendar_of(asset_class)
+    starts = feasible_starts(calendar, plant.time_zone, begin, begin + reach_ms, duration_ms, every_ms)
+    terms = Terms(asset_class.notice_ms, asset_class.horizon, asset_class.risk_cap)
+    prices = prices_of(asset_class, life_table(asset_class, model), prognosis)
+    return plan_windows(prognosis.quantiles, duty_rate, prices, terms, now_ms, starts)
+
+
+def prices_of(asset_class: AssetClass, life: Weibull | None, prognosis: Prognosis) -> Prices:
+    """Prices per machine: those of its likely failure mode where that declares any, else those of the class."""
+    nothing = Costs(np.nan, np.nan)
+    declared = [
+        asset_class.costs or nothing,
+        *(m.costs or asset_class.costs or nothing for m in asset_class.failure_modes),
+    ]
+    table = np.array([[c.planned, c.unplanned, _life_price(life, c)] for c in declared])
+    prices = table[likely_mode(prognosis) + 1]
+    return Prices(prices[:, 0], prices[:, 1], prices[:, 2])
+
+
+def likely_mode(prognosis: Prognosis) -> NDArray[np.int64]:
+    """Index of the failure mode that most likely comes first `[n]`, -1 where that is not known."""
+    known = np.isfinite(prognosis.mode).all(axis=1) & (prognosis.mode.shape[1] > 0)
+    best = np.argmax(np.nan_to_num(prognosis.mode), axis=1) if prognosis.mode.shape[1] else np.zeros(len(known), int)
+    return np.where(known, best, -1)
+
+
+def life_table(asset_class: AssetClass, model: Model | None) -> Weibull | None:
+    """The life of a machine of this class: as learned, else as declared."""
+    if model is not None:
+        return model.head.life
+    declared = asset_class.expected_life
+    return None if declared is None else Weibull.from_moments(declared.mean, declared.sd)
+
+
+def published(before: Windows, now: Windows, prognosis: Prognosis, in_service: NDArray[np.bool_]) -> Windows:
+    """What the feed shows: the window of before until it differs materially.
+
+    A window stays when the next one is not to be had for the moment, as long as the machine more likely than not
+    fails within the horizon; so one that is near the horizon does not come and go.
+    """
+    ended = ~in_service | ~(prognosis.quantiles[:, MEDIAN] < prognosis.horizon)
+    shown = before.replaced(ended, Windows.none(len(before)))
+    fresh = (now.preferred_ms >= 0) & in_service & materially_different(shown, now)
+    return shown.replaced(fresh, now)
+
+
+def _life_price(life: Weibull | None, costs: Costs) -> float:
+    return np.nan if life is None or np.isnan(costs.planned) else _cost_rate(life, costs)
+
+
+@lru_cache(maxsize=256)
+def _cost_rate(life: Weibull, costs: Costs) -> float:
+    return long_run_cost_rate(life, costs.planned, costs.unplanned)

@@ -1,0 +1,310 @@
+"""What a tick concluded, written down in one transaction: steps, prognoses, alerts, advice, windows, beliefs, cursor.
+
+People act while a tick computes. What they can change is read again here, inside the writing transaction, and intents
+are applied to that: nobody's acknowledgement is undone, no alert opens twice.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection
+
+from pdm import features, intervention, learned, twin
+from pdm.advice import likely_mode
+from pdm.beliefs import Beliefs
+from pdm.closing import Changed, Closed
+from pdm.cohort import Cohort, checkpoint_due, frame_name
+from pdm.learned import Driver
+from pdm.plant import ANY_TARGET
+from pdm.prognosis import Basis, Refusal
+from pdm.recommend import Recommendation, recommendation
+from pdm.rules import Change, Intent
+from pdm.ruleset import Rule
+from pdm.services import Services
+from pdm.state import cohorts, told
+from pdm.state.plants import CurrentPlant
+from pdm.state.schema import next_number
+from pdm.state.told import TICK, AlertState, InterventionStatus, derived_id
+
+
+@dataclass(frozen=True)
+class Conclusions:
+    """What a tick found out about a cohort, and is about to record."""
+
+    at_ms: int
+    changed: Changed
+    closed: Closed
+    issued: NDArray[np.bool_]
+    believed: Beliefs
+    intents: Sequence[Intent]
+
+
+@dataclass(frozen=True)
+class _Recording:
+    """One recording on its way."""
+
+    connection: Connection
+    machines: Cohort
+    plant: CurrentPlant
+    made: Conclusions
+    tick: int
+    wall_ms: int
+
+    @property
+    def plant_version(self) -> str:
+        return f"{self.plant.plant.version[:12]}-{self.plant.rules.version[:12]}"
+
+
+def record(
+    connection: Connection, services: Services, machines: Cohort, plant: CurrentPlant, made: Conclusions
+) -> tuple[int, int]:
+    """Write down everything; returns the number of the tick and how many changes of alerts it holds."""
+    tick = next_number(connection, "tick")
+    recording = _Recording(connection, machines, plant, made, tick, services.clock.wall_ms())
+    if len(made.closed.made):
+        columns = made.closed.made.to_columns(machines.serials)
+        cohorts.store_steps(connection, machines.asset_class.name, tick, made.at_ms, columns)
+    told.add_prognoses(connection, _prognosis_rows(recording))
+    changes = sum(_apply(recording, intent) for intent in made.intents) + _end_matters(recording)
+    _publish_windows(recording)
+    cohorts.store_beliefs(connection, machines.asset_class.name, tick, made.at_ms, _facts(recording), made.believed)
+    cohorts.store_cursors(connection, machines.asset_class.name, made.changed.cursors)
+    if checkpoint_due(machines, tick):
+        columns = twin.to_columns(machines.twin, machines.serials)
+        cohorts.store_checkpoint(connection, machines.asset_class.name, tick, frame_name(machines.model), columns)
+    return tick, changes
+
+
+def prognosis_id(recording: _Recording, row: int) -> str:
+    """The id of the prognosis of a machine after its latest step."""
+    believed = recording.made.believed
+    serial, revision = believed.serial[row], int(believed.revision[row])
+    model = frame_name(recording.machines.model)
+    return derived_id("prognosis", serial, ANY_TARGET, int(believed.last_step_ms[row]), revision, model)
+
+
+def _facts(recording: _Recording) -> dict[str, Any]:
+    """The names behind the columns of the beliefs."""
+    asset_class, model = recording.machines.asset_class, recording.machines.model
+    return {
+        "horizon": asset_class.horizon,
+        "rules": [rule.name for rule in recording.plant.rules_of(asset_class)],
+        "modes": [mode.name for mode in asset_class.failure_modes],
+        "columns": list(asset_class.column_names),
+        "model": None if model is None else model.version,
+        "plant": recording.plant_version,
+        "plant_number": recording.plant.number,
+    }
+
+
+def _prognosis_rows(recording: _Recording) -> list[dict[str, Any]]:
+    believed, asset_class = recording.made.believed, recording.machines.asset_class
+    likely = likely_mode(believed.prognosis)
+    return [
+        {
+            "id": prognosis_id(recording, row),
+            "tick": recording.tick,
+            "serial": believed.serial[row],
+            "target": ANY_TARGET,
+            "step_start_ms": int(believed.last_step_ms[row]),
+            "twin_revision": int(believed.revision[row]),
+            "issued_ms": recording.made.at_ms,
+            "exposure": float(believed.exposure[row]),
+            "basis": Basis(int(believed.prognosis.basis[row])).name.lower(),
+            "refusal": Refusal(int(believed.prognosis.refusal[row])).code,
+            "model": frame_name(recording.machines.model),
+            "plant_version": recording.plant_version,
+            "quantiles": believed.prognosis.quantiles[row].tolist(),
+            "mode": asset_class.failure_modes[likely[row]].name if likely[row] >= 0 else None,
+            "duty_rate": _or_none(believed.duty_rate[row]),
+            "preferred_ms": int(believed.windows.preferred_ms[row]),
+        }
+        for row in np.flatnonzero(recording.made.issued).tolist()
+    ]
+
+
+def _apply(recording: _Recording, intent: Intent) -> int:
+    """Apply one intent to the alert as people have left it; returns how many changes it made (0 or 1)."""
+    serial = recording.machines.serials[intent.row]
+    live = [
+        alert
+        for alert in told.live_alerts(recording.connection, [serial])
+        if (alert.target, alert.rule) == (intent.target, intent.rule)
+    ]
+    if intent.change == Change.OPEN and not live:
+        _open(recording, intent)
+    elif intent.change == Change.RISE and live:
+        _rise(recording, intent, live[0])
+    elif intent.change == Change.CLOSE and live:
+        _close(recording, live[0].id, "cleared", "the condition no longer holds")
+    else:
+        return 0
+    return 1
+
+
+def _open(recording: _Recording, intent: Intent) -> None:
+    rule, row, at_ms = _rule(recording, intent.rule), intent.row, recording.made.at_ms
+    believed = recording.made.believed
+    serial = believed.serial[row]
+    alert_id = derived_id("alert", serial, intent.target, intent.rule, at_ms)
+    advice = _advise(recording, intent, alert_id)
+    alert = {
+        "id": alert_id,
+        "serial": serial,
+        "target": intent.target,
+        "rule": intent.rule,
+        "state": AlertState.OPEN,
+        "severity": intent.severity.code,
+        "opened_ms": at_ms,
+        "opened_exposure": float(believed.exposure[row]),
+        "updated_ms": at_ms,
+        "title": advice.title,
+        "prognosis_id": prognosis_id(recording, row) if recording.made.issued[row] else None,
+        "plant_version": recording.plant_version,
+        "facts": dict(intent.facts),
+    }
+    told.add_alert(recording.connection, alert, advice.text, rule.routes, recording.wall_ms)
+
+
+def _rise(recording: _Recording, intent: Intent, alert: Any) -> None:
+    """More urgent than before: told again, whoever acknowledged or shelved it."""
+    at_ms, connection = recording.made.at_ms, recording.connection
+    advice = _advise(recording, intent, alert.id)
+    told.change_alert(
+        connection,
+        alert.id,
+        state=AlertState.OPEN,
+        severity=intent.severity.code,
+        updated_ms=at_ms,
+        acknowledged_by=None,
+        shelved_until_ms=None,
+        title=advice.title,
+    )
+    routes = _rule(recording, intent.rule).routes
+    told.add_transition(
+        connection, alert.id, "raised", at_ms, TICK, advice.text, intent.severity.code, routes, recording.wall_ms
+    )
+
+
+def _close(recording: _Recording, alert_id: str, kind: str, reason: str) -> None:
+    at_ms = recording.made.at_ms
+    told.change_alert(recording.connection, alert_id, state=AlertState.CLOSED, updated_ms=at_ms, closed_ms=at_ms)
+    told.add_transition(recording.connection, alert_id, kind, at_ms, TICK, reason, "none")
+
+
+def _advise(recording: _Recording, intent: Intent, alert_id: str) -> Recommendation:
+    """Put into words what is told, and keep it."""
+    row, machines, believed = intent.row, recording.machines, recording.made.believed
+    asset = machines.fleet.assets[believed.serial[row]]
+    likely = int(likely_mode(believed.prognosis)[row])
+    advice = recommendation(
+        plant=recording.plant.plant,
+        asset=asset,
+        mode=intervention.mode_of(machines.asset_class, likely),
+        intent=intent,
+        rule=_rule(recording, intent.rule),
+        prognosis=believed.prognosis.quantiles[row],
+        basis=Basis(int(believed.prognosis.basis[row])),
+        lives=0 if machines.model is None else machines.model.facts.lives,
+        duty_rate=float(believed.duty_rate[row]),
+        window=believed.windows.row(row),
+        drivers=_drivers(machines, row) if believed.prognosis.basis[row] == Basis.LEARNED else [],
+        now_ms=recording.made.at_ms,
+    )
+    row_id = derived_id("recommendation", alert_id, recording.made.at_ms)
+    told.put_recommendation(
+        recording.connection,
+        {
+            "id": row_id,
+            "serial": asset.serial,
+            "target": intent.target,
+            "alert_id": alert_id,
+            "prognosis_id": prognosis_id(recording, row),
+            "at_ms": recording.made.at_ms,
+            "body": {field.name: getattr(advice, field.name) for field in fields(advice)},
+        },
+    )
+    return advice
+
+
+def _drivers(machines: Cohort, row: int) -> list[Driver]:
+    if machines.model is None or machines.twin.features is None:
+        return []
+    seen = features.emit(machines.model.frame, machines.twin.features, np.array([row]))
+    return learned.drivers(machines.model, seen)[0]
+
+
+def _end_matters(recording: _Recording) -> int:
+    """Close what was open about machines whose life has ended or begun anew since it was opened."""
+    machines, row_of = recording.machines, recording.machines.row_of()
+    ended = 0
+    for alert in told.live_alerts(recording.connection):
+        row = row_of.get(alert.serial)
+        if row is not None and (not machines.in_service[row] or alert.opened_ms < machines.life_from_ms[row]):
+            _close(recording, alert.id, "ended", _why_ended(machines, row))
+            told.close_recommendations(recording.connection, alert.serial)
+            ended += 1
+    return ended
+
+
+def _why_ended(machines: Cohort, row: int) -> str:
+    life = machines.fleet.lives[machines.serials[row]]
+    if life.failed:
+        return "the machine failed"
+    return "the machine was repaired" if machines.in_service[row] else "the machine was taken out"
+
+
+def _publish_windows(recording: _Recording) -> None:
+    """Bring the feed of windows up to date where it changed materially."""
+    believed, before = recording.made.believed, recording.machines.before
+    now, was = believed.published.preferred_ms, before.published.preferred_ms
+    changed = (now != was) | (believed.published.latest_ms != before.published.latest_ms)
+    rows = np.flatnonzero(changed)
+    if not len(rows):
+        return
+    serials = [str(serial) for serial in believed.serial[rows]]
+    of_serial = {row.serial: row for row in told.open_interventions(recording.connection, serials)}
+    for row in rows:
+        _publish_window(recording, int(row), of_serial.get(believed.serial[row]))
+
+
+def _publish_window(recording: _Recording, row: int, known: Any) -> None:
+    connection, at_ms, believed = recording.connection, recording.made.at_ms, recording.made.believed
+    serial, window = believed.serial[row], believed.published.row(row)
+    if window is None:
+        if known is not None and known.status == InterventionStatus.PROPOSED:
+            told.change_intervention(connection, known.id, status=InterventionStatus.WITHDRAWN, updated_ms=at_ms)
+        elif known is not None:
+            reason = "no longer advised" if believed.in_service[row] else _why_ended(recording.machines, row)
+            told.change_intervention(connection, known.id, attention=reason, updated_ms=at_ms)
+        return
+    mode = intervention.mode_of(recording.machines.asset_class, int(likely_mode(believed.prognosis)[row]))
+    model = frame_name(recording.machines.model)
+    versions = intervention.Versions(prognosis_id(recording, row), recording.tick, model, recording.plant_version)
+    quantiles = believed.prognosis.quantiles[row]
+    asset = recording.machines.fleet.assets[serial]
+    body = intervention.advised(recording.plant.plant, asset, mode, window, quantiles, at_ms, versions)
+    if known is None:
+        new = {
+            "id": derived_id("intervention", serial, ANY_TARGET, at_ms),
+            "serial": serial,
+            "target": ANY_TARGET,
+            "status": InterventionStatus.PROPOSED,
+            "updated_ms": at_ms,
+            "advised": body,
+        }
+        told.add_intervention(connection, new)
+    else:
+        why = intervention.attention(known.committed, body) if known.committed else None
+        told.change_intervention(connection, known.id, advised=body, attention=why, updated_ms=at_ms)
+
+
+def _rule(recording: _Recording, name: str) -> Rule:
+    return next(rule for rule in recording.plant.rules.rules if rule.name == name)
+
+
+def _or_none(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
