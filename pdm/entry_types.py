@@ -15,6 +15,7 @@ T = TypeVar("T")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WRITTEN_SHARE = re.compile(r"(?P<percent>\d+(?:\.\d+)?) ?%|(?P<plain>\d*\.?\d+(?:e-?\d+)?)", re.ASCII | re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_RULE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,159}")
 _SENSOR_NAME = re.compile(r"\w[\w.:-]{0,63}")
 
 
@@ -102,8 +103,13 @@ OneOrMore = Annotated[tuple[T, ...], BeforeValidator(_one_or_more)]
 
 
 def wrong_name(name: str) -> str | None:
-    """Why this cannot name a class, a failure mode, a calendar, a rule or a route; None if it can."""
+    """Why this cannot name a class, a failure mode or a calendar; None if it can."""
     return None if _NAME.fullmatch(name) else "a name has letters, digits, - and _ only, at most 64"
+
+
+def wrong_rule_name(name: str) -> str | None:
+    """Why this cannot name a rule or a route; None if it can."""
+    return None if _RULE_NAME.fullmatch(name) else "a name has letters, digits, - and _ only, at most 160"
 
 
 def wrong_sensor_name(name: str) -> str | None:

@@ -194,7 +194,7 @@ class ClassEntry(Entry):
     horizon: float = Field(gt=0, description="how far ahead a date is worth anything, in life steps")
     notice: Duration = Field(description="the time that people need before they can start, such as 48 h")
     issue_every: Annotated[int | None, PlainValidator(_issue_every)] = None
-    stale_after: Duration = 24 * 3_600_000
+    stale_after: Duration = Field(24 * 3_600_000, gt=0)
     risk_cap: Share = 0.05
     expected_life: ExpectedLifeEntry | None = None
     costs: CostsEntry | None = None

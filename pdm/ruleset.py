@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeVar, assert_never
 
-from pdm.entry_types import Entry, wrong_name
+from pdm.entry_types import Entry, wrong_rule_name
 from pdm.errors import ConfigurationFileError
 from pdm.marked_yaml import Document, Path, did_you_mean
 from pdm.plant import AssetClass, Limit, Plant
@@ -179,7 +179,7 @@ def parse_rules(text: str, plant: Plant, *, file: str = "rules.yaml") -> Ruleset
 def _entries(document: Document, section: str, kinds: Mapping[str, type[E]]) -> Iterator[tuple[str, E]]:
     """The well-formed entries of a section, each read as its `kind` says."""
     for name in document.names(section):
-        if (reason := wrong_name(name)) is not None:
+        if (reason := wrong_rule_name(name)) is not None:
             document.refuse((section, name), reason)
         kind = document.at(section, name, "kind")
         if kind not in kinds:
