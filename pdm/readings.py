@@ -102,9 +102,10 @@ def columns_of(readings: Readings, sensors: Sequence[str]) -> NDArray[np.float64
 
 def concatenate(parts: Sequence[Readings]) -> Readings:
     """Readings one after another; the sensors are those of all parts, in the order of their first appearance."""
-    sensors = tuple(dict.fromkeys(name for part in parts for name in part.sensors))
-    if not parts:
-        return Readings.empty(sensors)
+    layouts = dict.fromkeys(part.sensors for part in parts)
+    sensors = tuple(dict.fromkeys(name for layout in layouts for name in layout))
+    if len(parts) < 2:
+        return parts[0] if parts else Readings.empty(sensors)
     return Readings(
         sensors,
         np.concatenate([part.source for part in parts]),
@@ -124,6 +125,21 @@ def merge(readings: Readings) -> Readings:
     return Readings(readings.sensors, names[group[rows]], readings.time_ms[rows], values, flags)
 
 
+def arrange(parts: Sequence[Readings], sources: Sequence[str], sensors: Sequence[str]) -> Readings:
+    """Parts in the order of their arrival as one table, merged, sorted by the order of `sources` and by time.
+
+    The `source` of the parts holds the position in `sources` instead of a name.
+    """
+    together = concatenate(parts)
+    rows, values, flags = merge_rows(
+        together.source.astype(np.int64), together.time_ms, columns_of(together, sensors), together.flags
+    )
+    names = np.array([*sources], dtype=object)
+    return Readings(
+        tuple(sensors), names[together.source[rows].astype(np.int64)], together.time_ms[rows], values, flags
+    )
+
+
 def merge_rows(
     group: NDArray[Any], time_ms: NDArray[np.int64], values: NDArray[np.float64], flags: NDArray[np.uint8]
 ) -> Merged:
@@ -133,6 +149,8 @@ def merge_rows(
         group: `[n]` integer number of the source of each row.
         time_ms, values, flags: `[n]`, `[n, k]`, `[n]`.
     """
+    if len(group) and group.max() < 2**16:
+        group = group.astype(np.uint16)  # numpy sorts 16-bit numbers by radix, ten times faster than wider ones
     order = np.lexsort((time_ms, group))  # stable: rows of one key stay in the order of their arrival
     repeats = (np.diff(group[order]) == 0) & (np.diff(time_ms[order]) == 0)
     if not repeats.any():

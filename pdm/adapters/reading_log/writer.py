@@ -1,0 +1,158 @@
+"""The writing side of a reading log."""
+
+import fcntl
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import Any, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdm.adapters.reading_log.dead_letters import DeadLetters
+from pdm.adapters.reading_log.schema import Head, Layout, open_to_write, row_crc, store_errors
+from pdm.columns import checksum, pack
+from pdm.errors import StoreError
+from pdm.ports import DeadLetter, ImportProgress
+from pdm.readings import ArrivalFlag, Readings
+
+
+def wall_ms() -> int:
+    """Milliseconds since the epoch by the clock of this machine."""
+    return time.time_ns() // 1_000_000
+
+
+class ReadingLogWriter:
+    """Appends to one log (`ReadingWriter`); a second writer on the same file is refused. Threads may share it."""
+
+    def __init__(self, path: Path, *, clock: Callable[[], int] = wall_ms):
+        self.path = path
+        self._clock = clock
+        self._threads = Lock()
+        self._file_lock = _take_lock(path)
+        self._db, self.name = open_to_write(path)
+        self._dead_letters = DeadLetters(self._db)
+        self._remembers = False
+        self._sources: dict[str, int] = {}
+        self._layouts: dict[Layout, int] = {}
+        self._last_batch = 0
+        self._committed_ms = 0
+
+    def append(
+        self,
+        batches: Mapping[str, Readings],
+        dead: Sequence[DeadLetter] = (),
+        imported: ImportProgress | None = None,
+    ) -> None:
+        """Commit durably, or raise `StoreError` and keep nothing."""
+        with self._threads, self._transaction():
+            # never behind the commit before it, whatever the clock of the machine does: it orders later values
+            self._committed_ms = max(self._committed_ms, self._clock())
+            for class_name, readings in batches.items():
+                late = (readings.flags & ArrivalFlag.LATE) != 0
+                self._insert(class_name, readings.take(~late) if late.any() else readings, late=False)
+                if late.any():
+                    self._insert(class_name, readings.take(late), late=True)
+            self._dead_letters.add(dead)
+            if imported is not None:
+                self._keep_progress(imported)
+
+    def import_progress(self, digest: str) -> ImportProgress | None:
+        """How far the file with this digest has been imported."""
+        with self._threads, store_errors(self.path):
+            row = self._db.execute("SELECT * FROM imports WHERE digest = ?", (digest,)).fetchone()
+        if row is None:
+            return None
+        digest, name, rows, bad_rows, finished = row
+        return ImportProgress(digest, name, rows, bad_rows, bool(finished))
+
+    def close(self) -> None:
+        """Close the log and let others write to it."""
+        with self._threads:
+            self._db.close()
+            self._file_lock.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        try:
+            with store_errors(self.path):
+                self._db.execute("BEGIN IMMEDIATE")
+                if not self._remembers:
+                    self._remember()
+                yield
+                self._db.execute("COMMIT")
+        except BaseException:
+            self._remembers = False
+            with store_errors(self.path):
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+            raise
+
+    def _remember(self) -> None:
+        """Load what appending looks up; forgotten whenever a transaction fails."""
+        self._sources = dict(self._db.execute("SELECT name, id FROM sources"))
+        layouts = self._db.execute("SELECT class_name, sensors, late, id FROM layouts")
+        self._layouts = {Layout(name, tuple(json.loads(text)), bool(late)): id_ for name, text, late, id_ in layouts}
+        last = self._db.execute("SELECT id, committed_ms FROM batches ORDER BY id DESC LIMIT 1").fetchone()
+        self._last_batch, self._committed_ms = last or (0, 0)
+        self._dead_letters.remember()
+        self._remembers = True
+
+    def _insert(self, class_name: str, readings: Readings, *, late: bool) -> None:
+        if not len(readings):
+            return
+        body = pack(
+            {
+                "source": self._source_ids(readings.source),
+                "time_ms": readings.time_ms,
+                "values": readings.values,
+                "flags": readings.flags,
+            }
+        )
+        self._last_batch += 1
+        head = Head(
+            id=self._last_batch,
+            layout=self._layout_id(Layout(class_name, readings.sensors, late)),
+            committed_ms=self._committed_ms,
+            first_ms=int(readings.time_ms.min()),
+            last_ms=int(readings.time_ms.max()),
+            rows=len(readings),
+            body_crc=checksum(body),
+        )
+        self._db.execute("INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*head, row_crc(*head)))
+        self._db.execute("INSERT INTO bodies VALUES (?, ?)", (head.id, body))
+
+    def _source_ids(self, source: NDArray[Any]) -> NDArray[np.int32]:
+        """The numbers of the sources of each row, new ones noted. `[n]`."""
+        names = source.tolist()
+        for name in set(names) - self._sources.keys():
+            id_ = len(self._sources) + 1
+            self._db.execute("INSERT INTO sources VALUES (?, ?, ?)", (id_, name, row_crc(id_, name)))
+            self._sources[name] = id_
+        return np.fromiter(map(self._sources.__getitem__, names), np.int32, len(names))
+
+    def _layout_id(self, layout: Layout) -> int:
+        if layout not in self._layouts:
+            row = (len(self._layouts) + 1, layout.class_name, json.dumps(layout.sensors), int(layout.late))
+            self._db.execute("INSERT INTO layouts VALUES (?, ?, ?, ?, ?)", (*row, row_crc(*row)))
+            self._layouts[layout] = row[0]
+        return self._layouts[layout]
+
+    def _keep_progress(self, progress: ImportProgress) -> None:
+        row = (progress.digest, progress.name, progress.rows, progress.bad_rows, int(progress.finished))
+        self._db.execute("REPLACE INTO imports VALUES (?, ?, ?, ?, ?)", row)
+
+
+def _take_lock(path: Path) -> TextIO:
+    """Hold the lock of this log until the file returned is closed, or this process ends, however it ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.with_name(f"{path.name}.lock").open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise StoreError(f"reading log {path.name}: another process writes to it") from None
+    return file
