@@ -1,0 +1,75 @@
+# One command each to see it, test it and check it. `make help` lists them.
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+PDM_DATA ?= ../shared/data
+export PDM_DATA
+
+.PHONY: help demo up test test-slow check format bench-forecast bench-decisions bench-speed bench-plant train lock clean
+
+help: ## list the commands
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+demo: .venv/ready ## twelve pumps live to failure; ARGS="--until-done --json" ends by itself
+	$(BIN)/pdm-twin demo $(ARGS)
+
+test: .venv/ready-to-test ## all tests but the slow ones, with a real broker and a real browser
+	$(BIN)/pytest $(ARGS)
+
+test-slow: .venv/ready-to-test ## the slow tests
+	$(BIN)/pytest -m slow $(ARGS)
+
+check: .venv/ready-to-test ## lint, format, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/ready-to-test ## put the code into its standard form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench-forecast: .venv/ready-to-bench ## accuracy on public run-to-failure data (PDM_DATA)
+	$(BIN)/python -m benchmarks.forecast $(ARGS)
+
+bench-decisions: .venv/ready-to-bench ## forecasts, alerts and costs over 20 simulated stations and the turbofans
+	$(BIN)/python -m benchmarks.decisions $(ARGS)
+
+bench-speed: .venv/ready-to-bench ## speed as ratios, side by side in one run
+	$(BIN)/python -m benchmarks.speed $(ARGS)
+
+bench-plant: .venv/ready-to-bench ## the simulated plant against published physics and its own terms
+	$(BIN)/python -m benchmarks.plant_physics $(ARGS)
+
+train: .venv/ready ## train the shipped pump model again
+	$(BIN)/python pipelines/train_models.py pump $(ARGS)
+
+lock: ## pin all packages by hash, without addresses
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate \
+	  pyproject.toml --group pyproject.toml:build -o requirements.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate \
+	  pyproject.toml --group pyproject.toml:build --group pyproject.toml:dev -o requirements-dev.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate \
+	  pyproject.toml --group pyproject.toml:build --group pyproject.toml:dev --group pyproject.toml:bench \
+	  -o requirements-bench.txt
+
+clean: ## remove what make has made
+	rm -rf .venv build dist benchmarks/results .mypy_cache .ruff_cache .pytest_cache
+
+.venv/bin/python:
+	.ci/debian-packages libgomp1 $$($(PYTHON) -c 'import ensurepip' 2>/dev/null || echo python3-venv)
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
+	$(PYTHON) -m venv .venv
+
+.venv/ready: requirements.txt pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/ready-to-test: requirements-dev.txt .venv/ready
+	.ci/debian-packages mosquitto chromium
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+.venv/ready-to-bench: requirements-bench.txt .venv/ready-to-test
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-bench.txt
+	@touch $@
