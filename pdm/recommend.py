@@ -1,0 +1,325 @@
+"""What to do, in plain words: what wears, how we know, what to do, by when, what waiting costs.
+
+The same words go to people's phones, to the pages and to the API. Four in five is the band between the 10 % and the
+90 % quantile; a date says what is likely, never that something "fails (80 %)".
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdm import words
+from pdm.learned import AGE, OVERALL, Driver
+from pdm.plant import Asset, AssetClass, FailureMode, Plant
+from pdm.prognosis import LEVELS, MEDIAN, Basis, Refusal
+from pdm.rules import Intent, Severity
+from pdm.ruleset import FailureProbabilityRule, Rule, RulQuantileRule, SensorLimitRule, SilentSensorRule
+from pdm.windows import Bound, InterventionWindow
+
+EARLY, LATE = int(np.argmin(np.abs(LEVELS - 0.1))), int(np.argmin(np.abs(LEVELS - 0.9)))
+"""Indices in `LEVELS` of the band that holds four in five."""
+
+MOST_DRIVERS = 3
+"""How many reasons a person reads before deciding."""
+
+FEW_LIVES = 10
+"""Learned from fewer finished lives than this, a forecast is marked as of low confidence."""
+
+_HOUR_MS = 3_600_000
+_FARTHEST_MS = 36_525 * 24 * _HOUR_MS  # a century: no date lies further ahead
+
+_IN_TIME = {
+    Severity.NOW: "At once",
+    Severity.SHIFT: "Within this shift",
+    Severity.WEEK: "Within a week",
+    Severity.PLAN: "With the next planned stop",
+}
+_REFUSALS = {
+    Refusal.NO_READINGS: "nothing was measured yet; the first closed step lifts this",
+    Refusal.STALE: "the latest reading is too old; the next reading lifts this",
+    Refusal.HISTORY_INCOMPLETE: (
+        "its history does not reach back to the start of its life; importing older readings, or reporting a repair or "
+        "replacement, lifts this"
+    ),
+    Refusal.NO_MODEL: "no life is declared for its class and no model was learned; either lifts this",
+    Refusal.FOREIGN_MODEL: "the model in force was made for other machines; training one for this class lifts this",
+    Refusal.OUT_OF_ENVELOPE: (
+        "it is operated unlike any machine that the model has seen; training on such operation lifts this"
+    ),
+    Refusal.SENSOR_SUSPECT: "a sensor that the forecast needs is suspect; checking it lifts this",
+    Refusal.FAILED: "it has failed; reporting its repair or replacement lifts this",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """One matter in sentences; `title` is one line, `text` all of it. A field is empty where it does not apply."""
+
+    title: str
+    what_wears: str
+    how_we_know: str
+    what_to_do: str
+    by_when: str
+    cost_of_waiting: str
+    evidence: tuple[str, ...]
+    text: str
+
+
+class Readiness(NamedTuple):
+    """What an asset can do today, and what would unlock the next step (empty when nothing would).
+
+    `level` is forecast (learned), declared (from the declared life), watched (limits only) or none.
+    """
+
+    level: str
+    today: str
+    next: str
+
+
+def recommendation(
+    *,
+    plant: Plant,
+    asset: Asset,
+    mode: FailureMode,
+    intent: Intent,
+    rule: Rule,
+    prognosis: NDArray[np.float64],
+    basis: Basis,
+    lives: int,
+    duty_rate: float,
+    window: InterventionWindow | None,
+    drivers: Sequence[Driver],
+    now_ms: int,
+) -> Recommendation:
+    """What to tell people about one change of one alert.
+
+    Args:
+        mode: the failure mode that most likely comes first.
+        prognosis: `[21]` remaining life [life steps].
+        lives: finished lives that the forecast was learned from.
+        duty_rate: life used per hour of plant time [life steps/h].
+        drivers: why the forecast is what it is, most shortening first.
+    """
+    asset_class = plant.class_of(asset)
+    reason = alert_sentence(asset_class, rule, intent)
+    if isinstance(rule, SilentSensorRule):
+        return _composed(
+            title=f"{asset.slot}: {reason}",
+            how_we_know=f"The service listens to {intent.target}, and {reason}.",
+            what_to_do=f"Check the gateway, the network and the power of {intent.target}.",
+            by_when=f"{_IN_TIME[intent.severity]}.",
+            cost_of_waiting=f"After {words.duration(asset_class.stale_after_ms)} of silence there is no forecast.",
+        )
+    if isinstance(rule, SensorLimitRule):
+        mode = _mode_of_limit(asset_class, rule.sensor) or mode
+        title, what_wears, known = f"{asset.slot}: {reason}", f"{mode.title} is a possible cause.", ""
+        by_when = f"{_IN_TIME[intent.severity]}."
+    else:
+        likely = likely_text(asset_class, plant.time_zone, now_ms, prognosis, duty_rate)
+        title, what_wears = f"{asset.slot}: {mode.title}, {likely}", f"{mode.title}, {likely}."
+        known = _how_we_know(asset_class, basis, lives)
+        by_when = when_text(plant, asset_class, window, now_ms)
+    return _composed(
+        title=title,
+        what_wears=what_wears,
+        how_we_know=" ".join(filter(None, (_sentence(reason), known))),
+        what_to_do=action_text(mode),
+        by_when=by_when,
+        cost_of_waiting=waiting_text(window, plant.currency),
+        evidence=driver_texts(asset_class, drivers),
+    )
+
+
+def alert_sentence(asset_class: AssetClass, rule: Rule, intent: Intent) -> str:
+    """What was judged against which limit, without a capital or a full stop, to stand in a list."""
+    if not intent.facts:
+        return "the life of this machine has ended"
+    value, limit = intent.facts["value"], intent.facts["limit"]
+    unit = asset_class.life_step.unit
+    match rule:
+        case FailureProbabilityRule():
+            horizon = words.quantity(rule.within, unit)
+            return f"{words.percent(value)} risk of failing within {horizon} (limit {words.percent(limit)})"
+        case RulQuantileRule(below_ms=None):
+            figures = f"{words.life(value, unit)} (limit {words.quantity(limit, unit)})"
+            return f"remaining life at the {words.percent(rule.level)} level {figures}"
+        case RulQuantileRule():
+            figures = f"{words.duration(value)} ahead (limit {words.duration(limit)})"
+            return f"date at the {words.percent(rule.level)} level {figures}"
+        case SensorLimitRule():
+            title, sensor_unit = _column_title(asset_class, rule.sensor)
+            return f"{title} {words.quantity(value, sensor_unit)} (limit {words.quantity(limit, sensor_unit)})"
+        case SilentSensorRule():
+            return f"nothing heard for {words.duration(value)} (limit {words.duration(limit)})"
+
+
+def likely_text(
+    asset_class: AssetClass, zone: ZoneInfo, now_ms: int, quantiles: NDArray[np.float64], duty_rate: float
+) -> str:
+    """When it fails, as people are told: "likely 10-27 Dec (4 in 5)", or by how much it outlasts the horizon.
+
+    Args:
+        quantiles: `[21]` remaining life [life steps].
+        duty_rate: life used per hour of plant time [life steps/h].
+    """
+    unit, horizon = asset_class.life_step.unit, asset_class.horizon
+    low, middle, high = (float(quantiles[index]) for index in (EARLY, MEDIAN, LATE))
+    if middle > horizon:
+        return f"more than {_ahead(min(low, horizon), duty_rate, unit)}"
+    if not duty_rate > 0 or low / duty_rate * _HOUR_MS > _FARTHEST_MS:
+        return f"likely {words.life_range(low, high, unit)} (4 in 5)"
+    begin, end = (now_ms + round(life / duty_rate * _HOUR_MS) for life in (low, min(high, horizon)))
+    if high > horizon:
+        return f"not before {words.day(begin, zone, now_ms)} (9 in 10)"
+    return f"likely {words.span(begin, end, zone, now_ms)} (4 in 5)"
+
+
+def when_text(plant: Plant, asset_class: AssetClass, window: InterventionWindow | None, now_ms: int) -> str:
+    """By when to do it, and what sets that date."""
+    if window is None:
+        return "No date yet: the best one lies beyond what the forecast can see."
+    earliest, preferred, latest = (
+        words.moment(start, plant.time_zone, now_ms)
+        for start in (window.earliest_ms, window.preferred_ms, window.latest_ms)
+    )
+    risk = f"{words.percent(window.preferred_probability)} risk of failing before"
+    if window.preferred_probability > asset_class.risk_cap:
+        return f"As soon as possible: {preferred} is the first possible start, {risk}."
+    why = {
+        Bound.NONE: "the cheapest start",
+        Bound.NOTICE: f"the first start after {words.duration(asset_class.notice_ms)} of notice",
+        Bound.CALENDAR: "the first start that the calendar allows",
+        Bound.RISK_CAP: f"the last start below {words.percent(asset_class.risk_cap)} risk",
+    }[Bound(window.preferred_bound)]
+    return f"Best {preferred}, {why} ({risk}); not before {earliest}, at the latest {latest}."
+
+
+def waiting_text(window: InterventionWindow | None, currency: str) -> str:
+    """What the choice of a start costs; empty where no costs are declared."""
+    if window is None or np.isnan(window.preferred_cost):
+        return ""
+    at_best, now, later, never = (
+        words.amount(cost, currency)
+        for cost in (window.preferred_cost, window.cost_now, window.cost_week_later, window.cost_run_to_failure)
+    )
+    return f"Expected cost {at_best} at the best start; {now} now, {later} a week later, {never} when run to failure."
+
+
+def action_text(mode: FailureMode) -> str:
+    """What to do about a failure mode, and what that takes."""
+    needs = [
+        f"{mode.duration_ms / _HOUR_MS:g} h",
+        f"crew of {mode.crew}" + (f" ({words.listed(mode.skills)})" if mode.skills else ""),
+        *([f"parts {words.listed(mode.parts)}"] if mode.parts else []),
+        "machine stopped" if mode.machine_stopped else "machine running",
+    ]
+    return f"{_sentence(mode.action or 'inspect the machine')[:-1]}: {', '.join(needs)}."
+
+
+def driver_texts(asset_class: AssetClass, drivers: Sequence[Driver]) -> tuple[str, ...]:
+    """The strongest reasons why the forecast is as short as it is."""
+    shortening = [driver for driver in drivers if driver.contribution < 0 and driver.column != OVERALL]
+    return tuple(_driver_text(asset_class, driver) for driver in shortening[:MOST_DRIVERS])
+
+
+def readiness(
+    asset_class: AssetClass, basis: Basis, refusal: Refusal, lives: int, failures: int, failures_needed: int
+) -> Readiness:
+    """What an asset can do today, and what would unlock the next step.
+
+    Args:
+        lives: finished lives that the model in force was learned from, 0 without one.
+        failures: failures of the class that are on record.
+        failures_needed: from how many on a forecast can be learned.
+    """
+    unit, expected = asset_class.life_step.unit, asset_class.expected_life
+    learn = f"{words.plural(failures_needed, 'recorded failure')} of its class, of which there are {failures}"
+    if basis == Basis.LEARNED:
+        few = lives < FEW_LIVES
+        today = f"Forecast learned from {lives} finished lives{', low confidence' if few else ''}."
+        return Readiness("forecast", today, f"{FEW_LIVES - lives} more finished lives" if few else "")
+    if basis == Basis.DECLARED_LIFE and expected is not None:
+        life = f"{words.life(expected.mean, unit)}, spread {words.life(expected.sd, unit)}"
+        return Readiness("declared", f"Forecast from the declared life of its class ({life}) and its age.", learn)
+    limits = [_column_title(asset_class, m.limit.sensor)[0] for m in asset_class.failure_modes if m.limit is not None]
+    today = f"Watched by limits on {words.listed(limits)}; no dates." if limits else "Watched for silence; no dates."
+    if refusal == Refusal.NO_MODEL:
+        return Readiness("watched" if limits else "none", today, f"an expected life in the plant file, or {learn}")
+    return Readiness("watched" if limits else "none", today, refusal_text(refusal))
+
+
+def refusal_text(refusal: Refusal) -> str:
+    """Why there is no forecast, and what would lift that; empty where there is one."""
+    return _REFUSALS.get(refusal, "")
+
+
+def _composed(
+    title: str,
+    how_we_know: str,
+    what_to_do: str,
+    by_when: str,
+    cost_of_waiting: str,
+    what_wears: str = "",
+    evidence: tuple[str, ...] = (),
+) -> Recommendation:
+    reasons = f"Because: {'; '.join(evidence)}." if evidence else ""
+    sentences = (what_wears, how_we_know, reasons, what_to_do, by_when, cost_of_waiting)
+    return Recommendation(
+        title=title,
+        what_wears=what_wears,
+        how_we_know=how_we_know,
+        what_to_do=what_to_do,
+        by_when=by_when,
+        cost_of_waiting=cost_of_waiting,
+        evidence=evidence,
+        text="\n".join(filter(None, sentences)),
+    )
+
+
+def _how_we_know(asset_class: AssetClass, basis: Basis, lives: int) -> str:
+    if basis == Basis.LEARNED:
+        confidence = f" (fewer than {FEW_LIVES}: low confidence)" if lives < FEW_LIVES else ""
+        return f"Learned from {lives} machines that ran to failure{confidence}."
+    expected = asset_class.expected_life
+    if basis == Basis.DECLARED_LIFE and expected is not None:
+        life = words.life(expected.mean, asset_class.life_step.unit)
+        return f"From its age and the declared life of its class ({life}) alone; nothing measured on it enters."
+    return ""
+
+
+def _driver_text(asset_class: AssetClass, driver: Driver) -> str:
+    unit = asset_class.life_step.unit
+    if driver.column == AGE:
+        return f"age, {words.quantity(driver.moving_for, unit)} used"
+    side, way = ("above", "rising") if driver.departure > 0 else ("below", "falling")
+    moving = f", {way} for about {words.life(driver.moving_for, unit)}" if driver.moving_for > 0 else ""
+    title, _ = _column_title(asset_class, driver.column)
+    return f"{title} {words.number(abs(driver.departure), 2)} sd {side} its own start{moving}"
+
+
+def _column_title(asset_class: AssetClass, name: str) -> tuple[str, str]:
+    """How people call a step column, and its unit."""
+    column = next(column for column in asset_class.columns if column.name == name)
+    sensor = asset_class.sensor(column.sensor)
+    title = sensor.title or sensor.name
+    return (title if len(sensor.summaries) == 1 else f"{title} ({column.summary})"), sensor.unit
+
+
+def _mode_of_limit(asset_class: AssetClass, column: str) -> FailureMode | None:
+    """The failure mode that declares a limit on this column."""
+    return next((m for m in asset_class.failure_modes if m.limit is not None and m.limit.sensor == column), None)
+
+
+def _ahead(life: float, duty_rate: float, unit: str) -> str:
+    """A life as time ahead where the duty is known, otherwise in its own unit."""
+    if duty_rate > 0 and life / duty_rate * _HOUR_MS <= _FARTHEST_MS:
+        return words.duration(life / duty_rate * _HOUR_MS)
+    return words.life(life, unit)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."

@@ -1,0 +1,274 @@
+"""What people read: plain words, every number with its unit, dates in the plant's zone."""
+
+from dataclasses import replace
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pytest
+
+from pdm.learned import AGE, OVERALL, Driver
+from pdm.plant import Asset, AssetClass, ExpectedLife, FailureMode, LifeStep, Limit, Plant, Sensor, Summary
+from pdm.prognosis import LEVELS, Basis, Refusal
+from pdm.recommend import (
+    Recommendation,
+    alert_sentence,
+    driver_texts,
+    likely_text,
+    readiness,
+    recommendation,
+    refusal_text,
+    when_text,
+)
+from pdm.rules import Change, Intent, Severity
+from pdm.ruleset import FailureProbabilityRule, Rule, RulQuantileRule, SensorLimitRule, SilentSensorRule
+from pdm.windows import Bound, InterventionWindow
+
+HOUR = 3_600_000
+BERLIN = ZoneInfo("Europe/Berlin")
+BEARING = FailureMode(
+    name="radial",
+    title="Radial bearing wear",
+    action="replace radial bearing",
+    parts=("6312-2Z",),
+    skills=("fitter", "electrician"),
+    crew=2,
+    duration_ms=6 * HOUR,
+)
+IMPELLER = FailureMode(name="impeller", title="Impeller wear", limit=Limit("pressure", below=5.0))
+PUMP = AssetClass(
+    name="pump",
+    title="Pump",
+    sensors=(
+        Sensor("temp", "degC", "bearing temperature"),
+        Sensor("pressure", "bar", "discharge pressure"),
+        Sensor("vibration", "mm/s", "vibration", summaries=(Summary.MEAN, Summary.MAX)),
+    ),
+    conditions=(),
+    life_step=LifeStep("hour", HOUR),
+    horizon=1000.0,
+    notice_ms=48 * HOUR,
+    failure_modes=(BEARING, IMPELLER),
+    expected_life=ExpectedLife(2000.0, 500.0),
+)
+ASSET = Asset("8871-C", "pump", "PUMP-17", "gw/17", None)
+PLANT = Plant(
+    "Nord",
+    "EUR",
+    BERLIN,
+    MappingProxyType({"pump": PUMP}),
+    MappingProxyType({}),
+    MappingProxyType({"8871-C": ASSET}),
+    version="",
+)
+RISKY = FailureProbabilityRule(name="risky", title="", classes=("pump",), within=168.0, above=0.3, clear_below=0.2)
+HOT = SensorLimitRule(name="hot", title="", classes=("pump",), sensor="temp", above=90.0, clear=85.0)
+DROP = SensorLimitRule(name="drop", title="", classes=("pump",), sensor="pressure", below=5.0, clear=6.0)
+SILENT = SilentSensorRule(name="silent", title="", classes=("pump",), for_ms=2 * HOUR)
+DRIVERS = [
+    Driver("temp", -120.0, 2.14, 40.0),
+    Driver(OVERALL, -60.0, np.nan, 0.0),
+    Driver(AGE, -50.0, np.nan, 1120.0),
+    Driver("pressure", -20.0, -1.5, 0.0),
+    Driver("vibration_max", -10.0, 9.0, 4.0),
+    Driver("vibration_mean", 30.0, 0.2, 0.0),
+]
+
+
+def at(text: str) -> int:
+    return round(datetime.fromisoformat(text).replace(tzinfo=BERLIN).timestamp() * 1000)
+
+
+NOW = at("2026-11-22 12:00")
+WINDOW = InterventionWindow(
+    earliest_ms=at("2026-12-03 06:00"),
+    earliest_probability=0.01,
+    earliest_cost=4700.0,
+    earliest_bound=Bound.WASTED_LIFE,
+    preferred_ms=at("2026-12-04 06:00"),
+    preferred_probability=0.03,
+    preferred_cost=4600.0,
+    preferred_bound=Bound.NONE,
+    latest_ms=at("2026-12-08 06:00"),
+    latest_probability=0.05,
+    latest_cost=4790.0,
+    latest_bound=Bound.RISK_CAP,
+    cost_now=6200.0,
+    cost_week_later=7900.0,
+    cost_run_to_failure=20000.0,
+)
+
+
+def between(low: float, high: float) -> np.ndarray:
+    """Four in five fail between these lives, each as likely as any other."""
+    return np.maximum(low + (LEVELS - 0.1) / 0.8 * (high - low), 0.0)
+
+
+def tell(
+    rule: Rule = RISKY,
+    target: str = "any",
+    severity: Severity = Severity.PLAN,
+    value: float = 0.34,
+    limit: float = 0.3,
+    **changed: Any,
+) -> Recommendation:
+    usual: dict[str, Any] = {
+        "plant": PLANT,
+        "asset": ASSET,
+        "mode": BEARING,
+        "intent": intent(value, limit, target, severity),
+        "rule": rule,
+        "prognosis": between(430.0, 830.0),
+        "basis": Basis.LEARNED,
+        "lives": 38,
+        "duty_rate": 1.0,
+        "window": WINDOW,
+        "drivers": DRIVERS,
+        "now_ms": NOW,
+    }
+    return recommendation(**usual | changed)
+
+
+def intent(value: float, limit: float, target: str = "any", severity: Severity = Severity.PLAN) -> Intent:
+    return Intent(Change.OPEN, 0, "", target, severity, {"value": value, "limit": limit})
+
+
+def test_a_recommendation_says_what_wears_how_we_know_what_to_do_by_when_and_what_waiting_costs() -> None:
+    assert tell().text.splitlines() == [
+        "Radial bearing wear, likely 10-27 Dec (4 in 5).",
+        "34 % risk of failing within 168 h (limit 30 %). Learned from 38 machines that ran to failure.",
+        "Because: bearing temperature 2.1 sd above its own start, rising for about 40 h; age, 1,120 h used; "
+        "discharge pressure 1.5 sd below its own start.",
+        "Replace radial bearing: 6 h, crew of 2 (fitter and electrician), parts 6312-2Z, machine stopped.",
+        "Best Fri 4 Dec 06:00, the cheapest start (3 % risk of failing before); "
+        "not before Thu 3 Dec 06:00, at the latest Tue 8 Dec 06:00.",
+        "Expected cost 4.6 k EUR at the best start; 6.2 k EUR now, 7.9 k EUR a week later, "
+        "20.0 k EUR when run to failure.",
+    ]
+    assert tell().title == "PUMP-17: Radial bearing wear, likely 10-27 Dec (4 in 5)"
+
+
+def test_a_forecast_of_the_declared_life_says_that_nothing_measured_enters() -> None:
+    known = tell(basis=Basis.DECLARED_LIFE, lives=0, drivers=[]).how_we_know
+    assert known.endswith(
+        "From its age and the declared life of its class (2,000 h) alone; nothing measured on it enters."
+    )
+
+
+def test_few_lives_are_low_confidence() -> None:
+    assert "7 machines that ran to failure (fewer than 10: low confidence)" in tell(lives=7).how_we_know
+
+
+def test_without_declared_costs_no_amounts_are_shown() -> None:
+    window = replace(WINDOW, preferred_cost=np.nan, cost_now=np.nan, cost_week_later=np.nan)
+    assert tell(window=window).cost_of_waiting == ""
+    assert "EUR" not in tell(window=window).text
+
+
+def test_without_a_window_no_date_is_advised() -> None:
+    assert tell(window=None).by_when == "No date yet: the best one lies beyond what the forecast can see."
+
+
+def test_the_bound_of_the_preferred_start_is_named() -> None:
+    capped = replace(WINDOW, preferred_bound=Bound.RISK_CAP, preferred_probability=0.05)
+    urgent = replace(capped, preferred_probability=0.4)
+    early = replace(WINDOW, preferred_bound=Bound.NOTICE)
+    shifted = replace(WINDOW, preferred_bound=Bound.CALENDAR)
+    texts = [when_text(PLANT, PUMP, window, NOW) for window in (capped, urgent, early, shifted)]
+    assert "the last start below 5 % risk" in texts[0]
+    assert texts[1] == "As soon as possible: Fri 4 Dec 06:00 is the first possible start, 40 % risk of failing before."
+    assert "the first start after 2 days of notice" in texts[2]
+    assert "the first start that the calendar allows" in texts[3]
+
+
+def test_a_sensor_limit_names_the_sensor_and_the_failure_mode_that_declares_it() -> None:
+    told = tell(DROP, "pressure", Severity.NOW, 4.2, 5.0)
+    assert told.title == "PUMP-17: discharge pressure 4.2 bar (limit 5 bar)"
+    assert told.what_wears == "Impeller wear is a possible cause."
+    assert told.by_when == "At once."
+    assert told.what_to_do.startswith("Inspect the machine: 4 h, crew of 1, machine stopped.")
+
+
+def test_a_silent_source_is_a_matter_of_cables_and_not_of_wear() -> None:
+    told = tell(SILENT, "gw/17", Severity.SHIFT, 3 * HOUR, 2 * HOUR)
+    assert told.title == "PUMP-17: nothing heard for 3 h (limit 2 h)"
+    assert told.what_wears == ""
+    assert told.what_to_do == "Check the gateway, the network and the power of gw/17."
+    assert (told.by_when, told.evidence) == ("Within this shift.", ())
+
+
+def test_each_kind_of_rule_reads_with_its_units() -> None:
+    short = RulQuantileRule(name="", title="", classes=("pump",), level=0.5, below_steps=100.0, clear_steps=120.0)
+    soon = RulQuantileRule(name="", title="", classes=("pump",), level=0.1, below_ms=72 * HOUR, clear_ms=96 * HOUR)
+    assert alert_sentence(PUMP, short, intent(92.0, 100.0)) == "remaining life at the 50 % level 92 h (limit 100 h)"
+    assert (
+        alert_sentence(PUMP, soon, intent(50 * HOUR, 72 * HOUR)) == "date at the 10 % level 2 days ahead (limit 3 days)"
+    )
+    assert alert_sentence(PUMP, HOT, intent(92.34, 90.0)) == "bearing temperature 92.3 °C (limit 90 °C)"
+    assert alert_sentence(PUMP, HOT, replace(intent(0, 0), facts={})) == "the life of this machine has ended"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "duty", "text"),
+    [
+        (430.0, 830.0, 1.0, "likely 10-27 Dec (4 in 5)"),
+        (430.0, 830.0, 0.5, "likely 28 Dec-30 Jan 2027 (4 in 5)"),
+        (20.0, 40.0, 1.0, "likely 23 Nov 08:00-24 Nov 04:00 (4 in 5)"),
+        (430.0, 1500.0, 1.0, "not before 10 Dec (9 in 10)"),
+        (900.0, 1500.0, 1.0, "more than 38 days"),
+        (3000.0, 9000.0, 1.0, "more than 42 days"),
+        (430.0, 830.0, np.nan, "likely 430-830 h (4 in 5)"),
+        (3000.0, 9000.0, np.nan, "more than 1,000 h"),
+    ],
+)
+def test_a_forecast_reads_as_what_is_likely(low: float, high: float, duty: float, text: str) -> None:
+    assert likely_text(PUMP, BERLIN, NOW, between(low, high), duty) == text
+
+
+def test_drivers_are_the_few_that_shorten_the_life_most() -> None:
+    assert driver_texts(PUMP, DRIVERS[3:]) == (
+        "discharge pressure 1.5 sd below its own start",
+        "vibration (max) 9 sd above its own start, rising for about 4 h",
+    )
+
+
+def test_readiness_says_what_works_today_and_what_unlocks_the_next_step() -> None:
+    undeclared = replace(PUMP, expected_life=None)
+    unlimited = replace(undeclared, failure_modes=(BEARING,))
+    lines = [
+        readiness(PUMP, Basis.LEARNED, Refusal.NONE, 80, 80, 3),
+        readiness(PUMP, Basis.LEARNED, Refusal.NONE, 7, 7, 3),
+        readiness(PUMP, Basis.DECLARED_LIFE, Refusal.NONE, 0, 1, 3),
+        readiness(undeclared, Basis.NONE, Refusal.NO_MODEL, 0, 0, 3),
+        readiness(unlimited, Basis.NONE, Refusal.NO_MODEL, 0, 0, 3),
+        readiness(PUMP, Basis.NONE, Refusal.HISTORY_INCOMPLETE, 80, 80, 3),
+    ]
+    needed = "3 recorded failures of its class, of which there are"
+    assert lines == [
+        ("forecast", "Forecast learned from 80 finished lives.", ""),
+        ("forecast", "Forecast learned from 7 finished lives, low confidence.", "3 more finished lives"),
+        (
+            "declared",
+            "Forecast from the declared life of its class (2,000 h, spread 500 h) and its age.",
+            f"{needed} 1",
+        ),
+        (
+            "watched",
+            "Watched by limits on discharge pressure; no dates.",
+            f"an expected life in the plant file, or {needed} 0",
+        ),
+        ("none", "Watched for silence; no dates.", f"an expected life in the plant file, or {needed} 0"),
+        (
+            "watched",
+            "Watched by limits on discharge pressure; no dates.",
+            refusal_text(Refusal.HISTORY_INCOMPLETE),
+        ),
+    ]
+
+
+def test_every_refusal_says_what_would_lift_it() -> None:
+    assert refusal_text(Refusal.NONE) == ""
+    for refusal in set(Refusal) - {Refusal.NONE}:
+        assert "lifts this" in refusal_text(refusal)
