@@ -79,9 +79,10 @@ def published(before: Windows, now: Windows, prognosis: Prognosis, in_service: N
     A window stays when the next one is not to be had for the moment, as long as the machine more likely than not
     fails within the horizon; so one that is near the horizon does not come and go.
     """
-    ended = ~in_service | ~(prognosis.quantiles[:, MEDIAN] < prognosis.horizon)
-    shown = before.replaced(ended, Windows.none(len(before)))
-    fresh = (now.preferred_ms >= 0) & in_service & materially_different(shown, now)
+    found = (now.preferred_ms >= 0) & in_service
+    far = ~found & ~(prognosis.quantiles[:, MEDIAN] < prognosis.horizon)
+    shown = before.replaced(far | ~in_service, Windows.none(len(before)))
+    fresh = found & materially_different(shown, now)
     return shown.replaced(fresh, now)
 
 

@@ -31,8 +31,9 @@ COST_TOLERANCE = 0.05
 EARLY_RISK = 0.2
 """Without prices a window opens when the risk reaches this share of the cap: earlier wastes life for little."""
 
-PROBABILITY_BANDS = (0.005, 0.02, 0.05, 0.1, 0.2, 0.5)
-"""Edges of the bands of failure probability that people tell apart: a window that changes band is told again."""
+TOLD_AGAIN_BY = 2.0
+"""A window is told again when the odds of failing before its preferred start change by this factor (a fixed band edge
+would flicker where a window is bound by the risk cap)."""
 
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
@@ -237,12 +238,13 @@ def plan_windows(
 
 def materially_different(a: Windows, b: Windows) -> NDArray[np.bool_]:
     """Where two windows of the same machines differ so much that people are told again `[n]`: one is none, an edge or
-    the preferred start is more than a day apart, or the failure probability is in another of `PROBABILITY_BANDS`."""
+    the preferred start is more than a day apart, or the odds of failing before it changed by `TOLD_AGAIN_BY`."""
     moved = np.zeros(len(a), dtype=np.bool_)
     for name in ("earliest_ms", "preferred_ms", "latest_ms"):
         moved |= np.abs(getattr(a, name) - getattr(b, name)) > _DAY_MS  # -1 is decades before any other start
-    band_a, band_b = (np.searchsorted(PROBABILITY_BANDS, w.preferred_probability, side="right") for w in (a, b))
-    different: NDArray[np.bool_] = moved | (band_a != band_b)
+    odds_a, odds_b = (np.nan_to_num(w.preferred_probability / (1.0 - w.preferred_probability)) for w in (a, b))
+    low, high = np.minimum(odds_a, odds_b), np.maximum(odds_a, odds_b)
+    different: NDArray[np.bool_] = moved | ((high > TOLD_AGAIN_BY * low) & (high > 0.01))  # below 1 % nobody minds
     return different
 
 

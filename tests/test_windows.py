@@ -163,10 +163,10 @@ def test_a_window_changes_materially_by_more_than_a_day_or_by_its_risk_or_by_van
     shift = np.array([24 * HOUR])
     within_a_day = replace(window, preferred_probability=np.array([0.3]), latest_ms=window.latest_ms + shift)
     a_day_and_more = replace(window, latest_ms=window.latest_ms + shift + 1)
-    same_band, next_band = (replace(window, preferred_probability=np.array([p])) for p in (0.49, 0.51))
+    same_odds, other_odds = (replace(window, preferred_probability=np.array([p])) for p in (0.3, 0.7))
     same = replace(window, preferred_probability=np.array([0.21]), preferred_cost=np.array([9.9]))
-    assert [bool(materially_different(same, other)[0]) for other in (within_a_day, same_band)] == [False, False]
-    assert [bool(materially_different(same, other)[0]) for other in (a_day_and_more, next_band)] == [True, True]
+    assert [bool(materially_different(same, other)[0]) for other in (within_a_day, same_odds)] == [False, False]
+    assert [bool(materially_different(same, other)[0]) for other in (a_day_and_more, other_odds)] == [True, True]
     assert [bool(materially_different(none, other)[0]) for other in (none, window)] == [False, True]
 
 
