@@ -1,0 +1,57 @@
+"""Maintenance events: what people or the CMMS report about a machine, and how it is taken back."""
+
+from sqlalchemy import Connection
+
+from pdm.errors import NotFoundError
+from pdm.installations import EventKind, Fleet, MaintenanceEvent
+from pdm.respond.act import FUTURE_MS, Act, RequestError, expect_revision
+from pdm.state import plants, told
+from pdm.state.schema import events
+
+
+def record_event(
+    connection: Connection,
+    event_id: str,
+    event: MaintenanceEvent,
+    act: Act,
+    note: str | None = None,
+    value: float | None = None,
+) -> None:
+    """Store what people or the CMMS report about a machine, however long ago it happened.
+
+    Raises:
+        NotFoundError: no such machine.
+        RequestError: the report contradicts the plant.
+        ConflictError: the id was used for another event.
+    """
+    current = plants.current_plant(connection)
+    fleet = plants.current_fleet(connection, current)
+    _check_event(fleet, event, act)
+    modes = [mode.name for mode in current.plant.class_of(fleet.assets[event.serial]).failure_modes]
+    if event.mode is not None and event.mode not in modes:
+        raise RequestError("mode", f"its class has no failure mode {event.mode!r}; it has {', '.join(modes) or 'none'}")
+    plants.add_event(connection, event_id, event, who=act.who, recorded_ms=act.at_ms, note=note, value=value)
+
+
+def void_event(connection: Connection, event_id: str, act: Act) -> None:
+    """Take a report back; what followed from it is made again. Voiding again changes nothing."""
+    stored = told.get(connection, events, event_id)
+    expect_revision(stored, act)
+    if not stored.voided:
+        plants.void_event(connection, event_id)
+
+
+def _check_event(fleet: Fleet, event: MaintenanceEvent, act: Act) -> None:
+    if event.serial not in fleet.assets:
+        raise NotFoundError(f"there is no asset {event.serial!r}")
+    if event.at_ms > act.at_ms + FUTURE_MS:
+        raise RequestError("at", "an event is reported after it has happened: this time is still to come")
+    if (event.kind == EventKind.REPLACED) != (event.by_serial is not None):
+        raise RequestError("by_serial", "a replacement, and nothing else, names the serial that took over")
+    if (event.kind == EventKind.INSTALLED) != (event.source is not None):
+        raise RequestError("source", "an installation, and nothing else, names the source that the machine reports by")
+    if event.by_serial == event.serial:
+        raise RequestError("by_serial", "a machine cannot replace itself; report a repair instead")
+    newcomer = fleet.assets.get(event.by_serial or "")
+    if newcomer is not None and newcomer.class_name != fleet.assets[event.serial].class_name:
+        raise RequestError("by_serial", f"{event.by_serial} is of class {newcomer.class_name}: it cannot take over")

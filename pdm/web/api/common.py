@@ -1,0 +1,204 @@
+"""What the resources of the API share: types of parameters, answers with an ETag, cursors, writing once."""
+
+import base64
+import csv
+import hashlib
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends, Header, Path, Query, Request
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, StringConstraints, WithJsonSchema
+from sqlalchemy import Connection
+from starlette.responses import Response
+
+from pdm.entry_types import instant_ms
+from pdm.respond import Act, RequestError
+from pdm.services import Services
+from pdm.state import schema
+from pdm.web import snapshot
+from pdm.web.api import answers
+from pdm.web.problems import Problem
+from pdm.web.shapes import to_json
+
+LARGEST_PAGE = 500
+LARGEST_NUMBER = 2**62
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    404: {"model": Problem, "description": "There is no such record."},
+    422: {"model": Problem, "description": "The request is not what this operation expects."},
+}
+WRITE_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    **PROBLEMS,
+    409: {"model": Problem, "description": "The request contradicts the record."},
+    412: {"model": Problem, "description": "The record has moved on since it was read."},
+}
+
+
+def _moment(value: Any) -> int:
+    """Milliseconds UTC of an RFC 3339 time; a blank stands for the plus that a query string lost."""
+    if not isinstance(value, str) or len(value) > 40:
+        raise ValueError("expected a time with its offset such as 2026-01-04T06:00:00Z")
+    return instant_ms(value.strip().replace(" ", "+"))
+
+
+Moment = Annotated[int, PlainValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
+"""A time as RFC 3339 outside, milliseconds UTC inside."""
+
+Line = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=r"^[^\x00-\x1f\x7f\\]+$")]
+"""A name: one line without control characters or backslashes."""
+
+Note = Annotated[str, StringConstraints(max_length=2000)]
+
+Serial = Annotated[str, Path(max_length=300, description="The serial, percent-encoded (a slash as `%2F`).")]
+RecordId = Annotated[str, Path(max_length=100)]
+Limit = Annotated[int, Query(ge=1, le=LARGEST_PAGE, description="Largest number of records.")]
+Cursor = Annotated[str | None, Query(max_length=600, description="`next` of the page before.")]
+
+
+class Body(BaseModel):
+    """What a client sends: a field that is not declared is refused."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class Said(Body):
+    """Who acts and why."""
+
+    who: Line = Field(default="api", max_length=100, description="Who acts.", examples=["Ada"])
+    reason: Note = Field(default="", description="Why.", examples=["bearing ordered"])
+
+
+def tag(*parts: object) -> str:
+    """A weak ETag of what an answer was made from."""
+    return f'W/"{hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).hexdigest()[:24]}"'
+
+
+def revision_tag(revision: int) -> str:
+    """The ETag of one record: what `If-Match` expects."""
+    return f'"{revision}"'
+
+
+def is_known(request: Request, etag: str) -> bool:
+    """Whether the client has this already (`If-None-Match`)."""
+    known = request.headers.get("if-none-match", "")
+    return known == "*" or etag.removeprefix("W/") in (part.strip().removeprefix("W/") for part in known.split(","))
+
+
+def answer(request: Request, etag: str, body: bytes, media_type: str = "application/json") -> Response:
+    """The body with its ETag, or 304 where the client has it."""
+    headers = {"ETag": etag, "Cache-Control": "no-cache"}
+    if is_known(request, etag):
+        return Response(status_code=304, headers=headers)
+    return Response(body, headers=headers, media_type=media_type)
+
+
+def hot(
+    request: Request, now: snapshot.Snapshot, key: tuple[Any, ...], make: Callable[[], tuple[type, Any]]
+) -> Response:
+    """An answer kept as bytes for as long as its snapshot lives."""
+    kept = now.made.get(key)
+    if kept is None:
+        body = to_json(*make())
+        kept = now.made[key] = (tag(body), body)
+    return answer(request, *kept)
+
+
+def cursor_of(position: int | str | None) -> str | None:
+    """An opaque cursor for a position in a list."""
+    if position is None:
+        return None
+    return base64.urlsafe_b64encode(str(position).encode()).decode().rstrip("=")
+
+
+def position_of(cursor: str | None) -> str | None:
+    """The position that a cursor stands for."""
+    if cursor is None:
+        return None
+    try:
+        return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+    except ValueError:
+        raise RequestError("cursor", "this is no cursor of ours") from None
+
+
+def revision_of(cursor: str | None) -> int:
+    """The revision that a cursor of a feed stands for, 0 at its beginning."""
+    position = position_of(cursor) or "0"
+    if not (position.isascii() and position.isdigit() and len(position) < 19):
+        raise RequestError("cursor", "this is no cursor of this list")
+    return int(position)
+
+
+@dataclass(frozen=True)
+class Writing:
+    """One request that changes something: on which revision, and under which key it counts once."""
+
+    request: Request
+    revision: int | None
+    key: str | None
+
+    def act(self, services: Services, said: Said) -> Act:
+        """Who acts, now, and on what they saw."""
+        return Act(said.who, services.clock.plant_ms(), said.reason, self.revision)
+
+    def once(
+        self,
+        services: Services,
+        said: BaseModel | None,
+        change: Callable[[Connection], tuple[type, Any]],
+        status: int = 200,
+    ) -> Response:
+        """Change something in one transaction and answer with the shape and value that `change` gives.
+
+        With an Idempotency-Key the same request again gets the same answer, and changes nothing.
+        """
+        asked = f"{self.request.method} {self.request.url.path} {'' if said is None else said.model_dump_json()}"
+        with schema.write(services.engine) as connection:
+            given = answers.find(connection, self.key, asked)
+            if given is None:
+                shape, value = change(connection)
+                given = answers.Answer(status, to_json(shape, value), getattr(value, "revision", None))
+                answers.keep(connection, self.key, asked, given, services.clock.wall_ms())
+        snapshot.expire(services)
+        headers = {} if given.revision is None else {"ETag": revision_tag(given.revision)}
+        return Response(given.body, given.status, headers, "application/json")
+
+
+def _writing(
+    request: Request,
+    if_match: Annotated[str | None, Header(max_length=100, description="ETag of the record as it was read.")] = None,
+    idempotency_key: Annotated[
+        str | None, Header(min_length=1, max_length=200, description="The same key and body count once.")
+    ] = None,
+) -> Writing:
+    return Writing(request, _matched(if_match), idempotency_key)
+
+
+Write = Annotated[Writing, Depends(_writing)]
+
+
+def _matched(if_match: str | None) -> int | None:
+    """The revision that a write is meant for; one that never was matches nothing."""
+    if if_match is None or if_match.strip() == "*":
+        return None
+    revision = if_match.strip().removeprefix("W/").strip('"')
+    return int(revision) if revision.isascii() and revision.isdigit() and len(revision) < 19 else -1
+
+
+def example(value: Any) -> dict[str, Any]:
+    """An answer as OpenAPI shows it."""
+    return {"content": {"application/json": {"example": value}}}
+
+
+def csv_bytes(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
+    """CSV that a spreadsheet opens as data: text that would be a formula there is quoted by an apostrophe."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(names)
+    writer.writerows([_cell(value) for value in row] for row in rows)
+    return out.getvalue().encode()
+
+
+def _cell(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value

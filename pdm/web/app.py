@@ -1,0 +1,51 @@
+"""The web application: the API under /api/v1, the pages, their documentation, and how the service is doing."""
+
+import threading
+from collections.abc import Collection
+
+from fastapi import FastAPI
+
+from pdm import __version__
+from pdm.services import Services
+from pdm.web import api, auth, pages, problems
+from pdm.web.guard import Guard
+from pdm.web.metrics import Metrics
+
+MEGABYTE = 1 << 20
+
+BODY_LIMITS = {"": MEGABYTE, "/api/v1/readings": 8 * MEGABYTE}
+"""Largest body by path [bytes]."""
+
+LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
+
+
+def create_app(
+    services: Services, key_hashes: Collection[str] = (), local_names: Collection[str] = LOCAL_NAMES
+) -> FastAPI:
+    """The application on these services.
+
+    `app.state.stopping` ends the live streams when it is set: set it before the server is asked to stop, since a
+    server waits for its open answers.
+
+    Args:
+        key_hashes: SHA-256 of the API keys (`pdm.web.auth.hash_key`); without any nobody is asked for one.
+        local_names: host names that are answered where no key is asked for.
+    """
+    app = FastAPI(
+        title="pdm-twin",
+        version=__version__,
+        description="Predictive maintenance on live digital twins.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
+        max_body_size=BODY_LIMITS[""],
+    )
+    app.state.stopping = threading.Event()
+    gate, metrics = auth.Gate(key_hashes), Metrics(services)
+    problems.install(app)
+    app.include_router(api.make_router(services, metrics, app.state.stopping))
+    app.include_router(auth.login_router(gate))
+    if hasattr(pages, "make_router"):
+        app.include_router(pages.make_router(services))
+    app.add_middleware(Guard, gate=gate, metrics=metrics, local_names=local_names, body_limits=BODY_LIMITS)
+    return app

@@ -1,0 +1,128 @@
+"""Every error as one problem document (RFC 9457), whatever raised it, without a word about what is inside."""
+
+import logging
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from sqlalchemy.exc import OperationalError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from pdm.errors import ConfigurationError, ConflictError, NotFoundError, PdmError, StoreError, UnreadableMessageError
+from pdm.respond import DuplicateWorkError, MovedOnError, RequestError
+
+MEDIA_TYPE = "application/problem+json"
+
+RETRY_AFTER_SECONDS = 2
+
+log = logging.getLogger(__name__)
+
+
+class Fault(BaseModel):
+    """One thing that is wrong with a request."""
+
+    where: str = Field(examples=["body.until"])
+    what: str = Field(examples=["Field required"])
+
+
+class Problem(BaseModel):
+    """Why a request was not carried out (RFC 9457)."""
+
+    type: str = Field(default="about:blank", examples=["about:blank"])
+    title: str = Field(examples=["Not Found"])
+    status: int = Field(examples=[404])
+    detail: str = Field(default="", examples=["there is no asset 'P-404'"])
+    errors: list[Fault] = Field(default_factory=list, examples=[[]])
+    existing: dict[str, Any] | None = Field(default=None, examples=[None])
+
+
+class IdempotencyError(PdmError):
+    """An Idempotency-Key came again with another request."""
+
+
+def problem(
+    status: int,
+    detail: str = "",
+    errors: Sequence[Fault] = (),
+    existing: dict[str, Any] | None = None,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    """The answer to a request that was not carried out; `existing` points to the record that stands in its way."""
+    retry = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status in (429, 503) else {}
+    shape = Problem(
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        errors=list(errors),
+        existing=existing,
+    )
+    body = orjson.dumps(shape.model_dump(exclude_none=True, exclude_defaults=False))
+    return Response(body, status, {**retry, **(headers or {})}, MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Answer all errors of this application with problems."""
+    app.add_exception_handler(HTTPException, _of_http)
+    app.add_exception_handler(RequestValidationError, _of_validation)
+    app.add_exception_handler(PdmError, _of_ours)
+    app.add_exception_handler(OperationalError, _of_database)
+    app.add_exception_handler(Exception, _of_surprise)
+
+
+def status_of(error: PdmError) -> int:
+    """The HTTP status that says what an error of ours means to the client."""
+    match error:
+        case NotFoundError():
+            return 404
+        case MovedOnError():
+            return 412
+        case ConflictError():
+            return 409
+        case RequestError() | IdempotencyError() | UnreadableMessageError() | ConfigurationError():
+            return 422
+        case StoreError():
+            return 503 if error.retry_helps else 500
+    return 500
+
+
+async def _of_http(_request: Request, error: Any) -> Response:
+    phrase = HTTPStatus(error.status_code).phrase
+    detail = error.detail if error.detail != phrase else ""
+    return problem(error.status_code, detail, headers=dict(error.headers or {}))
+
+
+async def _of_validation(_request: Request, error: Any) -> Response:
+    # what was sent is not sent back: it may be large, secret or not even text
+    faults = [Fault(where=".".join(map(str, fault["loc"])), what=str(fault["msg"])) for fault in error.errors()[:20]]
+    return problem(422, "the request is not what this operation expects", [_printable(fault) for fault in faults])
+
+
+async def _of_ours(request: Request, error: Any) -> Response:
+    status = status_of(error)
+    if status >= 500:
+        log.error("%s %s failed: %s", request.method, request.scope.get("route"), error)
+    if isinstance(error, DuplicateWorkError):
+        return problem(status, str(error), existing=error.existing)
+    if isinstance(error, RequestError):
+        return problem(status, str(error), [Fault(where=error.field, what=str(error))])
+    return problem(status, str(error) if status != 500 else "")
+
+
+async def _of_database(request: Request, error: Any) -> Response:
+    log.error("%s %s: the state database did not answer: %s", request.method, request.url.path, type(error).__name__)
+    return problem(503, "the state database did not answer; try again")
+
+
+async def _of_surprise(_request: Request, _error: Exception) -> Response:
+    return problem(500)  # Starlette raises the error again after this answer, so that the server logs it
+
+
+def _printable(fault: Fault) -> Fault:
+    """A lone surrogate in a field name must not break the answer about it."""
+    clean = (text.encode("utf-8", "replace").decode()[:300] for text in (fault.where, fault.what))
+    return Fault(where=next(clean), what=next(clean))
