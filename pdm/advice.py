@@ -73,7 +73,9 @@ def life_table(asset_class: AssetClass, model: Model | None) -> Weibull | None:
     return None if declared is None else Weibull.from_moments(declared.mean, declared.sd)
 
 
-def published(before: Windows, now: Windows, prognosis: Prognosis, in_service: NDArray[np.bool_]) -> Windows:
+def published(
+    before: Windows, now: Windows, prognosis: Prognosis, in_service: NDArray[np.bool_], now_ms: int
+) -> Windows:
     """What the feed shows: the window of before until it differs materially.
 
     A window stays when the next one is not to be had for the moment, as long as the machine more likely than not
@@ -82,7 +84,7 @@ def published(before: Windows, now: Windows, prognosis: Prognosis, in_service: N
     found = (now.preferred_ms >= 0) & in_service
     far = ~found & ~(prognosis.quantiles[:, MEDIAN] < prognosis.horizon)
     shown = before.replaced(far | ~in_service, Windows.none(len(before)))
-    fresh = found & materially_different(shown, now)
+    fresh = found & materially_different(shown, now, now_ms)
     return shown.replaced(fresh, now)
 
 

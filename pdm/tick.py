@@ -173,7 +173,7 @@ def conclude(
         last_reading_ms=heard_ms,
         prognosis=prognosis,
         windows=windows,
-        published=advice.published(before.published, windows, prognosis, machines.in_service),
+        published=advice.published(before.published, windows, prognosis, machines.in_service, at_ms),
         pending_ms=memory.pending_ms,
         issued_ms=np.where(issued, at_ms, before.issued_ms),
     )

@@ -35,6 +35,9 @@ TOLD_AGAIN_BY = 2.0
 """A window is told again when the odds of failing before its preferred start change by this factor (a fixed band edge
 would flicker where a window is bound by the risk cap)."""
 
+FAR_AHEAD = 0.1
+"""A start moves materially only by more than this share of the time until it: nobody plans a day two months ahead."""
+
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
 _WEEK_HOURS = 7 * 24.0
@@ -236,12 +239,16 @@ def plan_windows(
     )
 
 
-def materially_different(a: Windows, b: Windows) -> NDArray[np.bool_]:
-    """Where two windows of the same machines differ so much that people are told again `[n]`: one is none, an edge or
-    the preferred start is more than a day apart, or the odds of failing before it changed by `TOLD_AGAIN_BY`."""
+def materially_different(a: Windows, b: Windows, now_ms: int) -> NDArray[np.bool_]:
+    """Where two windows of the same machines differ so much that people are told again `[n]`.
+
+    One is none, an edge or the preferred start moved by more than a day (and by more than `FAR_AHEAD` of the time that
+    is left until then), or the odds of failing before the preferred start changed by `TOLD_AGAIN_BY`.
+    """
     moved = np.zeros(len(a), dtype=np.bool_)
+    allowed = np.maximum(_DAY_MS, FAR_AHEAD * (np.maximum(a.preferred_ms, b.preferred_ms) - now_ms))
     for name in ("earliest_ms", "preferred_ms", "latest_ms"):
-        moved |= np.abs(getattr(a, name) - getattr(b, name)) > _DAY_MS  # -1 is decades before any other start
+        moved |= np.abs(getattr(a, name) - getattr(b, name)) > allowed  # -1 is decades before any other start
     odds_a, odds_b = (np.nan_to_num(w.preferred_probability / (1.0 - w.preferred_probability)) for w in (a, b))
     low, high = np.minimum(odds_a, odds_b), np.maximum(odds_a, odds_b)
     different: NDArray[np.bool_] = moved | ((high > TOLD_AGAIN_BY * low) & (high > 0.01))  # below 1 % nobody minds

@@ -165,9 +165,9 @@ def test_a_window_changes_materially_by_more_than_a_day_or_by_its_risk_or_by_van
     a_day_and_more = replace(window, latest_ms=window.latest_ms + shift + 1)
     same_odds, other_odds = (replace(window, preferred_probability=np.array([p])) for p in (0.3, 0.7))
     same = replace(window, preferred_probability=np.array([0.21]), preferred_cost=np.array([9.9]))
-    assert [bool(materially_different(same, other)[0]) for other in (within_a_day, same_odds)] == [False, False]
-    assert [bool(materially_different(same, other)[0]) for other in (a_day_and_more, other_odds)] == [True, True]
-    assert [bool(materially_different(none, other)[0]) for other in (none, window)] == [False, True]
+    assert [bool(materially_different(same, other, NOW)[0]) for other in (within_a_day, same_odds)] == [False, False]
+    assert [bool(materially_different(same, other, NOW)[0]) for other in (a_day_and_more, other_odds)] == [True, True]
+    assert [bool(materially_different(none, other, NOW)[0]) for other in (none, window)] == [False, True]
 
 
 def test_what_was_published_stays_where_nothing_material_changed() -> None:

@@ -28,6 +28,7 @@ from sqlalchemy import (
     event,
     insert,
     select,
+    update,
 )
 
 from pdm.errors import StoreError
@@ -278,12 +279,12 @@ def read(engine: Engine) -> Iterator[Connection]:
 
 def next_number(connection: Connection, counter: str) -> int:
     """The next value of a counter that rises inside the writing transaction: revisions, marks, ticks."""
-    row = connection.execute(select(counters.c.value).where(counters.c.name == counter)).first()
-    if row is None:
+    rising = update(counters).where(counters.c.name == counter).values(value=counters.c.value + 1)
+    value = connection.execute(rising.returning(counters.c.value)).scalar()
+    if value is None:
         connection.execute(insert(counters).values(name=counter, value=1))
         return 1
-    connection.execute(counters.update().where(counters.c.name == counter).values(value=row.value + 1))
-    return int(row.value) + 1
+    return int(value)
 
 
 def last_number(connection: Connection, counter: str) -> int:
