@@ -1,5 +1,4 @@
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,11 +11,10 @@ KEY = "k" * 44
 
 
 @pytest.fixture(autouse=True)
-def no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in [name for name in os.environ if name.startswith("PDM_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
-    yield
 
 
 def settings_of(text: str) -> Settings:
@@ -124,7 +122,7 @@ def test_a_secret_given_twice_or_in_an_empty_file_is_refused() -> None:
     twice = settings_of("mqtt: {password: a, password_file: empty}\n")
     with pytest.raises(ConfigurationError, match=r"mqtt\.password: is set, and so is its file"):
         twice.mqtt_password()
-    with pytest.raises(ConfigurationError, match="empty: mqtt.password_file: is empty"):
+    with pytest.raises(ConfigurationError, match=r"empty: mqtt\.password_file: is empty"):
         settings_of("mqtt: {password_file: empty}\n").mqtt_password()
 
 
