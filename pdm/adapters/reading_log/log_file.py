@@ -55,12 +55,19 @@ class LogFile:
     def refresh(self) -> None:
         """Take note of what has been committed since."""
         with store_errors(self.path):
+            # SQLite keeps the last number apart from the rows; read before them, it is never ahead of a sound table
+            promised = self._db.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'batches'").fetchone()[0]
             rows = self._db.execute("SELECT * FROM batches WHERE id > ? ORDER BY id", (self.last_id,)).fetchall()
-            if not rows:
-                return
-            # read after the heads, so that whatever they name is there
-            self._refresh_layouts()
-            self._refresh_sources()
+            if rows:
+                # read after the heads, so that whatever they name is there
+                self._refresh_layouts()
+                self._refresh_sources()
+        if (promised or 0) > max(self.last_id, rows[-1][0] if rows else 0):
+            self._quarantine(f"batches up to {promised}", "some are missing")
+        if rows:
+            self._note(rows)
+
+    def _note(self, rows: list[tuple[Any, ...]]) -> None:
         sound = [row[:-1] for row in rows if row_crc(*row[:-1]) == row[-1] and row[1] in self.layouts]
         last_id = sound[-1][0] if sound else self.last_id
         seen = {row[0] for row in rows} | set(range(self.last_id + 1, last_id))
@@ -97,7 +104,8 @@ class LogFile:
         try:
             with store_errors(self.path):
                 row = self._db.execute("SELECT body FROM bodies WHERE batch = ?", (head.id,)).fetchone()
-            columns = unpack(verified(row[0] if row else b"", head.body_crc, what))
+            body = row[0] if row and isinstance(row[0], bytes) else b""
+            columns = unpack(verified(body, head.body_crc, what))
             return self._named(Readings(sensors, **columns))
         except DamagedRecordError as error:
             self._quarantine(what, str(error))

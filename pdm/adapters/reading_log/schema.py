@@ -64,28 +64,35 @@ def row_crc(*fields: object) -> int:
 
 def open_to_write(path: Path) -> tuple[sqlite3.Connection, str]:
     """A connection that alone writes (and so alone checkpoints) this log, made if there is none; and its name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with store_errors(path):
-        db = sqlite3.connect(path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False)
+    with _connection(path, "rwc") as db:
         db.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
-        name = _name_of(db, path) or _create(db, path)
-    return db, name
+        return db, _name_of(db, path) or _create(db, path)
 
 
 def open_to_read(path: Path) -> tuple[sqlite3.Connection, str] | None:
     """A read-only connection and the name of the log; None while its writer is still making it."""
-    with store_errors(path):
-        uri = f"file:{quote(str(path))}?mode=ro"
-        db = sqlite3.connect(uri, uri=True, timeout=_WAIT_S, isolation_level=None, check_same_thread=False)
+    with _connection(path, "ro") as db:
         db.text_factory = lambda text: text.decode(errors="replace")  # damaged text fails its checksum, not the reader
-        name = _name_of(db, path)
-    if name is None:
-        db.close()
-        return None
-    return db, name
+        if (name := _name_of(db, path)) is not None:
+            return db, name
+    db.close()
+    return None
+
+
+@contextmanager
+def _connection(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
+    """Open a log; it stays open unless setting it up fails."""
+    with store_errors(path):
+        uri = f"file:{quote(str(path))}?mode={mode}"
+        db = sqlite3.connect(uri, uri=True, timeout=_WAIT_S, isolation_level=None, check_same_thread=False)
+        try:
+            yield db
+        except BaseException:
+            db.close()
+            raise
 
 
 @contextmanager
@@ -94,15 +101,17 @@ def store_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
+        if "no such table" in str(error):
+            raise DamagedRecordError(f"reading log {path.name} is damaged or not a reading log: {error}") from error
         raise StoreError(f"reading log {path.name}: {error}") from error
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         raise DamagedRecordError(f"reading log {path.name} is damaged: {error}") from error
 
 
 def _name_of(db: sqlite3.Connection, path: Path) -> str | None:
-    if not db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'meta'").fetchone()[0]:
-        return None
-    version, name = db.execute("SELECT schema_version, name FROM meta").fetchone()
+    if db.execute("PRAGMA page_count").fetchone()[0] <= 1:
+        return None  # no table yet
+    version, name = db.execute("SELECT schema_version, name FROM meta").fetchone() or (None, None)
     if version != VERSION:
         raise ConfigurationError(f"has schema version {version}, this release reads version {VERSION}", file=path.name)
     return str(name)

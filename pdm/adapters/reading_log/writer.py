@@ -33,7 +33,11 @@ class ReadingLogWriter:
         self._clock = clock
         self._threads = Lock()
         self._file_lock = _take_lock(path)
-        self._db, self.name = open_to_write(path)
+        try:
+            self._db, self.name = open_to_write(path)
+        except BaseException:
+            self._file_lock.close()
+            raise
         self._dead_letters = DeadLetters(self._db)
         self._remembers = False
         self._sources: dict[str, int] = {}
