@@ -65,8 +65,20 @@ def instant_ms(text: str) -> int:
         raise ValueError(f"expected a time with its offset such as 2026-01-04T06:00:00Z, not {text!r}") from None
 
 
-def _one_or_more(value: Any) -> Any:
+def _longer_than_nothing(milliseconds: int) -> int:
+    if not milliseconds:
+        raise ValueError("expected a duration longer than nothing")
+    return milliseconds
+
+
+def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
+
+
+def _one_or_more(value: Any) -> Any:
+    if value == []:
+        raise ValueError("expected at least one")
+    return _listed(value)
 
 
 def _identity(text: str) -> str:
@@ -89,6 +101,9 @@ def _date(text: str) -> date:
 Duration = Annotated[int, PlainValidator(_from_text(duration_ms))]
 """Milliseconds, written `48 h`."""
 
+LongerThanNothing = Annotated[Duration, AfterValidator(_longer_than_nothing)]
+"""A duration above zero."""
+
 Share = Annotated[float, PlainValidator(_from_text(_share))]
 """0 to 1, written `5 %` or `0.05`."""
 
@@ -98,8 +113,11 @@ Day = Annotated[date, PlainValidator(_from_text(_date))]
 Identity = Annotated[str, AfterValidator(_identity)]
 """What a thing is called elsewhere: any printable text of at most 300 characters without a backslash."""
 
-OneOrMore = Annotated[tuple[T, ...], BeforeValidator(_one_or_more)]
+Listed = Annotated[tuple[T, ...], BeforeValidator(_listed)]
 """A list, or one value without brackets."""
+
+OneOrMore = Annotated[tuple[T, ...], BeforeValidator(_one_or_more)]
+"""The same, and not an empty list."""
 
 
 def wrong_name(name: str) -> str | None:

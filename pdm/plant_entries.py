@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, PlainValidator, model_validator
 from pdm import units
 from pdm.degradation import Weibull
 from pdm.durations import duration_ms
-from pdm.entry_types import Day, Duration, Entry, Identity, OneOrMore, Share, instant_ms
+from pdm.entry_types import Day, Duration, Entry, Identity, Listed, LongerThanNothing, OneOrMore, Share, instant_ms
 from pdm.marked_yaml import did_you_mean
 from pdm.plant import GapRule, Summary
 
@@ -121,11 +121,11 @@ class SensorEntry(Entry):
     title: str = ""
     range: Annotated[tuple[float | None, float | None], PlainValidator(_range)] = (None, None)
     resolution: float | None = Field(None, gt=0)
-    summary: OneOrMore[Summary] = Field((Summary.MEAN,), min_length=1)
+    summary: OneOrMore[Summary] = (Summary.MEAN,)
 
 
 class LifeStepEntry(Entry):
-    every: Duration | None = None
+    every: LongerThanNothing | None = None
     each: Literal["reading"] | None = None
     unit: str = Field(min_length=1, description="what one step is called, such as hour or cycle")
     grace: Duration = 0
@@ -134,8 +134,6 @@ class LifeStepEntry(Entry):
     def _one_kind(self) -> Self:
         if (self.every is None) == (self.each is None):
             raise ValueError("expected either every (a duration) or each: reading")
-        if self.every == 0:
-            raise ValueError("expected a step longer than nothing")
         if self.each is not None and self.grace:
             raise ValueError("a step of one reading closes with it: expected no grace")
         return self
@@ -178,8 +176,8 @@ class FailureModeEntry(Entry):
     cause: str = ""
     limit: LimitEntry | None = None
     action: str = ""
-    parts: OneOrMore[str] = ()
-    skills: OneOrMore[str] = ()
+    parts: Listed[str] = ()
+    skills: Listed[str] = ()
     crew: int = Field(1, ge=1)
     duration: Duration = 4 * 3_600_000
     machine_stopped: bool = True
@@ -194,13 +192,13 @@ class ClassEntry(Entry):
     horizon: float = Field(gt=0, description="how far ahead a date is worth anything, in life steps")
     notice: Duration = Field(description="the time that people need before they can start, such as 48 h")
     issue_every: Annotated[int | None, PlainValidator(_issue_every)] = None
-    stale_after: Duration = Field(24 * 3_600_000, gt=0)
+    stale_after: LongerThanNothing = 24 * 3_600_000
     risk_cap: Share = 0.05
     expected_life: ExpectedLifeEntry | None = None
     costs: CostsEntry | None = None
     calendar: str = ""
     sensors: dict[str, Any] = Field(min_length=1, description="a section of sensors")
-    conditions: OneOrMore[str] = ()
+    conditions: Listed[str] = ()
     failure_modes: dict[str, Any] = Field(default_factory=dict)
 
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
 from pdm.durations import duration_ms
-from pdm.entry_types import Duration, Entry, OneOrMore, Share
+from pdm.entry_types import Duration, Entry, Listed, LongerThanNothing, OneOrMore, Share
 from pdm.plant_entries import either_above_or_below
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
@@ -76,9 +76,9 @@ class RuleEntry(Entry):
 
     kind: str
     title: str = ""
-    classes: OneOrMore[str] = ()
+    classes: Listed[str] = ()
     hold: Duration = Field(0, alias="for")
-    routes: OneOrMore[str] = Field(("log",), min_length=1)
+    routes: OneOrMore[str] = ("log",)
 
 
 class RulQuantileEntry(RuleEntry):
@@ -126,7 +126,7 @@ class SensorLimitEntry(RuleEntry):
 
 
 class SilentSensorEntry(RuleEntry):
-    hold: Duration = Field(alias="for", gt=0, description="how long nothing came, such as 2 h")
+    hold: LongerThanNothing = Field(alias="for", description="how long nothing came, such as 2 h")
 
 
 AnyRuleEntry = RulQuantileEntry | FailureProbabilityEntry | SensorLimitEntry | SilentSensorEntry
@@ -165,7 +165,7 @@ class SmtpEntry(RouteEntry):
     port: int | None = Field(None, ge=1, le=65_535)
     encryption: Literal["starttls", "tls", "none"] = "starttls"
     sender: Address = Field(alias="from", description="an e-mail address")
-    to: OneOrMore[Address] = Field(min_length=1, description="one or more e-mail addresses")
+    to: OneOrMore[Address] = Field(description="one or more e-mail addresses")
     user: str | None = None
     secret_file: str | None = None
     secret_env: Variable | None = None

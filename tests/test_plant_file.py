@@ -194,7 +194,7 @@ WRONG = [
         "classes.pump.life_step.every",
         "expected a duration such as 48 h, 5 min or 7 d",
     ),
-    ("every: 1 h", "every: 0 h", 9, "classes.pump.life_step", "expected a step longer than nothing"),
+    ("every: 1 h", "every: 0 h", 9, "classes.pump.life_step.every", "expected a duration longer than nothing"),
     ("every: 1 h", "each: reading", 9, "classes.pump.life_step", "a step of one reading closes with it"),
     (
         "sensor: speed, above: 100",
