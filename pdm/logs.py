@@ -11,6 +11,7 @@ from collections.abc import MutableMapping
 from typing import Any, TextIO
 
 import structlog
+from structlog.dev import plain_traceback  # the other formatter prints local variables, secrets among them
 from structlog.typing import Processor
 
 _SECRET_NAME = re.compile(r"password|secret|token|authorization|api_key|cookie|payload", re.IGNORECASE)
@@ -35,7 +36,10 @@ def configure_logs(level: str = "info", form: str = "auto", stream: TextIO | Non
         _mask_secrets,
     ]
     last: list[Processor] = (
-        [_without_control_characters, structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+        [
+            _without_control_characters,
+            structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain_traceback),
+        ]
         if for_people
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )

@@ -76,7 +76,7 @@ def disable_waiting(connection: Connection, route: str, result: str) -> None:
 def rest_of(connection: Connection, route: str) -> RouteRest:
     """How a route rests. One that was disabled is used again under newer plant and rule files."""
     stored = connection.execute(select(meta.c.value).where(meta.c.key == _key(route))).scalar()
-    rest = RouteRest() if stored is None else RouteRest(*orjson.loads(stored))
+    rest = RouteRest() if stored is None else RouteRest(**orjson.loads(stored))
     return rest if rest.plant_number == _plant_number(connection) else rest._replace(disabled="")
 
 
@@ -123,6 +123,6 @@ def _key(route: str) -> str:
 
 
 def _store(connection: Connection, route: str, rest: RouteRest) -> None:
-    value = orjson.dumps(rest).decode()
+    value = orjson.dumps(rest._asdict()).decode()
     if not connection.execute(update(meta).where(meta.c.key == _key(route)).values(value=value)).rowcount:
         connection.execute(insert(meta).values(key=_key(route), value=value))
