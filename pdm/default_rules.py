@@ -13,7 +13,7 @@ horizon."""
 
 LIKELY = "30 %"
 
-_HEAD = "# Rules to begin with, made from the plant file. What each key means: docs/plant-file.md\n"
+_HEAD = "# Rules to begin with, made from the plant file. What each key means: docs/rules-file.md\n"
 
 
 def default_rules(plant: Plant) -> str:

@@ -119,7 +119,7 @@ class CalendarEntry(Entry):
 class SensorEntry(Entry):
     unit: Annotated[str, AfterValidator(_unit)] = Field(description="a unit such as degC, m3/h or 1 (for none)")
     title: str = ""
-    range: Annotated[tuple[float | None, float | None], PlainValidator(_range)] = (None, None)
+    range: Annotated[tuple[float | None, float | None], PlainValidator(_range)] | None = None
     resolution: float | None = Field(None, gt=0)
     summary: OneOrMore[Summary] = (Summary.MEAN,)
 

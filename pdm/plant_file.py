@@ -176,7 +176,7 @@ def _asset_class(
 
 
 def _sensor(name: str, entry: SensorEntry) -> Sensor:
-    low, high = entry.range
+    low, high = entry.range or (None, None)
     return Sensor(name, entry.unit, entry.title or title_of(name), low, high, entry.resolution, entry.summary)
 
 
