@@ -7,7 +7,7 @@ from typing import Any
 
 from pdm.durations import duration_text
 from pdm.plant import Asset, AssetClass, Plant, Shift
-from pdm.plant_entries import WEEKDAYS
+from pdm.plant_entries import EACH_STEP, WEEKDAYS
 
 Thing = tuple[str, ...]
 """What a sentence is about, from the outside in: kind and name, then kind and name of a part of it."""
@@ -18,9 +18,9 @@ def difference(old: Plant | None, new: Plant) -> list[str]:
     before = {} if old is None else _things(old)
     after = _things(new)
     sentences = []
-    for thing, facts in after.items():
+    for thing, declared in after.items():
         if thing in before:
-            sentences += [f"{_words(thing)}: {change}" for change in _changes(before[thing], facts)]
+            sentences += [f"{_words(thing)}: {change}" for change in _changes(before[thing], declared)]
         elif thing[:2] == thing or thing[:2] in before:  # the parts of what is new as a whole go without saying
             sentences.append(f"adds {_words(thing)}")
     for thing in before:
@@ -37,38 +37,43 @@ def orphaned(new: Plant, open_serials: Collection[str]) -> list[str]:
     ]
 
 
-def _things(plant: Plant) -> dict[Thing, dict[str, str]]:
-    """Everything in a plant, and what is said about it."""
-    things: dict[Thing, dict[str, str]] = {("the", "plant"): _plant_facts(plant)}
-    things |= {("calendar", name): _facts(calendar) for name, calendar in plant.calendars.items()}
-    for asset_class in plant.classes.values():
-        things |= _class_things(asset_class)
-    return things | {("asset", serial): _asset_facts(asset) for serial, asset in plant.assets.items()}
+def _things(plant: Plant) -> dict[Thing, Any]:
+    """Everything in a plant, and what declares it."""
+    things: dict[Thing, Any] = {("the", "plant"): plant}
+    things |= {("calendar", name): calendar for name, calendar in plant.calendars.items()}
+    for name, asset_class in plant.classes.items():
+        things["class", name] = asset_class
+        things |= {("class", name, "sensor", sensor.name): sensor for sensor in asset_class.sensors}
+        things |= {("class", name, "failure mode", mode.name): mode for mode in asset_class.failure_modes}
+    return things | {("asset", serial): asset for serial, asset in plant.assets.items()}
 
 
-def _plant_facts(plant: Plant) -> dict[str, str]:
-    return {
-        "name": plant.name,
-        "currency": plant.currency,
-        "time zone": plant.time_zone.key,
-        "simulated": _text(plant.simulated),
-    }
+def _changes(before: Any, after: Any) -> Iterator[str]:
+    """What is said otherwise. Of a hundred thousand assets most are as they were, and cost one comparison."""
+    if before == after:
+        return
+    was, becomes = _facts(before), _facts(after)
+    for key in dict.fromkeys((*was, *becomes)):
+        if was.get(key) != becomes.get(key):
+            yield f"{key} was {was.get(key, 'not given')}, becomes {becomes.get(key, 'not given')}"
 
 
-def _class_things(asset_class: AssetClass) -> dict[Thing, dict[str, str]]:
-    at = ("class", asset_class.name)
-    things: dict[Thing, dict[str, str]] = {at: _facts(asset_class, without=("sensors", "failure_modes"))}
-    things |= {(*at, "sensor", sensor.name): _facts(sensor) for sensor in asset_class.sensors}
-    return things | {(*at, "failure mode", mode.name): _facts(mode) for mode in asset_class.failure_modes}
+def _facts(thing: Any) -> dict[str, str]:
+    """What a thing says in its own words, without the things in it."""
+    match thing:
+        case Plant():
+            facts = {"name": thing.name, "currency": thing.currency, "time zone": thing.time_zone.key}
+            return facts | {"simulated": _text(thing.simulated)}
+        case AssetClass():
+            facts = {} if thing.issue_every_ms else {"issue every": EACH_STEP}
+            return facts | _told(thing, without=("sensors", "failure_modes"))
+        case Asset():
+            return _told(thing, without=("start_of_life_ms",)) | {"start of life": _instant(thing.start_of_life_ms)}
+        case _:
+            return _told(thing)
 
 
-def _asset_facts(asset: Asset) -> dict[str, str]:
-    start = asset.start_of_life_ms
-    told = "unknown" if start is None else datetime.fromtimestamp(start / 1000, UTC).isoformat(" ")
-    return _facts(asset, without=("start_of_life_ms",)) | {"start of life": told}
-
-
-def _facts(thing: Any, without: Collection[str] = ()) -> dict[str, str]:
+def _told(thing: Any, without: Collection[str] = ()) -> dict[str, str]:
     """What the fields of a dataclass say, in words; those inside of others with both names: `costs planned`."""
     facts: dict[str, str] = {}
     for field in fields(thing):
@@ -83,7 +88,7 @@ def _said(name: str, value: Any) -> Iterator[tuple[str, str]]:
         inner = [pair for key, item in value.items() for pair in _said(key, item)]
         yield from ((f"{words} {key}", text) for key, text in inner)
     elif is_dataclass(value) and not isinstance(value, Shift):
-        yield from ((f"{words} {key}", text) for key, text in _facts(value).items())
+        yield from ((f"{words} {key}", text) for key, text in _told(value).items())
     elif name.endswith("_ms") and value is not None:
         yield words, duration_text(value)
     elif value not in (None, "", ()):
@@ -101,11 +106,8 @@ def _text(value: Any) -> str:
     return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
-def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[str]:
-    for key in dict.fromkeys((*before, *after)):
-        if before.get(key) != after.get(key):
-            was, becomes = before.get(key, "not given"), after.get(key, "not given")
-            yield f"{key} was {was}, becomes {becomes}"
+def _instant(milliseconds: int | None) -> str:
+    return "unknown" if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(" ")
 
 
 def _words(thing: Thing) -> str:

@@ -17,6 +17,7 @@ PLANT = parse_plant(TEXT)
         ("plant: Pumping station", "plant: Nord", "the plant: name was Pumping station, becomes Nord"),
         ("simulated: true", "simulated: false", "the plant: simulated was yes, becomes no"),
         ("notice: 48 h", "notice: 36 h", "class pump: notice was 2 d, becomes 36 h"),
+        ("issue_every: 1 d", "issue_every: each step", "class pump: issue every was 1 d, becomes each step"),
         ("every: 1 h", "every: 2 h", "class pump: life step duration was 1 h, becomes 2 h"),
         ("4000, unplanned", "4500, unplanned", "class pump: costs planned was 4000, becomes 4500"),
         ("mean: 2000", "mean: 2000.5", "class pump: expected life mean was 2000, becomes 2000.5"),
