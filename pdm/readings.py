@@ -154,7 +154,7 @@ def merge_rows(
     order = np.lexsort((time_ms, group))  # stable: rows of one key stay in the order of their arrival
     repeats = (np.diff(group[order]) == 0) & (np.diff(time_ms[order]) == 0)
     if not repeats.any():
-        return Merged(order, values[order], flags[order])
+        return Merged(order, np.take(values, order, axis=0), flags[order])
     first = np.flatnonzero(np.r_[True, ~repeats])
     count = np.diff(np.r_[first, len(order)])
     last = order[first + count - 1]

@@ -1,0 +1,250 @@
+"""Messages become readings, or are refused with a reason: JSON as it comes by MQTT and HTTP.
+
+One message carries one sample, `{"ts": "2026-11-22T10:00:00Z", "values": {"temp": 71.2}}`, or many of them,
+`{"ts": [...], "values": {"temp": [...]}}`. Message types are made from the sensors of each class, so that a wrong
+name or type is refused while the text is parsed.
+"""
+
+import re
+from array import array
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from math import nan
+from typing import Annotated, Any, Literal, NamedTuple
+
+import msgspec
+import numpy as np
+
+from pdm.errors import UnreadableMessageError
+from pdm.plant import AssetClass, Plant
+from pdm.readings import ArrivalFlag
+from pdm.units import conversion
+
+EpochUnit = Literal["s", "ms", "us", "ns"]
+
+MOST_BYTES = 1_000_000
+"""Largest message that is read [bytes]; a larger one is refused before it is parsed."""
+
+FUTURE_MS = 5 * 60_000
+"""How far a clock of the plant may run ahead."""
+
+LATE_MS = 7 * 86_400_000
+"""Readings older than this on arrival are kept apart and never change a step."""
+
+OLDEST_MS = 631_152_000_000
+"""1990-01-01: what is older comes from a clock that was never set, or from a mistaken unit."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_UNITS_PER_MS = {"s": 0.001, "ms": 1, "us": 1_000, "ns": 1_000_000}
+
+# no machine reports more than 1e30, and its square is still finite
+_Value = Annotated[float, msgspec.Meta(ge=-1e30, le=1e30)] | None
+_Time = Annotated[datetime, msgspec.Meta(tz=True)] | int | Annotated[float, msgspec.Meta(ge=-1e30, le=1e30)]
+
+_UNKNOWN_FIELD = re.compile(r"unknown field `(.*)` - at `\$\.values`", re.DOTALL)
+_NOT_A_NUMBER = re.compile(rb"[:,\[]\s*[-+]?(nan|inf)", re.IGNORECASE)
+_REASONS = (
+    ("contains unknown field", "unknown_field"),
+    ("missing required field", "missing_field"),
+    ("timezone component", "timestamp_without_zone"),
+    ("RFC3339", "wrong_timestamp"),
+    ("1e+30", "number_too_large"),
+    ("out of range", "number_too_large"),
+)
+
+
+class Samples(NamedTuple):
+    """What one message carried."""
+
+    class_name: str
+    sensors: tuple[str, ...]
+    source: str
+    times_ms: list[int]  # n
+    values: "array[float]"  # n * k, sample by sample
+    flags: bytes  # n, `ArrivalFlag`
+
+
+class Decoder:
+    """Reads the messages of one plant.
+
+    Args:
+        plant: whose sources, sensors and units are known.
+        epoch_unit: what a time that is a number counts, since 1970; None refuses such times.
+    """
+
+    def __init__(self, plant: Plant, *, epoch_unit: EpochUnit | None = None):
+        self.plant = plant
+        self._units_per_ms = _UNITS_PER_MS[epoch_unit] if epoch_unit else None
+        messages = {name: _Messages(asset_class) for name, asset_class in plant.classes.items()}
+        self._messages = {asset.source: messages[asset.class_name] for asset in plant.assets.values()}
+
+    def decode(self, topic: str, payload: bytes, now_ms: int) -> Samples:
+        """Read a message whose source is the last level of its topic.
+
+        Raises:
+            UnreadableMessageError: with the reason.
+        """
+        source = topic.rpartition("/")[2]
+        messages = self._of_source(source)
+        return self._samples(messages, source, _parse(messages.plain, payload, messages), now_ms)
+
+    def decode_named(self, payload: bytes, now_ms: int) -> Samples:
+        """Read a message that names its source itself, in the field `source`.
+
+        Raises:
+            UnreadableMessageError: with the reason.
+        """
+        source = _parse(_SOURCE, payload).source
+        messages = self._of_source(source)
+        return self._samples(messages, source, _parse(messages.named, payload, messages), now_ms)
+
+    def _of_source(self, source: str) -> "_Messages":
+        try:
+            return self._messages[source]
+        except KeyError:
+            raise UnreadableMessageError("unknown_source", f"no asset of the plant has the source {source!r}") from None
+
+    def _samples(self, messages: "_Messages", source: str, message: Any, now_ms: int) -> Samples:
+        flag = ArrivalFlag.NONE
+        columns = msgspec.structs.astuple(message.values)
+        if columns[0] is nan and columns.count(nan) == len(columns):
+            raise UnreadableMessageError("no_values", "the message names no sensor")
+        if type(message.ts) is list:
+            times = [self._time_ms(ts) for ts in message.ts]
+            values = _rows(columns, len(times))
+        else:
+            if message.ts is None:
+                flag = ArrivalFlag.NO_TIMESTAMP
+            times = [now_ms if message.ts is None else self._time_ms(message.ts)]
+            values = _row(columns)
+        if message.units:
+            messages.convert(values, message.units)
+        return Samples(messages.class_name, messages.sensors, source, times, values, _flags(times, flag, now_ms))
+
+    def _time_ms(self, ts: datetime | float) -> int:
+        if isinstance(ts, datetime):
+            return (ts - _EPOCH) // _MILLISECOND
+        if self._units_per_ms is None:
+            raise UnreadableMessageError("epoch_unit_undeclared", f"the time {ts} is a number and its unit is not set")
+        try:
+            return round(ts / self._units_per_ms)
+        except OverflowError:
+            raise UnreadableMessageError("number_too_large", "the time has more digits than any time") from None
+
+
+class _Messages:
+    """The messages that machines of one class send."""
+
+    def __init__(self, asset_class: AssetClass):
+        self.class_name = asset_class.name
+        self.sensors = asset_class.sensor_names
+        self._unit = {sensor.name: sensor.unit for sensor in asset_class.sensors}
+        names = {f"sensor_{i}": name for i, name in enumerate(self.sensors)}
+        values = msgspec.defstruct(
+            "Values",
+            [(field, _Value | list[_Value], nan) for field in names],
+            rename=names,
+            forbid_unknown_fields=True,
+        )
+        fields: list[Any] = [
+            ("values", values),
+            ("ts", _Time | list[_Time] | None, None),
+            ("units", dict[str, str] | None, None),
+        ]
+        self.plain = _decoder("Message", fields)
+        self.named = _decoder("NamedMessage", [("source", str), *fields])
+
+    def convert(self, values: "array[float]", units: dict[str, str]) -> None:
+        """Bring values sent in other units into the declared ones, in place."""
+        rows = np.frombuffer(values).reshape(-1, len(self.sensors))
+        for name, unit in units.items():
+            if name not in self._unit:
+                raise self.unknown_sensor(name)
+            column = rows[:, self.sensors.index(name)]
+            column[:] = conversion(unit, self._unit[name])(column)
+
+    def unknown_sensor(self, name: str) -> UnreadableMessageError:
+        detail = f"{name!r} is no sensor of class {self.class_name}, which has {', '.join(self.sensors)}"
+        return UnreadableMessageError("unknown_sensor", detail)
+
+
+def _decoder(name: str, fields: Sequence[Any]) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(msgspec.defstruct(name, fields, kw_only=True, forbid_unknown_fields=True))
+
+
+class _Source(msgspec.Struct):
+    source: str
+
+
+_SOURCE = msgspec.json.Decoder(_Source)
+
+
+def _parse(decoder: msgspec.json.Decoder[Any], payload: bytes, messages: _Messages | None = None) -> Any:
+    """Parse a message, or raise why it cannot be."""
+    if len(payload) > MOST_BYTES:
+        raise UnreadableMessageError("too_large", f"{len(payload)} bytes; at most {MOST_BYTES} are read")
+    try:
+        return decoder.decode(payload)
+    except msgspec.ValidationError as error:
+        unknown = _UNKNOWN_FIELD.search(str(error))
+        if unknown and messages:
+            raise messages.unknown_sensor(unknown[1]) from None
+        reason = next((reason for text, reason in _REASONS if text in str(error)), "wrong_type")
+        raise UnreadableMessageError(reason, str(error)) from None
+    except RecursionError:
+        raise UnreadableMessageError("broken_json", "nested too deeply") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        reason = "not_a_number" if _NOT_A_NUMBER.search(payload) else "broken_json"
+        raise UnreadableMessageError(reason, str(error)) from None
+
+
+def _row(columns: Sequence[Any]) -> "array[float]":
+    """The values of one sample."""
+    row = array("d")
+    try:
+        row.fromlist(list(columns))
+    except TypeError:
+        if any(type(value) is list for value in columns):
+            raise UnreadableMessageError("length_mismatch", "lists of values need a list of times") from None
+        row.fromlist([nan if value is None else value for value in columns])
+    return row
+
+
+def _rows(columns: Sequence[Any], n: int) -> "array[float]":
+    """The values of n samples, sample by sample."""
+    block = array("d")
+    for column in columns:
+        if type(column) is not list:
+            if column is not None and column is not nan:
+                raise UnreadableMessageError("length_mismatch", "a list of times needs lists of values")
+            column = [nan] * n
+        if len(column) != n:
+            raise UnreadableMessageError("length_mismatch", f"{n} times but {len(column)} values of one sensor")
+        try:
+            block.fromlist(column)
+        except TypeError:
+            block.fromlist([nan if value is None else value for value in column])
+    return array("d", np.frombuffer(block).reshape(len(columns), n).T.tobytes())
+
+
+def _flags(times: list[int], flag: ArrivalFlag, now_ms: int) -> bytes:
+    """Flags of arrival, or why the times cannot be."""
+    if not times:
+        raise UnreadableMessageError("no_values", "the list of times is empty")
+    oldest, newest = min(times), max(times)
+    if newest > now_ms + FUTURE_MS:
+        raise UnreadableMessageError("in_the_future", f"{_text(newest)} is after {_text(now_ms)}, when it came")
+    if oldest < OLDEST_MS:
+        raise UnreadableMessageError("before_1990", f"{_text(oldest)} cannot be when this was measured")
+    if oldest < now_ms - LATE_MS:
+        return bytes(flag | (ArrivalFlag.LATE if time < now_ms - LATE_MS else 0) for time in times)
+    return bytes([flag]) * len(times)
+
+
+def _text(time_ms: int) -> str:
+    """A time for people; those that no calendar holds as a number."""
+    try:
+        return (_EPOCH + timedelta(milliseconds=time_ms)).isoformat(timespec="milliseconds")
+    except OverflowError:
+        return f"{time_ms} ms since 1970"
