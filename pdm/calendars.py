@@ -66,13 +66,14 @@ def finish_times(
     if not calendar.shifts or not len(starts_ms):
         return starts_ms + duration_ms
     first, search_ms = int(starts_ms.min()), int(np.ptp(starts_ms)) + _FORTNIGHT_MS + 8 * duration_ms
-    while search_ms < _LONGEST_SEARCH_MS:
+    while True:
         stretches = working_time(calendar, zone, first, first + search_ms)
         finished = _finished(stretches, starts_ms, duration_ms)
         if finished is not None:
             return finished
-        search_ms *= 4
-    raise ValueError(f"calendar {calendar.name!r} has no working time for a job of {duration_ms / 3.6e6:g} h")
+        if search_ms >= _LONGEST_SEARCH_MS:
+            raise ValueError(f"calendar {calendar.name!r} has no working time for a job of {duration_ms / 3.6e6:g} h")
+        search_ms = min(4 * search_ms, _LONGEST_SEARCH_MS)
 
 
 def _finished(stretches: NDArray[np.int64], starts_ms: NDArray[np.int64], duration_ms: int) -> NDArray[np.int64] | None:

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pdm.calendars import feasible_starts, finish_times, working_time
@@ -103,6 +103,8 @@ def test_a_calendar_that_never_offers_working_time_is_an_error() -> None:
     length=st.integers(30, 1439),
     weekdays=st.sets(st.integers(0, 6), min_size=1),
 )
+@example(day=0, minute=0, duration=3600, start_minute=0, length=30, weekdays={0})  # takes two years and more
+@settings(max_examples=50, deadline=None)
 def test_exactly_the_duration_is_worked_between_start_and_finish(
     day: int, minute: int, duration: int, start_minute: int, length: int, weekdays: set[int]
 ) -> None:

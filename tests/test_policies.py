@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdm.policies import (
@@ -99,6 +99,7 @@ def test_life_is_used_only_while_the_machine_runs() -> None:
     assert by_window([shifts], [starts((0, 40))], 10 * HOUR).used.tolist() == [24.0]
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(10.0, 1000.0), min_size=1, max_size=15), st.floats(1.0, 50.0))
 def test_nothing_beats_perfect_foresight_and_the_best_interval_beats_running_to_failure(
     hours: list[float], ratio: float

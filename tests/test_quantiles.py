@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.integrate import quad
@@ -76,12 +76,14 @@ def test_a_weibull_life_held_by_its_quantiles_keeps_its_mean() -> None:
     assert mean(weibull.remaining(0.0, LEVELS)[None, :])[0] == pytest.approx(weibull.mean, rel=0.005)
 
 
+@settings(deadline=None)
 @given(laws, lives, lives)
 def test_probability_rises_with_the_horizon_and_stays_between_0_and_1(law: np.ndarray, a: float, b: float) -> None:
     low, high = (failure_probability(law, t) for t in sorted((a, b)))
     assert np.all((low >= -1e-12) & (low <= high + 1e-12) & (high <= 1.0))
 
 
+@settings(deadline=None)
 @given(laws, st.floats(0.0, 1.0), st.floats(0.0, 1.0))
 def test_the_excess_is_the_integral_of_survival(law: np.ndarray, a: float, b: float) -> None:
     last = law[:, -1:]
@@ -99,6 +101,7 @@ def test_the_excess_in_the_tail_is_the_integral_of_survival() -> None:
     assert expected_excess(UNIFORM, 99.7)[0] == pytest.approx(integral)
 
 
+@settings(deadline=None)
 @given(laws, st.floats(0.001, 0.9999))
 def test_the_probability_of_failing_by_a_quantile_is_at_least_its_level(law: np.ndarray, level: float) -> None:
     reached = failure_probability(law, quantile(law, level) * (1 + 1e-12) + 1e-9)

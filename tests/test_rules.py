@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdm.plant import AssetClass, FailureMode, LifeStep, Limit, Sensor
@@ -197,6 +197,7 @@ def test_a_class_without_rules_is_no_problem() -> None:
     assert evaluate([], situation(), RuleMemory.none(1, 0))[1] == ()
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(50.0, 3000.0), st.booleans(), st.booleans()), min_size=1, max_size=30))
 def test_alerts_open_and_close_in_turn_and_severity_only_rises_between(turns: list[tuple[float, bool, bool]]) -> None:
     memory = RuleMemory.none(1, 1)

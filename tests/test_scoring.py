@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdm.life_table import fit_life_table
@@ -72,6 +72,7 @@ def test_age_alone_forecasts_from_the_lives_that_got_there() -> None:
     np.testing.assert_allclose(forecast[2], law.remaining(95.0, LEVELS))
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(1.0, 1000.0), min_size=2, max_size=40, unique=True), st.floats(0.0, 2000.0))
 def test_age_alone_never_forecasts_the_past(lives: list[float], age: float) -> None:
     forecast = age_only(np.array(lives), np.array([age]))[0]
