@@ -7,7 +7,7 @@ turns a stray NaN or infinity into null as well, so that what goes out is always
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import PlainSerializer, TypeAdapter, WithJsonSchema
 
@@ -26,14 +26,25 @@ Instant = Annotated[
 """Milliseconds UTC; RFC 3339 in JSON."""
 
 
-def to_json(shape: type, value: Any) -> bytes:
+def to_json(shape: Any, value: Any) -> bytes:
     """JSON of a value of this shape; NaN and infinities become null."""
     return _adapter(shape).dump_json(value)
 
 
+T = TypeVar("T")
+
+
 @cache
-def _adapter(shape: type) -> TypeAdapter[Any]:
+def _adapter(shape: Any) -> TypeAdapter[Any]:
     return TypeAdapter(shape)
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """A page of records; `next` is the cursor of the page after it, null on the last one."""
+
+    items: tuple[T, ...]
+    next: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +215,8 @@ class TwinView:
     """The belief about one machine after its latest step.
 
     Attributes:
-        tick, revision: version of the twin (the tick that concluded it; how often its history was folded again).
+        tick, revision: version of the twin (the tick that concluded it; how often its history was folded again, None
+            where an older twin was folded on demand).
         made_at: plant time of that tick; `seen_until` is the end of the latest step folded.
         exposure: life used [unit]; `used_life` its share of used plus median remaining life, 0 to 1.
         complete: whether the history reaches back to the start of this life.
@@ -213,7 +225,7 @@ class TwinView:
 
     serial: str
     tick: int
-    revision: int
+    revision: int | None
     made_at: Instant
     seen_until: Instant | None
     steps: int
@@ -364,6 +376,15 @@ class InterventionView:
 
 
 @dataclass(frozen=True, slots=True)
+class InterventionFeed:
+    """A page of the feed. `next` is the cursor for the next pull, now or later; `more` says that there is more now."""
+
+    items: tuple[InterventionView, ...]
+    next: str | None
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
 class AssetView:
     """All that a page or a system shows of one machine."""
 
@@ -492,3 +513,60 @@ class EventView:
     note: str | None
     value: float | None
     voided: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """One run of a scheduled job."""
+
+    job: str
+    scheduled_at: Instant
+    started_at: Instant
+    finished_at: Instant | None
+    outcome: str
+    detail: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterView:
+    """A message that could not be read; `payload` is its beginning as text, `count` how often it came."""
+
+    id: str
+    topic: str
+    reason: str
+    detail: str
+    first_seen: Instant
+    last_seen: Instant
+    count: int
+    payload: str
+    payload_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationView:
+    """Simulated time: `rate` is plant seconds per second."""
+
+    plant_time: Instant
+    rate: float
+    paused: bool
+    done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesColumn:
+    """The values of one sensor in its declared unit, null where nothing was measured."""
+
+    unit: str
+    values: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesView:
+    """Readings of a machine in columns; `time_ms` are milliseconds UTC, `every_ms` says over how long was averaged."""
+
+    serial: str
+    start: Instant
+    end: Instant
+    every_ms: int | None
+    time_ms: tuple[int, ...]
+    sensors: dict[str, SeriesColumn]

@@ -3,6 +3,8 @@
 The types of what comes out are in `pdm.web.shapes`; the fleet as a ranked list is in `pdm.web.fleet`.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
@@ -19,7 +21,7 @@ from pdm.services import Services
 from pdm.state import schema, told
 from pdm.state.told import AlertState
 from pdm.web import snapshot
-from pdm.web.forecasts import instant, known, prognosis_view, rul_of, usual_times, window_view
+from pdm.web.forecasts import Until, instant, known, prognosis_view, risks, rul_of, usual_times, window_view
 from pdm.web.shapes import (
     AlertDetail,
     AlertView,
@@ -32,6 +34,7 @@ from pdm.web.shapes import (
     IssuedView,
     LifeView,
     OutcomeView,
+    PrognosisView,
     ReadinessView,
     RecommendationView,
     ReplayView,
@@ -62,11 +65,7 @@ def twin_view(services: Services, serial: str) -> TwinView:
     Raises:
         NotFoundError: no such machine, or no tick has seen it yet.
     """
-    now = snapshot.latest(services)
-    twin = twin_of(now, asset(now, serial))
-    if twin is None:
-        raise NotFoundError(f"no tick has seen {serial} yet")
-    return twin
+    return twin_in(snapshot.latest(services), serial)
 
 
 def asset(now: Snapshot, serial: str) -> Asset:
@@ -108,6 +107,28 @@ def asset_of(now: Snapshot, services: Services, serial: str) -> AssetView:
         recommendations=tuple(recommendation_view(row) for row in now.recommendations.get(serial, ())),
         interventions=tuple(intervention_view(row) for row in now.interventions.get(serial, ())),
     )
+
+
+def twin_in(now: Snapshot, serial: str) -> TwinView:
+    """The latest belief about a machine.
+
+    Raises:
+        NotFoundError: no such machine, or no tick has seen it yet.
+    """
+    twin = twin_of(now, asset(now, serial))
+    if twin is None:
+        raise NotFoundError(f"no tick has seen {serial} yet")
+    return twin
+
+
+def prognosis_until(now: Snapshot, serial: str, until: Sequence[Until]) -> PrognosisView:
+    """The prognosis of a machine, with the risk of failing before these times too."""
+    prognosis = twin_in(now, serial).prognosis
+    beliefs, row = belief_of(now.classes[asset(now, serial).class_name], serial)
+    if beliefs is None:
+        return prognosis
+    asked = risks(beliefs.prognosis.quantiles[row], float(beliefs.duty_rate[row]), prognosis.made_at, until)
+    return replace(prognosis, risks=(*prognosis.risks, *asked))
 
 
 def twin_of(now: Snapshot, machine: Asset) -> TwinView | None:
@@ -262,13 +283,13 @@ def intervention_view(row: Row[Any]) -> InterventionView:
         attention=row.attention,
         external=row.external,
         outcome=outcome and _outcome_view(outcome),
+        **{name: tuple(advice[name]) for name in ("place", "skills", "parts")},
         **{name: advice[name] for name in _AS_ADVISED},
     )
 
 
 _AS_ADVISED = (
     "functional_location",
-    "place",
     "asset_external",
     "failure_mode",
     "failure_mode_title",
@@ -277,8 +298,6 @@ _AS_ADVISED = (
     "action",
     "duration_hours",
     "crew",
-    "skills",
-    "parts",
     "machine_stopped",
     "priority",
     "currency",
@@ -334,6 +353,12 @@ def history_view(services: Services, serial: str) -> tuple[IssuedView, ...]:
     unit = now.current.plant.class_of(asset(now, serial)).life_step.unit
     with schema.read(services.engine) as connection:
         return tuple(issued_view(row, unit) for row in told.issued_prognoses(connection, serial))
+
+
+def issued_in(now: Snapshot, row: Row[Any]) -> IssuedView:
+    """An issued prognosis in the unit of its machine; of a machine that the plant no longer has, without one."""
+    machine = now.fleet.assets.get(row.serial)
+    return issued_view(row, "" if machine is None else now.current.plant.class_of(machine).life_step.unit)
 
 
 def issued_view(row: Row[Any], unit: str) -> IssuedView:

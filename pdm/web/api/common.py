@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Header, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, StringConstraints, WithJsonSchema
-from sqlalchemy import Connection
+from sqlalchemy import Column, Connection, Row, Select, and_, or_
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from pdm.entry_types import instant_ms
@@ -70,6 +71,12 @@ class Said(Body):
     reason: Note = Field(default="", description="Why.", examples=["bearing ordered"])
 
 
+class Reasoned(Said):
+    """Who acts and why; without a reason it is not done."""
+
+    reason: Annotated[Note, StringConstraints(min_length=1)] = Field(examples=["the gauge was replaced"])
+
+
 def tag(*parts: object) -> str:
     """A weak ETag of what an answer was made from."""
     return f'W/"{hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).hexdigest()[:24]}"'
@@ -88,10 +95,25 @@ def is_known(request: Request, etag: str) -> bool:
 
 def answer(request: Request, etag: str, body: bytes, media_type: str = "application/json") -> Response:
     """The body with its ETag, or 304 where the client has it."""
-    headers = {"ETag": etag, "Cache-Control": "no-cache"}
     if is_known(request, etag):
-        return Response(status_code=304, headers=headers)
-    return Response(body, headers=headers, media_type=media_type)
+        return not_modified(etag)
+    return Response(body, headers={"ETag": etag, "Cache-Control": "no-cache"}, media_type=media_type)
+
+
+def not_modified(etag: str) -> Response:
+    return Response(status_code=304, headers={"ETag": etag, "Cache-Control": "no-cache"})
+
+
+def json_answer(request: Request, shape: Any, value: Any) -> Response:
+    """The value in its shape, with an ETag of what it says."""
+    body = to_json(shape, value)
+    return answer(request, tag(body), body)
+
+
+async def current(services: Services) -> snapshot.Snapshot:
+    """The present snapshot; only a look at the database leaves the event loop."""
+    at_hand = snapshot.at_hand(services)
+    return at_hand if at_hand is not None else await run_in_threadpool(snapshot.latest, services)
 
 
 def hot(
@@ -120,6 +142,21 @@ def position_of(cursor: str | None) -> str | None:
         return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
     except ValueError:
         raise RequestError("cursor", "this is no cursor of ours") from None
+
+
+def page_after(
+    connection: Connection, query: Select[Any], key: tuple[Column[int], Column[str]], cursor: str | None, limit: int
+) -> tuple[Sequence[Row[Any]], str | None]:
+    """The next rows by (number, id), and the cursor to go on from, None at the end."""
+    number, record_id = key
+    if cursor is not None:
+        after, _, last_id = (position_of(cursor) or "").partition(" ")
+        if not (after.isascii() and after.isdigit() and len(after) < 19):
+            raise RequestError("cursor", "this is no cursor of this list")
+        query = query.where(or_(number > int(after), and_(number == int(after), record_id > last_id)))
+    rows = connection.execute(query.order_by(number, record_id).limit(limit)).all()
+    last = rows[-1] if len(rows) == limit else None
+    return rows, None if last is None else cursor_of(f"{getattr(last, number.name)} {last.id}")
 
 
 def revision_of(cursor: str | None) -> int:
@@ -184,11 +221,6 @@ def _matched(if_match: str | None) -> int | None:
         return None
     revision = if_match.strip().removeprefix("W/").strip('"')
     return int(revision) if revision.isascii() and revision.isdigit() and len(revision) < 19 else -1
-
-
-def example(value: Any) -> dict[str, Any]:
-    """An answer as OpenAPI shows it."""
-    return {"content": {"application/json": {"example": value}}}
 
 
 def csv_bytes(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:

@@ -1,0 +1,47 @@
+"""Prognoses as they were frozen when they were told: what is scored and replayed."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from sqlalchemy import select
+from starlette.responses import Response
+
+from pdm.services import Services
+from pdm.state import schema, told
+from pdm.web import snapshot, views
+from pdm.web.api.common import PROBLEMS, Cursor, Limit, Moment, RecordId, json_answer, page_after
+from pdm.web.shapes import IssuedView, Page
+
+
+def make_router(services: Services) -> APIRouter:
+    router = APIRouter(prefix="/prognoses", tags=["prognoses"], responses=PROBLEMS)
+
+    @router.get("", response_model=Page[IssuedView], summary="Issued prognoses in the order in which they were told")
+    def prognoses(
+        request: Request,
+        serial: Annotated[str | None, Query(max_length=300, examples=["P-101"])] = None,
+        since: Annotated[Moment | None, Query(description="Issued at this time or later.")] = None,
+        until: Annotated[Moment | None, Query(description="Issued by this time.")] = None,
+        cursor: Cursor = None,
+        limit: Limit = 100,
+    ) -> Response:
+        table = schema.prognoses
+        query = select(table)
+        if serial is not None:
+            query = query.where(table.c.serial == serial)
+        if since is not None:
+            query = query.where(table.c.issued_ms >= since)
+        if until is not None:
+            query = query.where(table.c.issued_ms <= until)
+        now = snapshot.latest(services)
+        with schema.read(services.engine) as connection:
+            rows, after = page_after(connection, query, (table.c.tick, table.c.id), cursor, limit)
+        return json_answer(request, Page[IssuedView], Page(tuple(views.issued_in(now, row) for row in rows), after))
+
+    @router.get("/{prognosis_id}", response_model=IssuedView, summary="One issued prognosis")
+    def prognosis(request: Request, prognosis_id: RecordId) -> Response:
+        with schema.read(services.engine) as connection:
+            row = told.get(connection, schema.prognoses, prognosis_id)
+        return json_answer(request, IssuedView, views.issued_in(snapshot.latest(services), row))
+
+    return router

@@ -1,0 +1,97 @@
+"""Readings of a machine, out."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from pdm.durations import duration_ms
+from pdm.plant import AssetClass
+from pdm.respond import RequestError
+from pdm.services import Services
+from pdm.web import series, snapshot, views
+from pdm.web.api.common import PROBLEMS, Moment, Serial, answer, csv_bytes, tag
+from pdm.web.series import MOST_ROWS, Series
+from pdm.web.shapes import SeriesColumn, SeriesView, to_json
+
+DAY_MS = 86_400_000
+LONGEST_MS = 400 * DAY_MS
+ARROW = "application/vnd.apache.arrow.stream"
+CSV = "text/csv; charset=utf-8; header=present"
+
+
+def make_router(services: Services) -> APIRouter:
+    router = APIRouter(prefix="/assets", tags=["readings"], responses=PROBLEMS)
+
+    @router.get(
+        "/{serial:segment}/readings",
+        response_model=SeriesView,
+        responses={200: {"content": {"text/csv": {}, ARROW: {}}, "description": "Readings in columns."}},
+        summary="What a machine said, in columns",
+    )
+    def readings(
+        request: Request,
+        serial: Serial,
+        start: Annotated[Moment | None, Query(description="From this time; a day before `end` if absent.")] = None,
+        end: Annotated[Moment | None, Query(description="Until before this time; now if absent.")] = None,
+        every: Annotated[
+            str | None, Query(max_length=30, description="Mean over such stretches.", examples=["1 h"])
+        ] = None,
+        sensor: Annotated[list[str] | None, Query(max_length=200, description="Only these sensors.")] = None,
+        form: Annotated[Literal["json", "csv", "arrow"], Query(alias="format")] = "json",
+    ) -> Response:
+        now = snapshot.latest(services)
+        asset_class = now.current.plant.class_of(views.asset(now, serial))
+        stretch = _stretch(start, services.clock.plant_ms() + 1 if end is None else end)
+        every_ms = None if every is None else _every(every)
+        wanted = _known(asset_class, sensor)
+        found = series.series_of(services.readings, now.fleet, asset_class, serial, *stretch)
+        found = series.picked(found if every_ms is None else series.thinned(found, every_ms), wanted)
+        if len(found.time_ms) > MOST_ROWS:
+            raise RequestError("every", f"more than {MOST_ROWS:,} readings: ask for a shorter time, or thin by `every`")
+        if form == "arrow":
+            media_type, body = ARROW, series.as_arrow(found)
+        elif form == "csv":
+            media_type, body = CSV, csv_bytes(("time", *found.sensors), series.as_rows(found))
+        else:
+            view = _view(found, asset_class, serial, *stretch, every_ms)
+            media_type, body = "application/json", to_json(SeriesView, view)
+        return answer(request, tag(body), body, media_type)
+
+    return router
+
+
+def _stretch(start_ms: int | None, end_ms: int) -> tuple[int, int]:
+    """From when to when, a day by default."""
+    begin = end_ms - DAY_MS if start_ms is None else start_ms
+    if not 0 < end_ms - begin <= LONGEST_MS:
+        raise RequestError("end", f"expected an end after the start, by at most {LONGEST_MS // DAY_MS} days")
+    return begin, end_ms
+
+
+def _known(asset_class: AssetClass, asked: list[str] | None) -> tuple[str, ...]:
+    """The sensors asked for, all of the class where none is named."""
+    unknown = [name for name in asked or () if name not in asset_class.sensor_names]
+    if unknown:
+        raise RequestError("sensor", f"its class has no sensor {unknown[0]!r}")
+    return tuple(dict.fromkeys(asked)) if asked else asset_class.sensor_names
+
+
+def _every(text: str) -> int:
+    try:
+        every_ms = duration_ms(text)
+    except ValueError as error:
+        raise RequestError("every", str(error)) from None
+    if every_ms < 1:
+        raise RequestError("every", "expected a stretch longer than nothing")
+    return every_ms
+
+
+def _view(
+    found: Series, asset_class: AssetClass, serial: str, start_ms: int, end_ms: int, every_ms: int | None
+) -> SeriesView:
+    columns = {
+        name: SeriesColumn(asset_class.sensor(name).unit, tuple(found.values[:, column].tolist()))
+        for column, name in enumerate(found.sensors)
+    }
+    return SeriesView(serial, start_ms, end_ms, every_ms, tuple(found.time_ms.tolist()), columns)

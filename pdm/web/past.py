@@ -1,0 +1,100 @@
+"""The twin as of an earlier time: its steps folded again, by the function that folds them in service."""
+
+import numpy as np
+from sqlalchemy import Connection, func, select
+
+from pdm import forecast, twin
+from pdm.installations import EventKind, Life, MaintenanceEvent, fleet_of
+from pdm.plant import Asset, AssetClass
+from pdm.prognosis import MEDIAN, Prognosis, Refusal
+from pdm.services import Services
+from pdm.state import cohorts, schema
+from pdm.twin import Twin
+from pdm.web import snapshot
+from pdm.web.forecasts import instant, known, prognosis_view, usual_times
+from pdm.web.shapes import TwinView
+from pdm.web.snapshot import Snapshot
+from pdm.web.views import asset, sensor_views, used_life
+
+
+def past_twin(services: Services, serial: str, as_of_ms: int, known_ms: int | None) -> TwinView:
+    """What the twin of one machine was after its steps until `as_of_ms`, as far as they were known by `known_ms`.
+
+    The frame, the heads and the plant file are those of now.
+
+    Args:
+        known_ms: plant time by which steps and events had been recorded; None takes all that is known today.
+
+    Raises:
+        NotFoundError: no such machine.
+    """
+    now = snapshot.latest(services)
+    machine = asset(now, serial)
+    asset_class = now.current.plant.class_of(machine)
+    with schema.read(services.engine) as connection:
+        steps = cohorts.history(connection, asset_class.name, [serial], known_ms)
+        fleet = fleet_of(now.current.plant, _events(connection, as_of_ms, known_ms))
+        tick = _tick(connection, asset_class.name, known_ms)
+    life = fleet.lives.get(serial, now.fleet.lives[serial])
+    model = services.models.get(asset_class.name)
+    folded = twin.start(asset_class, None if model is None else model.frame, 1)
+    lived = steps.take((steps.start_ms >= life.from_ms) & (steps.start_ms < life.to_ms) & (steps.end_ms <= as_of_ms))
+    twin.fold(asset_class, None if model is None else model.frame, folded, lived)
+    begins, start_known = np.array([life.from_ms], dtype=np.int64), np.array([life.start_known])
+    complete = twin.history_complete(asset_class, folded, begins, start_known)
+    prognosis = forecast.forecast(asset_class, model, folded, np.array([0]), complete)
+    _refuse(asset_class, prognosis, folded, life, as_of_ms)
+    return _view(now, machine, folded, prognosis, bool(complete[0]), tick, as_of_ms)
+
+
+def _events(connection: Connection, as_of_ms: int, known_ms: int | None) -> list[MaintenanceEvent]:
+    """What had happened by then, as far as it was known."""
+    happened = schema.events.c.at_ms <= as_of_ms
+    query = select(schema.events).where(~schema.events.c.voided, happened)
+    if known_ms is not None:
+        query = query.where(schema.events.c.recorded_ms <= known_ms)
+    rows = connection.execute(query.order_by(schema.events.c.at_ms, schema.events.c.revision))
+    return [MaintenanceEvent(r.serial, EventKind(r.kind), r.at_ms, r.mode, r.by_serial, r.source) for r in rows]
+
+
+def _tick(connection: Connection, class_name: str, known_ms: int | None) -> int:
+    """The number of the last tick that made a step of the class by then."""
+    query = select(func.max(schema.step_batches.c.tick)).where(schema.step_batches.c.class_name == class_name)
+    if known_ms is not None:
+        query = query.where(schema.step_batches.c.recorded_ms <= known_ms)
+    return int(connection.execute(query).scalar() or 0)
+
+
+def _refuse(asset_class: AssetClass, prognosis: Prognosis, folded: Twin, life: Life, as_of_ms: int) -> None:
+    """Refuse what a tick at that time would have refused."""
+    heard = int(folded.last_row_ms[0])
+    this = np.ones(1, dtype=bool)
+    if heard >= 0 and as_of_ms - heard > asset_class.stale_after_ms:
+        forecast.refuse(prognosis, this, Refusal.STALE)
+    if life.to_ms <= as_of_ms:
+        forecast.refuse(prognosis, this, Refusal.FAILED)
+
+
+def _view(
+    now: Snapshot, machine: Asset, folded: Twin, prognosis: Prognosis, complete: bool, tick: int, at_ms: int
+) -> TwinView:
+    plant = now.current.plant
+    asset_class = plant.class_of(machine)
+    exposure, duty_rate = float(folded.exposure[0]), float(folded.duty_rate[0])
+    times = usual_times(plant, asset_class, at_ms)
+    return TwinView(
+        serial=machine.serial,
+        tick=tick,
+        revision=None,
+        made_at=at_ms,
+        seen_until=instant(folded.last_end_ms[0]),
+        steps=int(folded.steps[0]),
+        exposure=exposure,
+        unit=asset_class.life_step.unit,
+        used_life=used_life(exposure, float(prognosis.quantiles[0, MEDIAN])),
+        complete=complete,
+        running_share=known(folded.share[0]),
+        duty_rate=known(duty_rate),
+        sensors=sensor_views(asset_class, folded.latest[0].tolist()),
+        prognosis=prognosis_view(asset_class, plant.time_zone, at_ms, prognosis, 0, duty_rate, times),
+    )

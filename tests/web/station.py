@@ -1,0 +1,55 @@
+"""A small plant at work, for the tests of the API: two fans near the end of their lives, an alert, advice and a window
+each, and a spare with an awkward serial."""
+
+import shutil
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from pdm.clocks import ReplayClock
+from pdm.ports import DeadLetter
+from pdm.services import Services
+from pdm.state.schema import open_state
+from pdm.tick import tick
+from pdm.web.app import create_app
+from tests.small_plant import HOUR, PLANT, START, feed, make_services, readings
+
+AWKWARD = "a/b c#é"
+NOW_HOURS = 460
+NOW = START + NOW_HOURS * HOUR
+
+_STATION = (
+    PLANT.replace("source: fan1,", "source: fan1, place: [Nord, Water, Line 1, Cell 4],").replace(
+        "source: fan2,", "source: fan2, place: [Nord, Water, Line 2], criticality: 5,"
+    )
+    + f'  - {{serial: "{AWKWARD}", class: fan, slot: "slot/é", source: fan4, start_of_life: unknown}}\n'
+)
+
+
+def build(folder: Path) -> Services:
+    """The station after `NOW_HOURS` hours."""
+    services = make_services(folder, _STATION)
+    feed(services, *(readings(source, range(NOW_HOURS - 30)) for source in ("fan1", "fan2")))
+    tick(services, START + (NOW_HOURS - 30) * HOUR)
+    feed(services, *(readings(source, range(NOW_HOURS - 30, NOW_HOURS)) for source in ("fan1", "fan2")))
+    tick(services, NOW)
+    services.readings.append({}, [DeadLetter("pdm/nord/x", b"{", "broken_json", "ends after 1 byte", NOW)])  # type: ignore[attr-defined]
+    assert isinstance(services.clock, ReplayClock)
+    services.clock.advance(NOW)
+    return services
+
+
+def copy(built: Services, folder: Path) -> Services:
+    """The same station with a state of its own; the readings are shared."""
+    assert built.engine.url.database is not None
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in Path(built.engine.url.database).parent.glob("state.db*"):
+        shutil.copy(file, folder / file.name)
+    clock = ReplayClock(NOW)
+    return Services(engine=open_state(f"sqlite:///{folder / 'state.db'}"), readings=built.readings, clock=clock)
+
+
+def client_of(services: Services, **options: object) -> TestClient:
+    app: FastAPI = create_app(services, **options)  # type: ignore[arg-type]
+    return TestClient(app, base_url="http://localhost", follow_redirects=False)
