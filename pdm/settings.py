@@ -23,7 +23,6 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from pdm.durations import duration_text
 from pdm.entry_types import Duration, Entry, expectation
 from pdm.errors import ConfigurationError, ConfigurationFileError
 from pdm.marked_yaml import Document, did_you_mean
@@ -119,8 +118,10 @@ class HttpSettings(Entry):
 class TickSettings(Entry):
     """The job that brings twins up to date."""
 
-    interval_ms: Duration = Field(
-        default=60_000, alias="interval", description="time between two ticks, for example `60 s`"
+    interval_ms: Duration | None = Field(
+        default=None,
+        alias="interval",
+        description="time between two ticks, for example `30 s`; empty: as `pipelines/tick.py` says (60 s)",
     )
 
 
@@ -381,12 +382,10 @@ def _rows(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[SettingRow]
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from _rows(field.annotation, here)
         else:
-            yield SettingRow(".".join(here), _variable(here), _shown(name, field.default), field.description or "")
+            yield SettingRow(".".join(here), _variable(here), _shown(field.default), field.description or "")
 
 
-def _shown(name: str, default: Any) -> str:
+def _shown(default: Any) -> str:
     if default is None or default == ():
         return ""
-    if name.endswith("_ms"):
-        return duration_text(default)
     return ", ".join(map(str, default)) if isinstance(default, tuple) else str(default).lower()

@@ -381,6 +381,7 @@ class Phone:
 if when == "after noting":
     note = delivery._note
     delivery._note = lambda *given: (note(*given), die())
+delivery.PATIENCE_S = 60  # the kill is to come before the end, however slow this machine is
 clock = SimpleNamespace(wall_ms=lambda: int(now_ms))
 delivery.deliver(SimpleNamespace(
     engine=open_state(url), clock=clock, notifiers={"phone": Phone()}, public_url="https://pdm.test"))

@@ -30,7 +30,7 @@ def complaint_about(text: str) -> str:
 
 def test_without_a_file_the_defaults_hold() -> None:
     settings = load_settings()
-    assert (settings.http.host, settings.http.port, settings.tick.interval_ms) == ("127.0.0.1", 8421, 60_000)
+    assert (settings.http.host, settings.http.port, settings.tick.interval_ms) == ("127.0.0.1", 8421, None)
     assert settings.state_url() == "sqlite:///pdm-data/state.db"
     assert settings.readings_folder() == Path("pdm-data/readings")
 
