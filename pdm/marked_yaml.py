@@ -142,7 +142,7 @@ class Document:
     def _map(self, events: Iterator[yaml.Event], path: Path) -> MarkedMap:
         found = MarkedMap()
         while not isinstance(event := next(events), yaml.MappingEndEvent):
-            if not isinstance(event, yaml.ScalarEvent):
+            if not isinstance(event, yaml.ScalarEvent) or not event.value:
                 self._stop(event, "expected text as a key")
             key, line = event.value, _line(event)
             value = self._value(next(events), events, (*path, key))

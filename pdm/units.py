@@ -19,6 +19,7 @@ _ADDED = (
     "pound_mass = pound = lbm",
 )
 _NOT_MEANT = {"C": "degC", "F": "degF"}  # coulomb and farad: hardly ever, next to people who mean a temperature
+_SIGNS = str.maketrans({"%": "percent", "·": "*", "²": "2", "³": "3"})
 _POWER = re.compile(r"(?<=[A-Za-z])(?<!\bNm)([23])\b")  # m3 for pint's m**3
 # Messages carry units too: nothing long, no exponent of several digits and no power of a power reaches pint's parser.
 _READABLE = re.compile(r"(?!.*[\d⁰-⁹¹²³]{2})(?!.*[\d)] *(\*\*|\^))[\w%°/*^·.() -]{1,40}")
@@ -87,7 +88,7 @@ def _registry() -> Any:
     """The one registry. Decimals keep factors exact: 0 degC is 32 degF, not 31.99999999999994."""
     import pint  # here, since it takes half a second that a command without units should not cost
 
-    registry: Any = pint.UnitRegistry(non_int_type=Decimal)
+    registry: Any = pint.UnitRegistry(non_int_type=Decimal, on_redefinition="ignore")
     for definition in _ADDED:
         registry.define(definition)
     return registry
@@ -100,6 +101,6 @@ def _unit(text: str) -> Any:
     if text in _NOT_MEANT or not _READABLE.fullmatch(text):
         return None
     try:
-        return _registry().Unit(_POWER.sub(r"**\1", text).replace("%", "percent").replace("·", "*"))
+        return _registry().Unit(_POWER.sub(r"**\1", text.translate(_SIGNS)))
     except Exception:  # pint's parser lets errors of a dozen kinds through, from TokenError to TypeError
         return None

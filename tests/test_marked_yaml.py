@@ -1,7 +1,7 @@
 """Reading of plant and rule files as plain data that knows its lines."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdm.errors import ConfigurationError, ConfigurationFileError
@@ -38,6 +38,7 @@ def test_an_empty_file_lacks_everything() -> None:
         ("plant: !!python/object:os.system x", "plant.yaml:1: tags are not read: tag:yaml.org,2002:python/object"),
         ("plant: &a Nord\ncurrency: *a", "plant.yaml:2: aliases (*name) are not read"),
         ("plant: Nord\n? [a, b]\n: c", "plant.yaml:2: expected text as a key"),
+        ("plant: Nord\n'': EUR", "plant.yaml:2: expected text as a key"),
         ("plant: " + "[" * 200_000, "plant.yaml:1: is nested deeper than 20 levels"),
         ("plant:\n" + "- " * 100_000, "plant.yaml:2: is nested deeper than 20 levels"),
     ],
@@ -60,12 +61,14 @@ def test_a_file_that_no_plant_needs_is_not_read() -> None:
         parse_plant("#" * (LARGEST_FILE + 1))
 
 
+@settings(deadline=None)  # the first plant loads the units
 @given(st.text(max_size=200))
 def test_any_text_is_a_plant_or_is_refused_as_one(text: str) -> None:
     with pytest.raises(ConfigurationError):  # too short for a plant
         parse_plant(text)
 
 
+@settings(deadline=None)  # the first plant loads the units
 @given(st.integers(0, len(PLANT) - 1), st.sampled_from([*" :-[]{}'\"#&*!|>%@`,?~\n\t0x", ""]))
 def test_a_slip_of_the_pen_is_a_plant_or_is_refused_with_its_place(position: int, slip: str) -> None:
     places: list[int | None] = []

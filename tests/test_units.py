@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdm.errors import UnreadableMessageError
-from pdm.units import IDENTITY, conversion, is_unit, unit_meant
+from pdm.units import IDENTITY, _registry, conversion, is_unit, unit_meant
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,8 @@ from pdm.units import IDENTITY, conversion, is_unit, unit_meant
         ("", "%", 1.0, 100.0),
         ("Nm", "kN*m", 1000.0, 1.0),
         ("Nm3/h", "Nm3/min", 60.0, 1.0),
+        ("Nm³/h", "Nm3/h", 1.0, 1.0),
+        ("W/m²", "W/m2", 1.0, 1.0),
         ("lbm/s", "kg/s", 1.0, 0.45359237),
         ("in/s", "mm/s", 1.0, 25.4),
         ("mm/s2", "m/s2", 1000.0, 1.0),
@@ -43,10 +45,17 @@ def test_freezing_point_is_exactly_32_degrees_fahrenheit() -> None:
     assert conversion("degC", "degF")(np.array([0.0]))[0] == 32.0
 
 
+@settings(deadline=None)  # the first unit loads all of them
 @given(st.floats(-1e6, 1e6), st.sampled_from([("degC", "degF"), ("bar", "psi"), ("m3/h", "l/min"), ("rpm", "rad/s")]))
 def test_there_and_back_is_where_one_was(value: float, pair: tuple[str, str]) -> None:
     there, back = conversion(*pair), conversion(*reversed(pair))
     assert back(there(np.array([value])))[0] == pytest.approx(value, rel=1e-9, abs=1e-9)
+
+
+def test_units_are_loaded_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    _registry.cache_clear()
+    _registry()
+    assert not caplog.records
 
 
 def test_the_declared_unit_costs_nothing() -> None:
@@ -102,6 +111,7 @@ def test_powers_of_powers_do_not_reach_the_parser(text: str) -> None:
     assert not is_unit(text)
 
 
+@settings(deadline=None)  # the first unit loads all of them
 @given(st.text(alphabet="mkgs39()*/^-. %²", max_size=60))
 def test_any_text_converts_or_is_refused(text: str) -> None:
     reason = ""
