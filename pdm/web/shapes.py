@@ -10,6 +10,7 @@ from functools import cache
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import PlainSerializer, TypeAdapter, WithJsonSchema
+from typing_extensions import TypedDict  # pydantic needs this one below Python 3.12
 
 
 def rfc3339(at_ms: int) -> str:
@@ -184,9 +185,30 @@ class AlertDetail:
     transitions: tuple[TransitionView, ...]
 
 
+class AnswerView(TypedDict):
+    """What somebody said to a recommendation."""
+
+    who: str
+    at: Instant
+    reason: str
+
+
+class AdviceBody(TypedDict, total=False):
+    """The sentences of a recommendation; `text` is all of them. A field is empty where it does not apply."""
+
+    title: str
+    what_wears: str
+    how_we_know: str
+    what_to_do: str
+    by_when: str
+    cost_of_waiting: str
+    evidence: list[str]
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class RecommendationView:
-    """What to do, by when and why, in plain words; `body` holds the sentences and their evidence."""
+    """What to do, by when and why, in plain words, and what somebody answered."""
 
     id: str
     revision: int
@@ -196,7 +218,8 @@ class RecommendationView:
     at: Instant
     alert_id: str | None
     prognosis_id: str | None
-    body: dict[str, Any]
+    answer: AnswerView | None
+    body: AdviceBody
 
 
 @dataclass(frozen=True, slots=True)
@@ -570,3 +593,21 @@ class SeriesView:
     every_ms: int | None
     time_ms: tuple[int, ...]
     sensors: dict[str, SeriesColumn]
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedReading:
+    """A message of a body that was not stored; it is in the dead letters under the same reason."""
+
+    index: int
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingsAccepted:
+    """What became of a body of readings; `late` ones came too late to change a step."""
+
+    stored: int
+    late: int
+    problems: tuple[RefusedReading, ...]

@@ -23,8 +23,10 @@ from pdm.state.told import AlertState
 from pdm.web import snapshot
 from pdm.web.forecasts import Until, instant, known, prognosis_view, risks, rul_of, usual_times, window_view
 from pdm.web.shapes import (
+    AdviceBody,
     AlertDetail,
     AlertView,
+    AnswerView,
     AssetView,
     CommittedView,
     CostView,
@@ -245,6 +247,8 @@ def alert_detail(connection: Connection, alert_id: str) -> AlertDetail:
 
 
 def recommendation_view(row: Row[Any]) -> RecommendationView:
+    sentences = dict(row.body)
+    answer = sentences.pop("answer", None)
     return RecommendationView(
         id=row.id,
         revision=row.revision,
@@ -254,7 +258,8 @@ def recommendation_view(row: Row[Any]) -> RecommendationView:
         at=row.at_ms,
         alert_id=row.alert_id,
         prognosis_id=row.prognosis_id,
-        body=row.body,
+        answer=answer and AnswerView(who=answer["who"], at=answer["at_ms"], reason=answer["reason"]),
+        body=AdviceBody(**sentences),
     )
 
 

@@ -16,7 +16,7 @@ from pdm.web.app import create_app
 from tests.small_plant import HOUR, PLANT, START, feed, make_services, readings
 
 AWKWARD = "a/b c#é"
-NOW_HOURS = 460
+NOW_HOURS = 480
 NOW = START + NOW_HOURS * HOUR
 
 _STATION = (

@@ -1,8 +1,9 @@
-"""Readings of a machine, out."""
+"""Readings: in as JSON, out in columns."""
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, HTTPException, Query, Request
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from pdm.durations import duration_ms
@@ -12,19 +13,70 @@ from pdm.services import Services
 from pdm.web import series, snapshot, views
 from pdm.web.api.common import PROBLEMS, Moment, Serial, answer, csv_bytes, tag
 from pdm.web.series import MOST_ROWS, Series
-from pdm.web.shapes import SeriesColumn, SeriesView, to_json
+from pdm.web.shapes import ReadingsAccepted, RefusedReading, SeriesColumn, SeriesView, to_json
 
 DAY_MS = 86_400_000
 LONGEST_MS = 400 * DAY_MS
 ARROW = "application/vnd.apache.arrow.stream"
 CSV = "text/csv; charset=utf-8; header=present"
 
+LARGEST_BODY = 8 << 20
+"""Of a body of readings [bytes]."""
+
+_MESSAGE = {
+    "type": "object",
+    "required": ["source", "values"],
+    "properties": {
+        "source": {"type": "string"},
+        "ts": {"description": "RFC 3339, or a list of times; the time of arrival if absent."},
+        "values": {"type": "object", "description": "Value by sensor, or a list of values for a list of times."},
+        "units": {"type": "object", "description": "Unit by sensor where it is not the declared one."},
+    },
+}
+MESSAGES = {
+    "schema": {"anyOf": [_MESSAGE, {"type": "array", "items": _MESSAGE}]},
+    "examples": {
+        "one": {
+            "summary": "One sample",
+            "value": {"source": "fan1", "ts": "2026-01-24T23:50:00Z", "values": {"speed": 1498.0, "vibration": 4.2}},
+        },
+        "many": {
+            "summary": "Many samples of several sources",
+            "value": [
+                {
+                    "source": "fan1",
+                    "ts": ["2026-01-24T23:51:00Z", "2026-01-24T23:52:00Z"],
+                    "values": {"speed": [1499.0, 1500.0], "vibration": [4.2, 4.3]},
+                },
+                {"source": "fan2", "ts": "2026-01-24T23:51:00Z", "values": {"vibration": 3.9}},
+            ],
+        },
+    },
+}
+
 
 def make_router(services: Services) -> APIRouter:
-    router = APIRouter(prefix="/assets", tags=["readings"], responses=PROBLEMS)
+    router = APIRouter(tags=["readings"], responses=PROBLEMS)
+
+    @router.post(
+        "/readings",
+        response_model=ReadingsAccepted,
+        responses={207: {"model": ReadingsAccepted, "description": "Some messages could not be read."}},
+        summary="Send readings",
+        max_body_size=LARGEST_BODY,
+        openapi_extra={"requestBody": {"required": True, "content": {"application/json": MESSAGES}}},
+    )
+    async def send(request: Request) -> Response:
+        """One message, a list of them, or `{"readings": [...]}`. What is answered with 2xx is on disk."""
+        if services.ingest is None:
+            raise HTTPException(503, "this process takes no readings")
+        accepted = await run_in_threadpool(services.ingest.accept, await request.body())
+        problems = tuple(RefusedReading(p.index, p.reason, p.detail) for p in accepted.problems)
+        body = to_json(ReadingsAccepted, ReadingsAccepted(accepted.stored, accepted.late, problems))
+        return Response(body, 207 if problems else 200, media_type="application/json")
 
     @router.get(
-        "/{serial:segment}/readings",
+        "/assets/{serial:segment}/readings",
         response_model=SeriesView,
         responses={200: {"content": {"text/csv": {}, ARROW: {}}, "description": "Readings in columns."}},
         summary="What a machine said, in columns",
