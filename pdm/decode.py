@@ -25,6 +25,9 @@ EpochUnit = Literal["s", "ms", "us", "ns"]
 MOST_BYTES = 1_000_000
 """Largest message that is read [bytes]; a larger one is refused before it is parsed."""
 
+MOST_BODY_BYTES = 16_000_000
+"""Largest body with many messages that is taken apart [bytes]."""
+
 FUTURE_MS = 5 * 60_000
 """How far a clock of the plant may run ahead."""
 
@@ -133,6 +136,19 @@ class Decoder:
             raise UnreadableMessageError("number_too_large", "the time has more digits than any time") from None
 
 
+def messages_of(body: bytes) -> list[bytes]:
+    """The messages in an HTTP body: one that names its source, a list of them, or `{"readings": [...]}`.
+
+    Raises:
+        UnreadableMessageError: nothing in it can be read.
+    """
+    if body.lstrip(b" \t\r\n")[:1] == b"[":
+        items = _parse(_LIST, body, most_bytes=MOST_BODY_BYTES)
+    else:
+        items = _parse(_ENVELOPE, body, most_bytes=MOST_BODY_BYTES).readings
+    return [body] if items is None else [bytes(item) for item in items]
+
+
 class _Messages:
     """The messages that machines of one class send."""
 
@@ -177,13 +193,24 @@ class _Source(msgspec.Struct):
     source: str
 
 
+class _Envelope(msgspec.Struct):
+    readings: list[msgspec.Raw] | None = None
+
+
 _SOURCE = msgspec.json.Decoder(_Source)
+_ENVELOPE = msgspec.json.Decoder(_Envelope)
+_LIST = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-def _parse(decoder: msgspec.json.Decoder[Any], payload: bytes, messages: _Messages | None = None) -> Any:
+def _parse(
+    decoder: msgspec.json.Decoder[Any],
+    payload: bytes,
+    messages: _Messages | None = None,
+    most_bytes: int = MOST_BYTES,
+) -> Any:
     """Parse a message, or raise why it cannot be."""
-    if len(payload) > MOST_BYTES:
-        raise UnreadableMessageError("too_large", f"{len(payload)} bytes; at most {MOST_BYTES} are read")
+    if len(payload) > most_bytes:
+        raise UnreadableMessageError("too_large", f"{len(payload)} bytes; at most {most_bytes} are read")
     try:
         return decoder.decode(payload)
     except msgspec.ValidationError as error:
