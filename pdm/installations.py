@@ -92,6 +92,19 @@ class Fleet:
         )
 
 
+def moved_serials(before: Fleet, after: Fleet) -> dict[str, int]:
+    """The machines whose sources differ between two states of a fleet, and from when on [ms UTC]."""
+    earliest: dict[str, int] = {}
+    for one, other in ((before, after), (after, before)):
+        ends = {(i.serial, i.source, i.from_ms): i.to_ms for i in other.installations}
+        for i in one.installations:
+            end = ends.get((i.serial, i.source, i.from_ms))
+            if end != i.to_ms:
+                since = i.from_ms if end is None else min(end, i.to_ms)
+                earliest[i.serial] = min(since, earliest.get(i.serial, NEVER_MS))
+    return earliest
+
+
 def fleet_of(plant: Plant, events: Iterable[MaintenanceEvent]) -> Fleet:
     """Apply the events, by time, to what the plant file declares."""
     assets = dict(plant.assets)

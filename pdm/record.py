@@ -138,7 +138,7 @@ def _apply(recording: _Recording, intent: Intent) -> int:
         _open(recording, intent)
     elif intent.change == Change.RISE and live:
         _rise(recording, intent, live[0])
-    elif intent.change == Change.CLOSE and live:
+    elif intent.change == Change.CLOSE and live and recording.machines.in_service[intent.row]:
         _close(recording, live[0].id, "cleared", "the condition no longer holds")
     else:
         return 0

@@ -1,4 +1,4 @@
-"""The machines of the demo: simulated pumps, or real run-to-failure engines, as one step of plant time after the other."""
+"""The machines of the demo: simulated pumps, or real run-to-failure engines, one step of plant time after the other."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, func, insert, select, update
 
 from pdm.errors import ConflictError, NotFoundError
-from pdm.installations import EventKind, Fleet, MaintenanceEvent, fleet_of
+from pdm.installations import EventKind, Fleet, MaintenanceEvent, fleet_of, moved_serials
 from pdm.plant import AssetClass, Plant
 from pdm.plant_file import parse_plant
 from pdm.ruleset import Rule, Ruleset, parse_rules
@@ -65,7 +65,10 @@ def store_plant(connection: Connection, plant_text: str, rules_text: str, at_ms:
 
 
 def current_fleet(connection: Connection, current: CurrentPlant) -> Fleet:
-    """The machines of the plant after all events that stand."""
+    """The machines of the plant after all events that stand, kept until one changes.
+
+    For reading transactions: what a writing one sees may be taken back, and must not be kept.
+    """
     revision = connection.execute(select(func.max(events.c.revision))).scalar() or 0
     known = _fleet_cache.get((current.number, current.plant.version, revision))
     if known is None:
@@ -103,9 +106,10 @@ def add_event(connection: Connection, event_id: str, event: MaintenanceEvent, **
         if any(getattr(stored, key) != value for key, value in row.items()):
             raise ConflictError(f"event {event_id} was already reported with other content")
         return int(stored.revision)
+    before = _fleet(connection)
     revision = next_number(connection, "revision")
     connection.execute(insert(events).values(id=event_id, revision=revision, voided=False, **row, **noted))
-    _mark_event(connection, event)
+    _mark_changes(connection, event, before)
     return revision
 
 
@@ -114,9 +118,10 @@ def void_event(connection: Connection, event_id: str) -> None:
     row = connection.execute(select(events).where(events.c.id == event_id)).first()
     if row is None:
         raise NotFoundError(f"there is no event {event_id}")
+    before = _fleet(connection)
     revision = next_number(connection, "revision")
     connection.execute(update(events).where(events.c.id == event_id).values(voided=True, revision=revision))
-    _mark_event(connection, _event(row))
+    _mark_changes(connection, _event(row), before)
 
 
 def mark(connection: Connection, serial: str, earliest_ms: int, why: str) -> None:
@@ -130,9 +135,16 @@ def marks_after(connection: Connection, number: int) -> list[Any]:
     return list(connection.execute(select(marks).where(marks.c.number > number).order_by(marks.c.number)))
 
 
-def _mark_event(connection: Connection, event: MaintenanceEvent) -> None:
-    for serial in filter(None, (event.serial, event.by_serial)):
-        mark(connection, serial, event.at_ms, event.kind.value)
+def _mark_changes(connection: Connection, event: MaintenanceEvent, before: Fleet) -> None:
+    """Mark the machine that an event is about, and every one that now sits, or sat, behind another source."""
+    moved = moved_serials(before, _fleet(connection))
+    moved[event.serial] = min(event.at_ms, moved.get(event.serial, event.at_ms))
+    for serial, earliest_ms in sorted(moved.items()):
+        mark(connection, serial, earliest_ms, event.kind.value)
+
+
+def _fleet(connection: Connection) -> Fleet:
+    return fleet_of(current_plant(connection).plant, _standing_events(connection))
 
 
 def _standing_events(connection: Connection) -> Iterable[MaintenanceEvent]:

@@ -1,0 +1,231 @@
+"""The command `pdm-twin`. Exit codes: 0 done, 1 failed, 2 bad usage or configuration."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pdm import __version__
+from pdm.errors import ConfigurationError, PdmError
+
+app = typer.Typer(
+    name="pdm-twin",
+    help="Predictive maintenance on live digital twins.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+import_app = typer.Typer(help="Bring history in.", no_args_is_help=True)
+models_app = typer.Typer(help="Trained models.", no_args_is_help=True)
+app.add_typer(import_app, name="import")
+app.add_typer(models_app, name="models")
+
+SettingsFile = Annotated[
+    Path | None, typer.Option("--settings", help="settings file (default pdm.yaml if there is one)")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="one JSON object, for scripts")]
+
+
+def main() -> None:
+    """Run the command; errors that people can mend are one line, without a traceback."""
+    try:
+        app()
+    except ConfigurationError as error:
+        _fail(error, 2)
+    except PdmError as error:
+        _fail(error, 1)
+
+
+@app.callback(invoke_without_command=True)
+def version(show: Annotated[bool, typer.Option("--version", help="show the version")] = False) -> None:
+    """Predictive maintenance on live digital twins."""
+    if show:
+        typer.echo(f"pdm-twin {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="where to write the files")] = Path(),
+    force: Annotated[bool, typer.Option(help="overwrite files that are there")] = False,
+) -> None:
+    """Write a commented plant.yaml and rules.yaml for one critical machine."""
+    from pdm.templates import plant_template, rules_template
+
+    files = {folder / "plant.yaml": plant_template(), folder / "rules.yaml": rules_template()}
+    present = [str(path) for path in files if path.exists()]
+    if present and not force:
+        raise ConfigurationError(f"is there already ({', '.join(present)}); --force overwrites", file=str(folder))
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, text in files.items():
+        path.write_text(text, encoding="utf-8")
+        typer.echo(f"wrote {path}")
+    typer.echo("Fit them to your machine, then: pdm-twin check, pdm-twin apply, pdm-twin up")
+
+
+@app.command()
+def check(settings: SettingsFile = None, as_json: AsJson = False) -> None:
+    """Check the plant file and the rules file."""
+    from pdm.applying import read_files
+
+    loaded = _settings(settings)
+    files = read_files(loaded.plant, loaded.rules)
+    found = {
+        "plant": files.plant.name,
+        "classes": len(files.plant.classes),
+        "assets": len(files.plant.assets),
+        "rules": len(files.rules.rules),
+    }
+    _say(found, as_json, "{plant}: {classes} classes, {assets} assets, {rules} rules. Both files are in order.")
+
+
+@app.command()
+def apply(
+    settings: SettingsFile = None,
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+) -> None:
+    """Show what the files change, then store them as the version that the service works with."""
+    from pdm.applying import apply_files, read_files, what_changes
+    from pdm.state.schema import open_state, write
+
+    loaded = _settings(settings)
+    files = read_files(loaded.plant, loaded.rules)
+    engine = open_state(loaded.state_url())
+    with write(engine) as connection:
+        changes = what_changes(connection, files)
+        for sentence in changes.sentences or ["nothing changes"]:
+            typer.echo(f"- {sentence}")
+        if changes.sentences and not changes.orphaned and not yes and sys.stdin.isatty():
+            typer.confirm("Apply?", abort=True)
+        stored = apply_files(connection, files, time.time_ns() // 1_000_000)
+    typer.echo(f"Version {stored.number} is in force.")
+
+
+@app.command()
+def up(settings: SettingsFile = None) -> None:
+    """Run everything: readings from the broker, the schedule, API and pages. Ctrl-C or SIGTERM stops it cleanly."""
+    from pdm.running import run_service
+
+    run_service(_settings(settings))
+
+
+@app.command(hidden=True)
+def ingest(settings: SettingsFile = None) -> None:
+    """Take readings from the broker into the log of this process (started by `up`)."""
+    from pdm.running import run_ingest
+
+    run_ingest(_settings(settings))
+
+
+@app.command()
+def run(
+    pipeline: Annotated[str, typer.Argument(help="name of a file in pipelines/, for example tick")],
+    settings: SettingsFile = None,
+) -> None:
+    """Run one pipeline once, now."""
+    from pdm.clocks import ServiceClock
+    from pdm.schedule import run_now
+    from pdm.wiring import open_services
+
+    loaded = _settings(settings)
+    services = open_services(loaded, ServiceClock())
+    typer.echo(run_now(services, loaded.pipelines_folder(), pipeline, services.clock.plant_ms()))
+
+
+@app.command()
+def demo(
+    fleet: Annotated[str, typer.Option(help="pumps (simulated) or cmapss (real run-to-failure engines)")] = "pumps",
+    data: Annotated[Path | None, typer.Option(help="folder with the C-MAPSS files, for --fleet cmapss")] = None,
+    pumps: Annotated[int, typer.Option(min=1, max=500, help="how many pumps")] = 12,
+    engines: Annotated[
+        int, typer.Option(min=1, max=80, help="how many engines are shown; the others are learned from")
+    ] = 20,
+    seed: Annotated[int, typer.Option(help="same seed, same figures")] = 1,
+    speed: Annotated[
+        float | None,
+        typer.Option(min=1, help="plant seconds per second; default 20 h/s, as fast as possible with --until-done"),
+    ] = None,
+    until_done: Annotated[
+        bool, typer.Option("--until-done", help="end by itself when all machines have failed")
+    ] = False,
+    as_json: AsJson = False,
+    port: Annotated[
+        int | None, typer.Option(help="port of the pages (default 8421, a free one with --until-done)")
+    ] = None,
+    keep: Annotated[Path | None, typer.Option(help="keep the data in this folder (default: a temporary one)")] = None,
+) -> None:
+    """Show the main job: machines live to failure, are forecast, told about, and at the end judged."""
+    from pdm.demo.command import run_demo
+
+    run_demo(
+        fleet,
+        data=data,
+        pumps=pumps,
+        engines=engines,
+        seed=seed,
+        speed=speed,
+        until_done=until_done,
+        as_json=as_json,
+        port=port,
+        keep=keep,
+    )
+
+
+@import_app.command("readings")
+def import_readings(
+    files: Annotated[list[Path], typer.Argument(help="CSV or Parquet files, one column a sensor")],
+    settings: SettingsFile = None,
+    source_column: Annotated[str, typer.Option(help="column that names the source")] = "source",
+    time_column: Annotated[str, typer.Option(help="column with the time")] = "time",
+) -> None:
+    """Bring stored readings in; a run that was cut short goes on where it stopped."""
+    from pdm.running import import_files
+
+    import_files(_settings(settings), files, source_column=source_column, time_column=time_column)
+
+
+@app.command()
+def train(
+    class_name: Annotated[str, typer.Argument(help="class of machines: pump (simulated lives) or turbofan (--data)")],
+    data: Annotated[Path | None, typer.Option(help="folder with the C-MAPSS files, for turbofan")] = None,
+    lives: Annotated[int, typer.Option(min=3, help="how many simulated pumps to learn from")] = 80,
+    seed: Annotated[int, typer.Option(help="same lives and seed, same files")] = 1,
+    out: Annotated[Path, typer.Option(help="folder of models")] = Path("trained_models"),
+) -> None:
+    """Train a model on machines that ran to failure."""
+
+
+@models_app.command("list")
+def models_list(settings: SettingsFile = None) -> None:
+    """The trained models in the model folders."""
+    from pdm.adapters import model_folder
+
+    for folder in _settings(settings).model_folders():
+        for class_folder in sorted(path for path in folder.glob("*") if path.is_dir()):
+            for version_name in model_folder.versions(folder, class_folder.name):
+                typer.echo(f"{class_folder.name}\t{version_name}\t{class_folder / version_name}")
+
+
+def _settings(file: Path | None) -> Any:
+    from pdm.logs import configure_logs
+    from pdm.settings import load_settings
+
+    loaded = load_settings(file)
+    configure_logs(loaded.log.level, loaded.log.format, sys.stderr)
+    return loaded
+
+
+def _say(facts: dict[str, Any], as_json: bool, sentence: str) -> None:
+    typer.echo(json.dumps(facts) if as_json else sentence.format(**facts))
+
+
+def _fail(error: PdmError, code: int) -> None:
+    typer.echo(f"pdm-twin: {error}", err=True)
+    raise SystemExit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""Puts the service together: picks the adapters that settings ask for, and nothing else does."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import structlog
+
+from pdm.adapters import model_folder
+from pdm.adapters.notifiers import notifiers_of
+from pdm.adapters.reading_log import ReadingLog, ReadingLogWriter
+from pdm.decode import Decoder
+from pdm.errors import ModelError, NotFoundError
+from pdm.ingest import Ingest
+from pdm.plant import AssetClass
+from pdm.ports import Clock, Simulation
+from pdm.ruleset import Secret
+from pdm.services import Services
+from pdm.settings import Settings, read_secret
+from pdm.state.ledger import interrupt_runs
+from pdm.state.plants import CurrentPlant, current_plant
+from pdm.state.schema import open_state, read, write
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+def open_services(settings: Settings, clock: Clock, *, log_name: str | None = None, simulation: Simulation | None = None) -> Services:
+    """The service on its stores.
+
+    Args:
+        log_name: name of the reading log that this process writes for readings that come by HTTP; None takes none.
+    """
+    engine = open_state(settings.state_url())
+    with write(engine) as connection:
+        interrupt_runs(connection)
+    services = Services(
+        engine=engine, readings=ReadingLog(settings.readings_folder()), clock=clock, simulation=simulation
+    )
+    with read(engine) as connection:
+        try:
+            plant = current_plant(connection)
+        except NotFoundError:
+            return services
+    use_plant(services, settings, plant)
+    if log_name is not None:
+        services.ingest = open_ingest(settings, plant, clock, log_name)
+    return services
+
+
+def use_plant(services: Services, settings: Settings, plant: CurrentPlant) -> None:
+    """Bring the models and routes of a plant into use."""
+    services.notifiers = notifiers_of(plant.rules.routes, _secret_of, settings.notify.allow_private)
+    for asset_class in plant.plant.classes.values():
+        use_model(services, asset_class, settings.model_folders())
+
+
+def use_model(services: Services, asset_class: AssetClass, folders: Sequence[Path]) -> None:
+    """Bring the newest model of a class into use; one that cannot be used is named and left out."""
+    services.models.pop(asset_class.name, None)
+    services.model_problems.pop(asset_class.name, None)
+    for folder in folders:
+        for version in reversed(model_folder.versions(folder, asset_class.name)):
+            try:
+                services.models[asset_class.name] = model_folder.load(folder / asset_class.name / version, asset_class)
+            except ModelError as error:
+                services.model_problems[asset_class.name] = str(error)
+                _log.warning("model left out", asset_class=asset_class.name, version=version, why=str(error))
+            else:
+                return
+
+
+def open_ingest(settings: Settings, plant: CurrentPlant, clock: Clock, log_name: str) -> Ingest:
+    """The way of readings into the log of this process."""
+    folder = settings.readings_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    writer = ReadingLogWriter(folder / f"{log_name}.db")
+    return Ingest(Decoder(plant.plant, epoch_unit=settings.mqtt.epoch_unit), writer, clock)
+
+
+def _secret_of(secret: Secret) -> str:
+    return read_secret(secret.file, secret.env)
