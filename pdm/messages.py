@@ -164,7 +164,7 @@ def _plant_data(site: Site) -> dict[str, Any]:
 def _links(matter: Any, site: Site) -> dict[str, str]:
     asset = quote(matter.serial, safe="")
     return {
-        "alert": f"{site.public_url}/alerts/{matter.alert_id}",
+        "alert": f"{site.public_url}/alerts#alert-{matter.alert_id}",
         "asset": f"{site.public_url}/assets/{asset}",
         "api": f"{site.public_url}/api/v1/alerts/{matter.alert_id}",
     }

@@ -6,6 +6,7 @@ What counts, the strongest first: what the program itself passes, the environmen
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
@@ -30,10 +31,8 @@ from pdm.marked_yaml import Document, did_you_mean
 T = TypeVar("T")
 
 DEFAULT_FILE = Path("pdm.yaml")
-SHORTEST_KEY = 32
-"""Characters of an API key: 24 random bytes in base64."""
-
 _PREFIX = "PDM_"
+_SHA_256 = re.compile(r"[0-9a-fA-F]{64}")
 _NOT_SETTINGS = frozenset({"PDM_DATA"})  # where tests and benchmarks find public data sets
 
 
@@ -108,7 +107,7 @@ class HttpSettings(Entry):
     port: Port = Field(default=8421, description="port to listen on; 0 picks a free one")
     api_keys_file: Path | None = Field(
         default=None,
-        description=f"file with one API key a line, at least {SHORTEST_KEY} characters each; `#` starts a comment",
+        description="file with the SHA-256 of one API key a line, then its name if you like; `#` starts a comment",
     )
     public_url: Annotated[str, AfterValidator(_web_address)] | None = Field(
         default=None, description="address under which people reach the pages, for the links in messages"
@@ -200,23 +199,23 @@ class Settings(BaseSettings):
         """Where the scheduled jobs are."""
         return self.pipelines or shipped_folder("pipelines")
 
-    def api_keys(self) -> tuple[str, ...]:
-        """The API keys; none if no file is set.
+    def api_key_hashes(self) -> tuple[str, ...]:
+        """SHA-256 of the API keys; none if no file is set.
 
         Raises:
-            ConfigurationError: the file cannot be read or holds a key that is too short.
+            ConfigurationError: the file cannot be read, or holds something else.
         """
         if self.http.api_keys_file is None:
             return ()
         lines = _read_file(self.http.api_keys_file, "http.api_keys_file").splitlines()
-        keys = {number: line.strip() for number, line in enumerate(lines, start=1) if line.strip()[:1] not in ("", "#")}
-        if short := [number for number, key in keys.items() if len(key) < SHORTEST_KEY]:
-            raise ConfigurationError(
-                f"an API key has at least {SHORTEST_KEY} characters (make one with `openssl rand -base64 32`)",
-                file=str(self.http.api_keys_file),
-                line=short[0],
-            )
-        return tuple(keys.values())
+        entries = {
+            number: line.split() for number, line in enumerate(lines, start=1) if line.strip()[:1] not in ("", "#")
+        }
+        for number, (digest, *_) in entries.items():
+            if not _SHA_256.fullmatch(digest):
+                message = "expected the SHA-256 of an API key, 64 hexadecimal digits, and then a name if you like"
+                raise ConfigurationError(message, file=str(self.http.api_keys_file), line=number)
+        return tuple(digest.lower() for digest, *_ in entries.values())
 
     def check_exposure(self) -> None:
         """Refuse to be reachable from other machines without API keys.
@@ -224,7 +223,7 @@ class Settings(BaseSettings):
         Raises:
             ConfigurationError: `http.host` is not a loopback address and there is no API key.
         """
-        if not _is_loopback(self.http.host) and not self.api_keys():
+        if not _is_loopback(self.http.host) and not self.api_key_hashes():
             raise ConfigurationError(
                 f"{self.http.host} can be reached from other machines: set http.api_keys_file, or listen on 127.0.0.1",
                 key="http.host",

@@ -6,7 +6,8 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -57,6 +58,12 @@ class Inbox:
         if self.failures:
             raise self.failures.pop(0)
         self.messages.append(message)
+
+
+@pytest.fixture(autouse=True)
+def a_run_ends_when_all_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow this machine is."""
+    monkeypatch.setattr(delivery, "PATIENCE_S", 60.0)
 
 
 def template(name: str) -> str:
@@ -110,6 +117,13 @@ def down() -> DeliveryError:
     return DeliveryError("the receiver answered 503", retry_helps=True)
 
 
+def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
 # One message
 
 
@@ -147,7 +161,7 @@ def test_the_message_says_what_to_do_in_plain_words_and_all_of_it_as_data(engine
         "",
         "Machine: 8871-C in Our plant / Hall 2 / Line 1 / FAN-03",
         "Open since Thu 28 May 22:26 (Europe/Berlin)",
-        f"https://pdm.test/alerts/{alert_id}",
+        f"https://pdm.test/alerts#alert-{alert_id}",
     ]
     body = orjson.loads(message.body)
     assert (body["type"], body["timestamp"]) == ("alert.opened", "2026-05-28T20:26:40Z")
@@ -342,18 +356,19 @@ def test_a_route_that_hangs_does_not_hold_up_the_others(engine: Engine, monkeypa
 
     class Hanging:
         def send(self, message: Message) -> None:
-            released.wait(10)
+            released.wait(60)
 
     open_alert(engine, "FAN-1", routes=("hanging", "phone"))
     phone, clock = Inbox(), Clock()
     services = services_of(engine, clock, phone=phone, hanging=Hanging())
-    assert deliver(services) == DeliveryReport(sent=1, again=0, failed=0, under_way=1)
+    assert deliver(services).under_way >= 1
+    wait_for(lambda: len(phone.messages) == 1)
     open_alert(engine, "FAN-2", routes=("hanging", "phone"))
-    assert deliver(services).sent == 1
-    assert len(phone.messages) == 2
+    assert deliver(services).under_way >= 1
+    wait_for(lambda: len(phone.messages) == 2)
     released.set()
     for worker in threading.enumerate():
-        if worker.name == "deliver hanging":
+        if worker.name.startswith("deliver "):
             worker.join()
     assert state_of(engine) == ["sent"] * 4
 

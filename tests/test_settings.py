@@ -7,7 +7,7 @@ from pdm.errors import ConfigurationError
 from pdm.settings import Settings, load_settings, read_secret, setting_rows
 
 DOCS = Path(__file__).parents[1] / "docs" / "settings.md"
-KEY = "k" * 44
+DIGEST = "9F86D081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
 
 @pytest.fixture(autouse=True)
@@ -148,10 +148,10 @@ def test_any_other_address_refuses_to_start_without_a_key(host: str) -> None:
 
 
 def test_any_address_may_be_listened_on_once_there_is_a_key() -> None:
-    Path("keys").write_text(f"# planner\n{KEY}\n\n")
+    Path("keys").write_text(f"# planner\n{DIGEST}  -\n\n")
     exposed = settings_of("http: {host: 0.0.0.0, api_keys_file: keys}\n")
     exposed.check_exposure()
-    assert exposed.api_keys() == (KEY,)
+    assert exposed.api_key_hashes() == (DIGEST.lower(),)
 
 
 def test_a_file_of_comments_only_is_no_key() -> None:
@@ -160,11 +160,11 @@ def test_a_file_of_comments_only_is_no_key() -> None:
         settings_of("http: {host: 0.0.0.0, api_keys_file: keys}\n").check_exposure()
 
 
-def test_a_short_key_is_refused_with_its_line_and_without_showing_it() -> None:
-    Path("keys").write_text(f"{KEY}\ncanary\n")
+def test_what_is_no_hash_of_a_key_is_refused_with_its_line_and_without_showing_it() -> None:
+    Path("keys").write_text(f"{DIGEST} planner\ncanary\n")
     settings = settings_of("http: {api_keys_file: keys}\n")
-    with pytest.raises(ConfigurationError, match="keys:2: an API key has at least 32 characters") as caught:
-        settings.api_keys()
+    with pytest.raises(ConfigurationError, match="keys:2: expected the SHA-256 of an API key") as caught:
+        settings.api_key_hashes()
     assert "canary" not in str(caught.value)
 
 
