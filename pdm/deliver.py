@@ -75,7 +75,8 @@ class DeliveryReport:
     under_way: int
 
     def __str__(self) -> str:
-        return f"{self.sent} sent, {self.again} to be tried again, {self.failed} failed, {self.under_way} under way"
+        said = {"sent": self.sent, "to be tried again": self.again, "failed": self.failed, "under way": self.under_way}
+        return ", ".join(f"{count} {what}" for what, count in said.items() if count) or "nothing was due"
 
 
 class _Claim(NamedTuple):

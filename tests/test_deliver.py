@@ -138,6 +138,11 @@ def test_an_opened_alert_reaches_each_of_its_routes_once(engine: Engine) -> None
     assert state_of(engine) == ["sent", "sent"]
 
 
+def test_a_run_reports_what_it_did_and_leaves_out_what_it_did_not() -> None:
+    assert str(DeliveryReport(sent=2, again=0, failed=1, under_way=0)) == "2 sent, 1 failed"
+    assert str(DeliveryReport(sent=0, again=0, failed=0, under_way=0)) == "nothing was due"
+
+
 def test_the_event_id_is_the_id_of_the_delivery(engine: Engine) -> None:
     open_alert(engine)
     phone = Inbox()
