@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
+from pdm.default_rules import default_rules
 from pdm.errors import ConfigurationError, NotFoundError
 from pdm.plant import Plant
 from pdm.plant_difference import difference, orphaned
@@ -31,13 +32,14 @@ class Changes(NamedTuple):
 
 
 def read_files(plant_path: Path, rules_path: Path) -> Files:
-    """Read and check both files.
+    """Read and check both files; a plant without a file of rules gets the default rules.
 
     Raises:
         ConfigurationError: everything that is wrong in the first file that has an error.
     """
-    plant_text, rules_text = _text(plant_path), _text(rules_path)
+    plant_text = _text(plant_path)
     plant = parse_plant(plant_text, file=str(plant_path))
+    rules_text = _text(rules_path) if rules_path.exists() else default_rules(plant)
     return Files(plant_text, rules_text, plant, parse_rules(rules_text, plant, file=str(rules_path)))
 
 

@@ -109,7 +109,7 @@ def up(settings: SettingsFile = None) -> None:
     """Run everything: readings from the broker, the schedule, API and pages. Ctrl-C or SIGTERM stops it cleanly."""
     from pdm.running import run_service
 
-    run_service(_settings(settings))
+    run_service(_settings(settings), settings)
 
 
 @app.command(hidden=True)
@@ -158,20 +158,9 @@ def demo(
     keep: Annotated[Path | None, typer.Option(help="keep the data in this folder (default: a temporary one)")] = None,
 ) -> None:
     """Show the main job: machines live to failure, are forecast, told about, and at the end judged."""
-    from pdm.demo.command import run_demo
+    from pdm.demo.command import DemoOptions, run_demo
 
-    run_demo(
-        fleet,
-        data=data,
-        pumps=pumps,
-        engines=engines,
-        seed=seed,
-        speed=speed,
-        until_done=until_done,
-        as_json=as_json,
-        port=port,
-        keep=keep,
-    )
+    run_demo(DemoOptions(fleet, data, pumps, engines, seed, speed, until_done, as_json, port, keep))
 
 
 @import_app.command("readings")

@@ -39,3 +39,8 @@ class Services:
     ingest: "Ingest | None" = None
     simulation: Simulation | None = None
     cohorts: "dict[str, Cohort]" = field(default_factory=dict)
+
+    def close(self) -> None:
+        """Let go of the stores."""
+        self.readings.close()
+        self.engine.dispose()

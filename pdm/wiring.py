@@ -23,7 +23,9 @@ from pdm.state.schema import open_state, read, write
 _log = structlog.stdlib.get_logger(__name__)
 
 
-def open_services(settings: Settings, clock: Clock, *, log_name: str | None = None, simulation: Simulation | None = None) -> Services:
+def open_services(
+    settings: Settings, clock: Clock, *, log_name: str | None = None, simulation: Simulation | None = None
+) -> Services:
     """The service on its stores.
 
     Args:

@@ -60,7 +60,7 @@ class Demo:
     def __enter__(self) -> "Demo":
         engine = open_state(self._settings.state_url())
         with write(engine) as connection:
-            store_plant(connection, self.fleet.plant_text, self.fleet.rules_text, START_MS)
+            plant = store_plant(connection, self.fleet.plant_text, self.fleet.rules_text, START_MS)
         engine.dispose()
         self._services = open_services(self._settings, self._clock, log_name="http", simulation=self.simulation)
         self._resources.callback(self._services.close)
@@ -69,7 +69,8 @@ class Demo:
         self._resources.callback(server.stop)
         self.address = server.address
         self._client = self._resources.enter_context(httpx2.Client(base_url=self.address, timeout=30))
-        self._transport = self._resources.enter_context(open_transport(self._services, self._settings, self._client))
+        transport = open_transport(self._settings, plant, self._clock, self._client)
+        self._transport = self._resources.enter_context(transport)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,0 +1,74 @@
+"""How the machines of the demo send their readings: through a real broker if there is one, otherwise by HTTP."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+import httpx2
+import orjson
+from paho.mqtt.client import Client
+
+from pdm.adapters.mqtt import MqttIngest, MqttLink, new_client
+from pdm.demo.broker import find_mosquitto, mosquitto
+from pdm.demo.fleets import SourceReading
+from pdm.ports import Clock
+from pdm.settings import Settings
+from pdm.state.plants import CurrentPlant
+from pdm.wiring import open_ingest
+
+
+class Transport(Protocol):
+    """Takes readings to the service; returns once they are on their way."""
+
+    name: str
+
+    def send(self, readings: Sequence[SourceReading]) -> None: ...
+
+
+class HttpTransport:
+    """One request for all readings of a step."""
+
+    name = "http"
+
+    def __init__(self, client: httpx2.Client) -> None:
+        self._client = client
+
+    def send(self, readings: Sequence[SourceReading]) -> None:
+        messages = [{"source": r.source, "ts": r.time_ms, "values": r.values} for r in readings]
+        answer = self._client.post("/api/v1/readings", content=orjson.dumps({"readings": messages}))
+        answer.raise_for_status()
+
+
+class MqttTransport:
+    """One message for each machine, QoS 1."""
+
+    name = "mqtt"
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def send(self, readings: Sequence[SourceReading]) -> None:
+        for r in readings:
+            payload = orjson.dumps({"ts": r.time_ms, "values": r.values})
+            self._client.publish(f"pdm/demo/{r.source}", payload, qos=1)
+
+
+@contextmanager
+def open_transport(settings: Settings, plant: CurrentPlant, clock: Clock, client: httpx2.Client) -> Iterator[Transport]:
+    """A broker of our own and the subscription to it if Mosquitto is installed, otherwise plain HTTP."""
+    program = find_mosquitto()
+    if program is None:
+        yield HttpTransport(client)
+        return
+    with mosquitto(program, settings.data_dir / "broker") as port:
+        ingest = MqttIngest(open_ingest(settings, plant, clock, "mqtt"), MqttLink(port=port), clock)
+        ingest.start()
+        machines = new_client(MqttLink(port=port, client_id="machines"))
+        machines.max_inflight_messages_set(1000)
+        machines.loop_start()
+        try:
+            yield MqttTransport(machines)
+        finally:
+            machines.disconnect()
+            machines.loop_stop()
+            ingest.stop()
