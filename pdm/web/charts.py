@@ -98,7 +98,7 @@ class Fan:
 def fan(chart: Fan, title: str) -> Markup:
     """The fan chart: band and median of what was said, today's forecast down to its end, past ones as faint lines."""
     plot = _Plot(chart.end, chart.top, _FAN_WIDTH - _LEFT - _RIGHT, _FAN_HEIGHT - _TOP - _BOTTOM)
-    shapes = [*_past(chart, plot), *_issued(chart, plot), *_today(chart, plot), *_truth(chart, plot)]
+    shapes = [*_issued(chart, plot), *_past(chart, plot), *_today(chart, plot), *_truth(chart, plot)]
     return _svg(
         _FAN_WIDTH,
         _FAN_HEIGHT,
@@ -114,21 +114,22 @@ def fan(chart: Fan, title: str) -> Markup:
     )
 
 
-def spark(values: ArrayLike, title: str, width: float = 96.0, height: float = 24.0) -> Markup:
-    """A line on the common scale 0 to 1 (wear: new to failed), its latest value as a dot."""
+def spark(values: ArrayLike, title: str, width: float = 96.0, height: float = 24.0, *, stretch: bool = False) -> Markup:
+    """A line on the common scale 0 to 1 (wear: new to failed), its latest value as a dot unless it stretches."""
     shares = np.clip(np.asarray(values, dtype=float), 0.0, 1.0)
     shares = shares[~np.isnan(shares)]
     if not len(shares):
-        return _svg(width, height, "spark", title, [])
+        return _svg(width, height, "spark", title, [], stretch=stretch)
     x = np.linspace(0.0, width - 3.0, len(shares)) if len(shares) > 1 else np.array([width - 3.0])
     y = 2.0 + (height - 4.0) * (1.0 - shares)
     shapes = [
         Markup('<path class="limit" d="M0 2H{}"/>').format(_digits(width)),
         _path("area", [(x[0], height), *zip(x, y, strict=True), (x[-1], height)], close=True),
         _path("line", zip(x, y, strict=True)),
-        Markup('<circle class="dot" cx="{}" cy="{}" r="2.5"/>').format(_digits(x[-1]), _digits(y[-1])),
     ]
-    return _svg(width, height, "spark", title, shapes)
+    if not stretch:
+        shapes.append(Markup('<circle class="dot" cx="{}" cy="{}" r="2.5"/>').format(_digits(x[-1]), _digits(y[-1])))
+    return _svg(width, height, "spark", title, shapes, stretch=stretch)
 
 
 def multiple(times: ArrayLike, values: ArrayLike, healthy: tuple[float, float] | None, title: str) -> Markup:

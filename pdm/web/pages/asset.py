@@ -1,0 +1,263 @@
+"""The asset page: how long it lasts, what to do, why, and how far to trust it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+from sqlalchemy import Row, select
+
+from pdm import words
+from pdm.installations import NEVER_MS
+from pdm.plant import AssetClass
+from pdm.services import Services
+from pdm.state import schema
+from pdm.web import charts, views
+from pdm.web.charts import Fan, Mark
+from pdm.web.pages.advice import Todo, todo_of
+from pdm.web.pages.fleet import SEVERITIES, asset_href
+from pdm.web.pages.reasons import Reasons, reasons_of
+from pdm.web.shapes import AssetView, EventView, IssuedView, PrognosisView, TwinView
+from pdm.web.snapshot import Snapshot
+
+_UNTIL = {"end of shift": "Until end of shift", "next manned shift": "next manned shift", "day": "within a day"}
+_NAN = float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Risk:
+    """A time and the probability of failing before it."""
+
+    until: str
+    risk: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why there is no forecast, and what would lift that."""
+
+    title: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rul:
+    """Remaining useful life in words."""
+
+    life: str
+    range: str
+    when: str
+    median: str
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One issued forecast as a row of the table behind the chart."""
+
+    when: str
+    age: str
+    median: str
+    range: str
+
+
+@dataclass(frozen=True, slots=True)
+class AssetPage:
+    """What the template shows."""
+
+    serial: str
+    href: str
+    name: str
+    place: Sequence[str]
+    class_title: str
+    severity: str
+    word: str
+    running: str
+    seen: str
+    stale: bool
+    belief: str
+    risks: Sequence[Risk]
+    failed: bool
+    refused: Refused | None
+    rul: Rul | None
+    unit: str
+    fan: Markup | None
+    fan_data: str
+    said: Sequence[Said]
+    todo: Todo
+    reasons: Reasons
+    modes: Sequence[tuple[str, str]]
+
+
+def asset_page(services: Services, now: Snapshot, serial: str) -> AssetPage:
+    """The page of one machine.
+
+    Raises:
+        NotFoundError: no such machine.
+    """
+    view = views.asset_of(now, services, serial)
+    asset_class = now.current.plant.classes[view.class_name]
+    twin, now_ms = view.twin, services.clock.plant_ms()
+    issued = this_life(view, views.history_view(services, serial))
+    fan = fan_of(services, view, asset_class, issued)
+    gravest = views.gravest(view.alerts)
+    return AssetPage(
+        serial=serial,
+        href=asset_href(serial),
+        name=view.slot or serial,
+        place=view.place,
+        class_title=view.class_title,
+        severity="" if gravest is None else gravest.severity,
+        word="" if gravest is None else SEVERITIES.get(gravest.severity, ""),
+        running="not seen yet" if twin is None else f"running {words.quantity(twin.exposure, twin.unit)}",
+        seen=words.ago(None if twin is None else twin.seen_until, now_ms),
+        stale=twin is not None and (twin.prognosis.refusal == "stale"),
+        belief="not made yet" if twin is None else words.ago(twin.made_at, now_ms),
+        risks=[] if twin is None else _risks(now, view, twin.prognosis, now_ms),
+        failed=view.life.failed,
+        refused=_refused(view),
+        rul=None if twin is None else _rul(now, twin.prognosis, now_ms),
+        unit=words.unit(asset_class.life_step.unit, 2),
+        fan=None if fan is None else charts.fan(fan, _in_one_sentence(view, fan)),
+        fan_data="" if fan is None else json.dumps(fan.data(), separators=(",", ":")),
+        said=[_said(now, record, now_ms) for record in reversed(issued)],
+        todo=todo_of(now, view, now_ms),
+        reasons=reasons_of(services, now, view),
+        modes=[(mode.name, mode.title or mode.name) for mode in asset_class.failure_modes],
+    )
+
+
+def this_life(view: AssetView, issued: Sequence[IssuedView]) -> list[IssuedView]:
+    """The forecasts issued in the present life: a repaired machine starts anew."""
+    begin = view.life.started_at
+    return [record for record in issued if begin is None or record.issued_at >= begin]
+
+
+def fan_of(services: Services, view: AssetView, asset_class: AssetClass, issued: Sequence[IssuedView]) -> Fan | None:
+    """The chart of all that was said in this life; None before the machine was seen."""
+    twin = view.twin
+    if twin is None or not (issued or twin.prognosis.rul):
+        return None
+    rul = twin.prognosis.rul
+    return Fan(
+        ages=[record.exposure for record in issued],
+        low=[_NAN if record.rul is None else record.rul.p10 for record in issued],
+        median=[_NAN if record.rul is None else record.rul.p50 for record in issued],
+        high=[_NAN if record.rul is None else record.rul.p90 for record in issued],
+        horizon=asset_class.horizon,
+        age=twin.exposure,
+        now=None if rul is None or view.life.failed else (rul.p10, rul.p50, rul.p90),
+        unit=words.unit(asset_class.life_step.unit, 2),
+        ended=twin.exposure if view.life.failed else None,
+        marks=_marks(services, view, twin, issued),
+    )
+
+
+def alerts_of(services: Services, serial: str, since_ms: int) -> list[Row[object]]:
+    """Every alert of a machine since a time, closed ones too, the oldest first."""
+    mine = schema.alerts.c.serial == serial
+    query = select(schema.alerts).where(mine, schema.alerts.c.opened_ms >= since_ms)
+    with schema.read(services.engine) as connection:
+        return list(connection.execute(query.order_by(schema.alerts.c.opened_ms)))
+
+
+def _marks(services: Services, view: AssetView, twin: TwinView, issued: Sequence[IssuedView]) -> list[Mark]:
+    """Events and alerts of this life, at the age at which they happened."""
+    begin = -NEVER_MS if view.life.started_at is None else view.life.started_at
+    events = [event for event in views.events_of(services, view.serial) if not event.voided and event.at >= begin]
+    alerts = [row._mapping for row in alerts_of(services, view.serial, begin)]
+    known = [(record.issued_at, record.exposure) for record in issued] + [(twin.made_at, twin.exposure)]
+    marks = [Mark(_age_at(event.at, known), event.kind, event_text(event)) for event in events if event.at > begin]
+    marks += [
+        Mark(
+            _age_at(row["opened_ms"], known) if row["opened_exposure"] is None else row["opened_exposure"],
+            "alert",
+            f"alert: {row['title']}",
+        )
+        for row in alerts
+    ]
+    return sorted(marks, key=lambda mark: mark.age)
+
+
+def event_text(event: EventView) -> str:
+    """An event in words: "failed (radial_bearing)", "replaced by 8871-D", "inspected, 3.2"."""
+    detail = {"failed": f" ({event.mode})", "inspected": f", {words.number(event.value)}"}.get(event.kind, "")
+    detail = detail if (event.mode if event.kind == "failed" else event.value is not None) else ""
+    return f"{event.kind}{detail}{f' by {event.by_serial}' if event.by_serial else ''}"
+
+
+def _age_at(at_ms: int, known: Sequence[tuple[int, float]]) -> float:
+    """The age at a time between two times at which it is known."""
+    before = max((pair for pair in known if pair[0] <= at_ms), default=min(known))
+    after = min((pair for pair in known if pair[0] >= at_ms), default=max(known))
+    if after[0] == before[0]:
+        return before[1]
+    return before[1] + (after[1] - before[1]) * (at_ms - before[0]) / (after[0] - before[0])
+
+
+def _risks(now: Snapshot, view: AssetView, prognosis: PrognosisView, now_ms: int) -> list[Risk]:
+    """The risks that people ask about first; the notice and the week stand in where there are no shifts."""
+    if prognosis.refusal is not None:
+        return []
+    named = {risk.name: risk for risk in prognosis.risks if risk.probability is not None}
+    shifts = [name for name in _UNTIL if name in named and name != "day"]
+    asked = shifts or [name for name in ("day",) if name in named]
+    risks = [Risk(_UNTIL[name], words.percent(named[name].probability)) for name in asked]
+    zone = now.current.plant.time_zone
+    if view.window is not None:
+        until = f"until the window closes ({words.day(view.window.latest.start, zone, now_ms)})"
+        risks.append(Risk(until, words.percent(view.window.latest.failure_probability)))
+    elif "week" in named:
+        risks.append(Risk("within a week", words.percent(named["week"].probability)))
+    return risks
+
+
+def _refused(view: AssetView) -> Refused | None:
+    if view.life.failed:
+        return Refused("It has failed", "Report its repair or replacement below: another life starts there.")
+    if not view.in_service:
+        return Refused("Out of service", "It sits in no slot. Report where it is installed to watch it again.")
+    if view.twin is None:
+        return Refused("No forecast yet", "Nothing was measured yet: the first closed step lifts this.")
+    prognosis = view.twin.prognosis
+    if prognosis.refusal is None:
+        return None
+    reason = prognosis.refusal_text or ""
+    return Refused(f"No forecast: {prognosis.refusal.replace('_', ' ')}", f"{reason[:1].upper()}{reason[1:]}.")
+
+
+def _rul(now: Snapshot, prognosis: PrognosisView, now_ms: int) -> Rul | None:
+    rul = prognosis.rul
+    if rul is None:
+        return None
+    horizon = prognosis.horizon
+    beyond, open_end = rul.p50 > horizon, rul.p90 > horizon
+    zone = now.current.plant.time_zone
+    return Rul(
+        life=f"more than {words.life(horizon, rul.unit)}" if beyond else words.life(rul.p50, rul.unit),
+        range=(
+            f"9 in 10: more than {words.life(min(rul.p10, horizon), rul.unit)}"
+            if open_end
+            else f"4 in 5: {words.life_range(rul.p10, rul.p90, rul.unit)}"
+        ),
+        when=prognosis.text,
+        median=f"median {words.day(prognosis.median_at, zone, now_ms)}" if prognosis.median_at is not None else "",
+    )
+
+
+def _said(now: Snapshot, record: IssuedView, now_ms: int) -> Said:
+    when = words.moment(record.issued_at, now.current.plant.time_zone, now_ms)
+    if record.rul is None:
+        return Said(when, words.number(record.exposure), "no forecast", (record.refusal or "").replace("_", " "))
+    rul = record.rul
+    return Said(
+        when, words.number(record.exposure), words.about(rul.p50), f"{words.about(rul.p10)}-{words.about(rul.p90)}"
+    )
+
+
+def _in_one_sentence(view: AssetView, fan: Fan) -> str:
+    """What the fan chart shows, for those who cannot see it."""
+    said = words.plural(len(fan.ages), "forecast")
+    if fan.ended is not None:
+        return f"{said} over a life that ended at {words.number(fan.ended)} {fan.unit}"
+    today = "none today" if view.twin is None else f"today's: {view.twin.prognosis.text}"
+    return f"{said} over {words.number(fan.age)} {fan.unit} of life; {today}"

@@ -1,0 +1,196 @@
+"""The fleet page: who needs somebody first, and by when."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+from zoneinfo import ZoneInfo
+
+from markupsafe import Markup
+
+from pdm import words
+from pdm.services import Services
+from pdm.web import charts, fleet
+from pdm.web.fleet import FleetFilter
+from pdm.web.shapes import AssetRow, FleetCounts, WindowView
+from pdm.web.snapshot import Snapshot
+
+PAGE = 24
+"""Rows shown at first; as many more each time somebody asks."""
+
+SEVERITIES = {"now": "Now", "shift": "This shift", "week": "This week", "plan": "Plan"}
+"""The words beside the shapes of severity, the most urgent first."""
+
+
+@dataclass(frozen=True, slots=True)
+class FleetLine:
+    """One machine in words; `kind` is attention, stable, refused or ended."""
+
+    serial: str
+    href: str
+    name: str
+    place: str
+    kind: str
+    severity: str
+    word: str
+    what: str
+    when: str
+    why: str
+    risk: str
+    risk_until: str
+    wear: str
+    spark: Markup
+    window: str
+    preferred: str
+    work: str
+    loss: str
+
+
+@dataclass(frozen=True, slots=True)
+class FleetPage:
+    """What the template shows; `order` names the column that the rows are sorted by."""
+
+    counts: FleetCounts
+    rows: Sequence[FleetLine]
+    order: str
+    query: str
+    line: str
+    class_name: str
+    lines: Sequence[str]
+    classes: Sequence[tuple[str, str]]
+    matching: int
+    others: str
+    more: str
+
+    @property
+    def filtered(self) -> bool:
+        return bool(self.query or self.line or self.class_name)
+
+
+def asset_href(serial: str) -> str:
+    return f"/assets/{quote(serial, safe='')}"
+
+
+def fleet_page(services: Services, now: Snapshot, asked: Mapping[str, str]) -> FleetPage:
+    """The page for what the query string asks: `q`, `line`, `class`, and how many rows to `show`."""
+    show = int(asked["show"]) if asked.get("show", "").isdecimal() else PAGE
+    wanted = FleetFilter(
+        search=asked.get("q") or None,
+        line=asked.get("line") or None,
+        class_name=asked.get("class") or None,
+        limit=max(show, 1),
+    )
+    view = fleet.fleet_of(now, wanted)
+    sparks = fleet.sparks(services, [row.serial for row in view.rows])
+    now_ms = services.clock.plant_ms()
+    hidden = view.matching - len(view.rows)
+    more = {**{name: asked[name] for name in ("q", "line", "class") if asked.get(name)}, "show": str(show + 4 * PAGE)}
+    priced = any(row.expected_loss is not None for row in view.rows)
+    return FleetPage(
+        counts=view.counts,
+        rows=[_line(now, row, sparks[row.serial], now_ms) for row in view.rows],
+        order="Expected loss" if priced or not view.rows else "Criticality",
+        query=asked.get("q", ""),
+        line=asked.get("line", ""),
+        class_name=asked.get("class", ""),
+        lines=sorted(set(fleet.ranked(now).line) - {""}),
+        classes=[(name, c.title or name) for name, c in sorted(now.current.plant.classes.items())],
+        matching=view.matching,
+        others=_others(now, view.rows, hidden, now_ms) if hidden else "",
+        more=f"/?{urlencode(more)}",
+    )
+
+
+def _line(now: Snapshot, row: AssetRow, spark: Sequence[float | None], now_ms: int) -> FleetLine:
+    zone = now.current.plant.time_zone
+    attention = row.attention in ("now", "soon")
+    severity = row.alert.severity if attention and row.alert is not None else ""
+    kind = "attention" if attention else "ended" if not row.in_service else "refused" if row.refusal else "stable"
+    wear = [float("nan") if value is None else value for value in (*spark, row.used_life)]
+    return FleetLine(
+        serial=row.serial,
+        href=asset_href(row.serial),
+        name=row.slot or row.serial,
+        place=" / ".join(row.place[1:] or row.place) if row.slot == row.serial else f"serial {row.serial}",
+        kind=kind,
+        severity=severity,
+        word=SEVERITIES.get(severity, "") or {"ended": "Out of service", "refused": "No forecast"}.get(kind, ""),
+        what=row.likely_mode or "",
+        when=row.text,
+        why=_why(now, row, now_ms),
+        risk=words.percent(row.risk) if row.risk is not None else "",
+        risk_until=f"until {words.day(row.risk_until, zone, now_ms)}" if row.risk_until is not None else "",
+        wear=f"{words.percent(row.used_life)}" if row.used_life is not None else "",
+        spark=charts.spark(wear, f"wear {words.percent(row.used_life)}"),
+        window=_window(now, row, now_ms),
+        preferred=_preferred(now, row, now_ms),
+        work=_work(now, row),
+        loss=_loss(row),
+    )
+
+
+def _loss(row: AssetRow) -> str:
+    """What the order is by; nothing where the machine has neither a price nor a future."""
+    if row.expected_loss is not None:
+        return words.amount(row.expected_loss, row.currency)
+    return str(row.criticality) if row.in_service else ""
+
+
+def _why(now: Snapshot, row: AssetRow, now_ms: int) -> str:
+    """Why people were told of it, or since when nothing was heard."""
+    if row.alert is not None and row.in_service:
+        told = (record.body for record in now.recommendations.get(row.serial, ()) if record.alert_id == row.alert.id)
+        advice: Mapping[str, Any] = next(told, {})
+        return next(iter(advice.get("evidence", ())), "") or advice.get("how_we_know", "").split(". ")[0] or row.alert.title.removeprefix(f"{row.slot}: ")
+    if row.refusal is not None and row.seen_until is not None:
+        return f"last step ended {words.ago(row.seen_until, now_ms)}"
+    return ""
+
+
+def _window(now: Snapshot, row: AssetRow, now_ms: int) -> str:
+    return "" if row.window is None else starts(row.window, now.current.plant.time_zone, now_ms)
+
+
+def starts(window: WindowView, zone: ZoneInfo, now_ms: int) -> str:
+    """From the earliest to the latest start of the work; one moment where they are the same."""
+    earliest, latest = window.earliest.start, window.latest.start
+    return words.moment(earliest, zone, now_ms) if earliest == latest else words.span(earliest, latest, zone, now_ms)
+
+
+def _preferred(now: Snapshot, row: AssetRow, now_ms: int) -> str:
+    """The preferred start, where the window leaves a choice."""
+    if row.window is None or row.window.earliest.start == row.window.latest.start:
+        return ""
+    return f"preferred {words.moment(row.window.preferred.start, now.current.plant.time_zone, now_ms)}"
+
+
+def _work(now: Snapshot, row: AssetRow) -> str:
+    """What the intervention on record takes."""
+    records = now.interventions.get(row.serial, ())
+    if row.window is None or not records:
+        return ""
+    advised = records[0].advised
+    return ", ".join(work(advised["duration_hours"], advised["crew"], advised["skills"]))
+
+
+def work(hours: float, crew: int, skills: Sequence[str]) -> list[str]:
+    """How long the work takes and whom it needs: "6 h", "2 x fitter"."""
+    people = f"{crew} x {' / '.join(skills)}" if crew > 1 and skills else ", ".join(skills)
+    return [text for text in (words.quantity(hours, "h"), people) if text]
+
+
+def _others(now: Snapshot, shown: Sequence[AssetRow], hidden: int, now_ms: int) -> str:
+    """The rest in one sentence, with the first window among them."""
+    seen = {row.serial for row in shown}
+    coming = [
+        (int(record.advised["preferred_start_ms"]), serial)
+        for serial, records in now.interventions.items()
+        for record in records
+        if serial not in seen
+    ]
+    if not coming:
+        return f"{words.plural(hidden, 'other')}."
+    at_ms, serial = min(coming)
+    return (
+        f"{words.plural(hidden, 'other')}, next window: {now.fleet.assets[serial].slot} {words.ahead(at_ms, now_ms)}."
+    )

@@ -1,0 +1,188 @@
+"""What a machine has been through: its sensors as small multiples, its wear, and what happened to it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from pdm import words
+from pdm.installations import NEVER_MS
+from pdm.plant import AssetClass
+from pdm.services import Services
+from pdm.steps import Steps
+from pdm.web import charts, views
+from pdm.web.pages.asset import alerts_of, event_text, this_life
+from pdm.web.pages.fleet import asset_href
+from pdm.web.pages.seen_steps import seen_steps
+from pdm.web.shapes import AssetView
+from pdm.web.snapshot import Snapshot
+
+POINTS = 240
+"""Points of a small multiple, about one a pixel."""
+
+HEALTHY_STEPS = 200
+"""The first steps of a life, whose central nine tenths are the grey band."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Multiple:
+    """One sensor."""
+
+    title: str
+    latest: str
+    chart: Markup
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Something that happened; `shape` names its sign."""
+
+    when: str
+    text: str
+    shape: str
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What the fragment shows."""
+
+    name: str
+    asset: str
+    period: str
+    sensors: Sequence[Multiple]
+    legend: str
+    wear: Markup | None
+    wear_now: str
+    log: Sequence[Entry]
+
+
+def history_page(services: Services, now: Snapshot, serial: str) -> History:
+    """The history of one machine.
+
+    Raises:
+        NotFoundError: no such machine.
+    """
+    view = views.asset_of(now, services, serial)
+    asset_class = now.current.plant.classes[view.class_name]
+    steps, whole = steps_of(services, asset_class, view)
+    zone, now_ms = now.current.plant.time_zone, services.clock.plant_ms()
+    wear = [record.used_life for record in this_life(view, views.history_view(services, serial))]
+    known = [share for share in wear if share is not None]
+    used = None if view.twin is None else view.twin.used_life
+    return History(
+        name=view.slot or serial,
+        asset=asset_href(serial),
+        period=words.span(int(steps.start_ms[0]), int(steps.end_ms[-1]), zone, now_ms) if len(steps) else "",
+        sensors=_multiples(asset_class, steps, whole),
+        legend=_legend(asset_class, whole),
+        wear=_wear(known, used),
+        wear_now=words.percent(used),
+        log=_log(services, now, view, now_ms),
+    )
+
+
+def _wear(shares: Sequence[float], used: float | None) -> Markup | None:
+    if len(shares) < 2:
+        return None
+    return charts.spark(shares, f"wear over life, now {words.percent(used)}", 960.0, 96.0, stretch=True)
+
+
+def steps_of(services: Services, asset_class: AssetClass, view: AssetView) -> tuple[Steps, bool]:
+    """The steps of the present life, and whether they reach back to its start."""
+    seen = seen_steps(services, asset_class, view.serial)
+    begin = -NEVER_MS if view.life.started_at is None else view.life.started_at
+    end = NEVER_MS if view.life.ended_at is None else view.life.ended_at
+    steps = seen.steps
+    return steps.take((steps.start_ms >= begin) & (steps.start_ms < end)), seen.whole
+
+
+def _multiples(asset_class: AssetClass, steps: Steps, whole: bool) -> list[Multiple]:
+    ran = steps.take(steps.share != 0)  # stopped time says nothing of a sensor that measures the running machine
+    if not len(ran):
+        return []
+    return [
+        _multiple(asset_class, column.sensor, column.name, ran, ran.values[:, index], whole)
+        for index, column in enumerate(asset_class.columns)
+    ]
+
+
+def _multiple(
+    asset_class: AssetClass, sensor_name: str, column: str, steps: Steps, values: Floats, whole: bool
+) -> Multiple:
+    sensor = asset_class.sensor(sensor_name)
+    title = sensor.title or sensor.name
+    title = title if column == sensor_name else f"{title} ({column.removeprefix(f'{sensor_name}_')})"
+    measured = values[~np.isnan(values)]
+    healthy = _healthy(values) if whole else None
+    latest = words.quantity(float(measured[-1]), sensor.unit) if len(measured) else "nothing measured"
+    times, drawn = _thinned(steps.start_ms.astype(np.float64), values)
+    return Multiple(
+        title=title,
+        latest=latest,
+        chart=charts.multiple(times, drawn, healthy, f"{title}: {latest}"),
+        note=f"{words.number(float(measured.min()))} to {words.quantity(float(measured.max()), sensor.unit)}"
+        if len(measured)
+        else "",
+    )
+
+
+def _healthy(values: Floats) -> tuple[float, float] | None:
+    """The central nine tenths of the first steps that ran."""
+    first = values[:HEALTHY_STEPS]
+    first = first[~np.isnan(first)]
+    if len(first) < HEALTHY_STEPS // 4:
+        return None
+    low, high = np.quantile(first, [0.05, 0.95])
+    return float(low), float(high)
+
+
+def _thinned(times: Floats, values: Floats) -> tuple[Floats, Floats]:
+    """At most `POINTS` points: means of what was measured in each stretch, NaN where nothing was."""
+    if len(times) <= POINTS:
+        return times, values
+    first = np.linspace(0, len(times), POINTS, endpoint=False).astype(np.int64)
+    usable = ~np.isnan(values)
+    count = np.add.reduceat(usable, first, dtype=np.int64)
+    total = np.add.reduceat(np.where(usable, values, 0.0), first)
+    return times[first], np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _legend(asset_class: AssetClass, whole: bool) -> str:
+    hatched = "Hatched: nothing usable was measured."
+    if not whole:
+        return f"While running. {hatched}"
+    steps = words.life(HEALTHY_STEPS, asset_class.life_step.unit)
+    return f"While running. Grey band: 9 in 10 values of its first {steps}. {hatched}"
+
+
+def _log(services: Services, now: Snapshot, view: AssetView, now_ms: int) -> list[Entry]:
+    """Events and alerts of all lives, the latest first."""
+    zone = now.current.plant.time_zone
+
+    def entries() -> Iterable[tuple[int, str, str]]:
+        if view.life.started_at is not None:
+            yield view.life.started_at, "its present life began", "done"
+        for event in views.events_of(services, view.serial):
+            voided = " (taken back)" if event.voided else ""
+            note = f": {event.note}" if event.note else ""
+            yield event.at, f"{event_text(event)}{note}{voided}, reported by {event.who}", _sign(event.kind)
+        for row in alerts_of(services, view.serial, -NEVER_MS):
+            alert = row._mapping
+            title = alert["title"].removeprefix(f"{view.slot}: ")
+            yield alert["opened_ms"], f"alert opened: {title}", "late"
+            if alert["closed_ms"] is not None:
+                yield alert["closed_ms"], f"alert closed: {title}", "done"
+
+    return [
+        Entry(words.moment(at_ms, zone, now_ms), text, shape)
+        for at_ms, text, shape in sorted(entries(), key=lambda entry: -entry[0])
+    ]
+
+
+def _sign(kind: str) -> str:
+    return "failed" if kind == "failed" else "done"

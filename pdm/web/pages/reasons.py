@@ -1,0 +1,192 @@
+"""Why a forecast is what it is, and how far to trust it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from markupsafe import Markup
+
+from pdm import features, learned, recommend, words
+from pdm.learned import OVERALL, Driver, Model, Origin
+from pdm.plant import AssetClass
+from pdm.services import Services
+from pdm.web import charts
+from pdm.web.shapes import AssetView, ModeView, SensorView, TwinView
+from pdm.web.snapshot import Snapshot
+
+MOST_REASONS = 5
+"""Reasons shown, the strongest first."""
+
+_WORTH_SAYING = 0.05
+"""A reason weaker than this share of the strongest one is left out."""
+
+_FROM_ELSEWHERE = {
+    Origin.SIMULATED: "simulated machines",
+    Origin.BENCHMARK: "machines of a public benchmark",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """What moves the forecast: `sign` + shortens the life, - lengthens it; `effect` is by how much."""
+
+    sign: str
+    text: str
+    effect: str
+    bar: Markup
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A failure mode and the probability that it comes first."""
+
+    title: str
+    probability: str
+    bar: Markup
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """One line of what the trust rests on; `warn` where it is weaker than it should be."""
+
+    label: str
+    text: str
+    warn: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reasons:
+    """The cards Why and How far to trust it; `quiet` says why there are no reasons."""
+
+    reasons: Sequence[Reason] = ()
+    told: Sequence[str] = ()
+    quiet: str = ""
+    modes: Sequence[Share] = ()
+    grounds: Sequence[Ground] = field(default_factory=tuple)
+    ready: str = ""
+
+
+def reasons_of(services: Services, now: Snapshot, view: AssetView) -> Reasons:
+    """Why, and how sure."""
+    asset_class = now.current.plant.classes[view.class_name]
+    twin = view.twin
+    found = [] if twin is None else _reasons(services, asset_class, twin)
+    told = [text for record in view.recommendations[:1] for text in record.body.get("evidence", ())]
+    return Reasons(
+        reasons=found,
+        told=[] if found else told,
+        quiet="" if found or told else _quiet(view),
+        modes=[] if twin is None or twin.prognosis.refusal else _shares(twin.prognosis.modes),
+        grounds=[] if twin is None else _grounds(services, view, twin),
+        ready=" ".join(filter(None, (view.readiness.today, _next(view.readiness.next)))),
+    )
+
+
+def _reasons(services: Services, asset_class: AssetClass, twin: TwinView) -> list[Reason]:
+    """The drivers of a learned forecast, from the twin in memory where it is the one that the page shows."""
+    model = services.models.get(asset_class.name)
+    if model is None or twin.prognosis.basis != "learned":
+        return []
+    ranked = sorted(_drivers(services, model, asset_class, twin), key=lambda driver: -abs(driver.contribution))
+    if not ranked:
+        return []
+    strongest = abs(ranked[0].contribution)
+    shown = [d for d in ranked[:MOST_REASONS] if abs(d.contribution) >= _WORTH_SAYING * strongest]
+    return [
+        Reason(
+            sign="+" if driver.contribution < 0 else "-",
+            text=_text(asset_class, driver),
+            effect=f"{'-' if driver.contribution < 0 else '+'}{words.life(abs(driver.contribution), twin.unit)}",
+            bar=charts.bar(abs(driver.contribution) / strongest, "worse" if driver.contribution < 0 else ""),
+        )
+        for driver in shown
+    ]
+
+
+def _drivers(services: Services, model: Model, asset_class: AssetClass, twin: TwinView) -> list[Driver]:
+    cohort = services.cohorts.get(asset_class.name)
+    if cohort is None or cohort.twin.features is None:
+        return []
+    row = int(np.searchsorted(cohort.serials, twin.serial))
+    if row >= len(cohort.serials) or cohort.serials[row] != twin.serial:
+        return []
+    seen = features.emit(model.frame, cohort.twin.features, np.array([row]))
+    # a tick may be folding meanwhile: reasons are told only for the very step that the page shows
+    same = twin.seen_until is not None and int(cohort.twin.last_end_ms[row]) == twin.seen_until
+    return learned.drivers(model, seen)[0] if same else []
+
+
+def _text(asset_class: AssetClass, driver: Driver) -> str:
+    if driver.column == OVERALL:
+        return "several sensors together"
+    return recommend.driver_texts(asset_class, [driver._replace(contribution=-1.0)])[0]
+
+
+def _quiet(view: AssetView) -> str:
+    if view.twin is None or view.twin.prognosis.refusal is not None:
+        return "There is no forecast to give reasons for."
+    if view.twin.prognosis.basis == "declared_life":
+        return "From its age and the declared life of its class alone: nothing measured on it enters."
+    return "The reasons are worked out with the next tick."
+
+
+def _shares(modes: Sequence[ModeView]) -> list[Share]:
+    return [
+        Share(mode.title, words.percent(mode.probability), charts.bar(mode.probability))
+        for mode in modes
+        if mode.probability is not None
+    ]
+
+
+def _grounds(services: Services, view: AssetView, twin: TwinView) -> list[Ground]:
+    model = services.models.get(view.class_name)
+    grounds = [_basis(view, twin, model)]
+    if model is not None and twin.prognosis.basis == "learned":
+        grounds += _figures(model, twin.unit)
+    grounds.append(
+        Ground("History", "complete: from the start of its life")
+        if twin.complete
+        else Ground("History", "does not reach back to the start of its life", warn=True)
+    )
+    grounds.append(_sensors(twin.sensors))
+    if twin.duty_rate is not None:
+        used = words.quantity(24 * twin.duty_rate, twin.unit)
+        grounds.append(Ground("Duty", f"{used} of life a day lately, assumed to go on"))
+    return grounds
+
+
+def _basis(view: AssetView, twin: TwinView, model: Model | None) -> Ground:
+    if twin.prognosis.basis == "learned" and model is not None:
+        lives = "life" if model.facts.lives == 1 else "lives"
+        origin = _FROM_ELSEWHERE.get(model.facts.origin, "this plant")
+        text = f"learned from {model.facts.lives} {lives} of {origin}, model {model.version}"
+        return Ground("Basis", text, warn=model.facts.lives < recommend.FEW_LIVES)
+    if twin.prognosis.basis == "declared_life":
+        return Ground("Basis", "the declared life of its class and its age; no failure was learned from yet")
+    return Ground("Basis", "none")
+
+
+def _figures(model: Model, unit: str) -> list[Ground]:
+    """How the model did on machines that were left out of its training."""
+    figures = model.facts.figures
+    grounds = []
+    if "coverage_80" in figures:
+        held = words.percent(figures["coverage_80"])
+        grounds.append(Ground("4 in 5 bands", f"held for {held} of the forecasts of machines left out of training"))
+    if "rmse" in figures:
+        unit = "steps of life"
+        grounds.append(
+            Ground("Typical error", f"{words.about(figures['rmse'])} {unit} on machines left out of training")
+        )
+    return grounds
+
+
+def _sensors(sensors: Sequence[SensorView]) -> Ground:
+    silent = [sensor.title for sensor in sensors if sensor.value is None]
+    if not silent:
+        return Ground("Sensors", f"all {len(sensors)} report usable values")
+    return Ground("Sensors", f"no usable value from {words.listed(silent)}", warn=True)
+
+
+def _next(text: str | None) -> str:
+    return f"Next step: {text.rstrip('.')}." if text else ""
