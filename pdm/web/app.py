@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from pdm import __version__
 from pdm.services import Services
 from pdm.web import api, auth, pages, problems
-from pdm.web.api import readings
+from pdm.web.api import description, readings
 from pdm.web.guard import Guard
 from pdm.web.metrics import Metrics
 
@@ -37,12 +37,15 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/v1/openapi.json",
+        generate_unique_id_function=description.operation_id,
         max_body_size=BODY_LIMITS[""],
     )
     app.state.stopping = threading.Event()
     gate, metrics = auth.Gate(key_hashes), Metrics(services)
     problems.install(app)
+    description.install(app)
     app.include_router(api.make_router(services, metrics, app.state.stopping))
+    app.include_router(description.make_router(app))
     app.include_router(auth.login_router(gate))
     if hasattr(pages, "make_router"):
         app.include_router(pages.make_router(services))

@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 
 from pdm.services import Services
 from pdm.state import schema, told
-from pdm.web.api.common import current
+from pdm.web.api.common import PROBLEMS, current
 from pdm.web.shapes import rfc3339
 from pdm.web.snapshot import Snapshot, Version
 
@@ -71,7 +71,7 @@ def changes(services: Services, now: Snapshot, since: Place) -> list[ServerSentE
 
 
 def make_router(services: Services, stopping: threading.Event) -> APIRouter:
-    router = APIRouter(tags=["stream"])
+    router = APIRouter(tags=["stream"], responses=PROBLEMS)
     seats = asyncio.Semaphore(MOST_STREAMS)
 
     async def seat() -> AsyncIterator[None]:

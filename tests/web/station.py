@@ -2,18 +2,23 @@
 each, and a spare with an awkward serial."""
 
 import shutil
+from copy import deepcopy
 from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from pdm.adapters.memory_readings import MemoryReadings
 from pdm.clocks import ReplayClock
+from pdm.decode import Decoder
+from pdm.ingest import Ingest
 from pdm.ports import DeadLetter
 from pdm.services import Services
-from pdm.state.schema import open_state
+from pdm.state.plants import current_plant, store_plant
+from pdm.state.schema import open_state, read, write
 from pdm.tick import tick
 from pdm.web.app import create_app
-from tests.small_plant import HOUR, PLANT, START, feed, make_services, readings
+from tests.small_plant import HOUR, PLANT, RULES, START, feed, readings
 
 AWKWARD = "a/b c#é"
 NOW_HOURS = 480
@@ -29,25 +34,32 @@ _STATION = (
 
 def build(folder: Path) -> Services:
     """The station after `NOW_HOURS` hours."""
-    services = make_services(folder, _STATION)
+    engine = open_state(f"sqlite:///{folder / 'state.db'}")
+    with write(engine) as connection:
+        store_plant(connection, _STATION, RULES, START)
+    services = Services(engine=engine, readings=MemoryReadings(), clock=ReplayClock(START))
     feed(services, *(readings(source, range(NOW_HOURS - 30)) for source in ("fan1", "fan2")))
     tick(services, START + (NOW_HOURS - 30) * HOUR)
     feed(services, *(readings(source, range(NOW_HOURS - 30, NOW_HOURS)) for source in ("fan1", "fan2")))
     tick(services, NOW)
-    services.readings.append({}, [DeadLetter("pdm/nord/x", b"{", "broken_json", "ends after 1 byte", NOW)])  # type: ignore[attr-defined]
+    assert isinstance(services.readings, MemoryReadings)
+    services.readings.append({}, [DeadLetter("pdm/nord/x", b"{", "broken_json", "ends after 1 byte", NOW)])
     assert isinstance(services.clock, ReplayClock)
     services.clock.advance(NOW)
     return services
 
 
 def copy(built: Services, folder: Path) -> Services:
-    """The same station with a state of its own; the readings are shared."""
+    """The same station with a state and readings of its own, and a way in for more of them."""
     assert built.engine.url.database is not None
     folder.mkdir(parents=True, exist_ok=True)
     for file in Path(built.engine.url.database).parent.glob("state.db*"):
         shutil.copy(file, folder / file.name)
-    clock = ReplayClock(NOW)
-    return Services(engine=open_state(f"sqlite:///{folder / 'state.db'}"), readings=built.readings, clock=clock)
+    engine, clock, kept = open_state(f"sqlite:///{folder / 'state.db'}"), ReplayClock(NOW), deepcopy(built.readings)
+    assert isinstance(kept, MemoryReadings)
+    with read(engine) as connection:
+        decoder = Decoder(current_plant(connection).plant)
+    return Services(engine=engine, readings=kept, clock=clock, ingest=Ingest(decoder, kept, clock))
 
 
 def client_of(services: Services, **options: object) -> TestClient:

@@ -37,7 +37,7 @@ from pdm.web.shapes import AlertDetail, AlertView, Page, to_json
 class Shelving(Said):
     """Until when an alert is taken off the list."""
 
-    until: Moment = Field(examples=["2026-12-01T06:00:00Z"])
+    until: Moment = Field(examples=["2026-01-28T06:00:00Z"])
 
 
 def make_router(services: Services) -> APIRouter:
@@ -52,7 +52,7 @@ def make_router(services: Services) -> APIRouter:
             Literal["live", "open", "acknowledged", "shelved", "resolved", "closed", "all"],
             Query(description="`live`: all that are not closed."),
         ] = "live",
-        serial: Annotated[str | None, Query(max_length=300, examples=["P-101"])] = None,
+        serial: Annotated[str | None, Query(max_length=300, examples=["F-1"])] = None,
         cursor: Cursor = None,
         limit: Limit = 100,
     ) -> Response:

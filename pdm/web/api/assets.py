@@ -39,7 +39,7 @@ def make_router(services: Services) -> APIRouter:
         search: Annotated[str | None, Query(max_length=300, description="Part of serial, slot or source.")] = None,
         site: Name = None,
         line: Name = None,
-        class_name: Annotated[str | None, Query(alias="class", max_length=300, examples=["pump"])] = None,
+        class_name: Annotated[str | None, Query(alias="class", max_length=300, examples=["fan"])] = None,
         attention: Literal["any", "now", "soon", "blind"] | None = None,
         in_service: Annotated[bool | None, Query(description="Only machines whose life goes on, or has ended.")] = None,
         order: Annotated[
@@ -63,8 +63,13 @@ def make_router(services: Services) -> APIRouter:
     async def twin(
         request: Request,
         serial: Serial,
-        as_of: Annotated[Moment | None, Query(description="Machine time: after the steps that ended by then.")] = None,
-        known_at: Annotated[Moment | None, Query(description="From what had been recorded by then.")] = None,
+        as_of: Annotated[
+            Moment | None,
+            Query(description="Machine time: after the steps that ended by then.", examples=["2026-01-20T00:00:00Z"]),
+        ] = None,
+        known_at: Annotated[
+            Moment | None, Query(description="From what had been recorded by then.", examples=["2026-01-25T00:00:00Z"])
+        ] = None,
     ) -> Response:
         then = known_at if as_of is None else as_of
         if then is None:
@@ -80,7 +85,9 @@ def make_router(services: Services) -> APIRouter:
     def history(
         request: Request,
         serial: Serial,
-        until: Annotated[Moment | None, Query(description="Only what was issued by then.")] = None,
+        until: Annotated[
+            Moment | None, Query(description="Only what was issued by then.", examples=["2026-01-25T00:00:00Z"])
+        ] = None,
         limit: Annotated[int, Query(ge=1, le=5000, description="The latest so many.")] = 500,
     ) -> Response:
         issued = [view for view in views.history_view(services, serial) if until is None or view.issued_at <= until]
@@ -91,7 +98,12 @@ def make_router(services: Services) -> APIRouter:
         request: Request,
         serial: Serial,
         until: Annotated[
-            list[Moment] | None, Query(max_length=50, description="Also the risk of failing before these times.")
+            list[Moment] | None,
+            Query(
+                max_length=50,
+                description="Also the risk of failing before these times.",
+                examples=[["2026-01-29T06:00:00Z"]],
+            ),
         ] = None,
     ) -> Response:
         now = await current(services)

@@ -47,28 +47,41 @@ def _moment(value: Any) -> int:
 Moment = Annotated[int, PlainValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
 """A time as RFC 3339 outside, milliseconds UTC inside."""
 
-Line = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=r"^[^\x00-\x1f\x7f\\]+$")]
+_ONE_LINE = r"^[^\x00-\x1f\x7f\\]+$"
+
+Line = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=_ONE_LINE)]
 """A name: one line without control characters or backslashes."""
+
+Who = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=_ONE_LINE)]
+"""A person or system that acts."""
 
 Note = Annotated[str, StringConstraints(max_length=2000)]
 
-Serial = Annotated[str, Path(max_length=300, description="The serial, percent-encoded (a slash as `%2F`).")]
-RecordId = Annotated[str, Path(max_length=100)]
+Serial = Annotated[
+    str, Path(max_length=300, description="The serial, percent-encoded (a slash as `%2F`).", examples=["F-1"])
+]
+RecordId = Annotated[str, Path(max_length=100, examples=["94f8540d-9d14-5f3d-aa81-b0fbbf300b13"])]
 Limit = Annotated[int, Query(ge=1, le=LARGEST_PAGE, description="Largest number of records.")]
 Cursor = Annotated[str | None, Query(max_length=600, description="`next` of the page before.")]
+
+
+def _exemplify(schema: dict[str, Any]) -> None:
+    """Give a body an example made of those of its fields."""
+    fields = schema.get("properties", {})
+    schema["examples"] = [{name: field["examples"][0] for name, field in fields.items() if "examples" in field}]
 
 
 class Body(BaseModel):
     """What a client sends: a field that is not declared is refused."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, json_schema_extra=_exemplify)
 
 
 class Said(Body):
     """Who acts and why."""
 
-    who: Line = Field(default="api", max_length=100, description="Who acts.", examples=["Ada"])
-    reason: Note = Field(default="", description="Why.", examples=["bearing ordered"])
+    who: Who = Field(default="api", description="Who acts.", examples=["Ada"])
+    reason: Note = Field(default="", description="Why.", examples=["belt ordered"])
 
 
 class Reasoned(Said):

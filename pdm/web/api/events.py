@@ -24,6 +24,7 @@ from pdm.web.api.common import (
     Note,
     RecordId,
     Said,
+    Who,
     Write,
     answer,
     cursor_of,
@@ -43,17 +44,15 @@ class Report(Body):
         description="The reporter's id: reported again under the same id it counts once.",
         examples=["WO-4711"],
     )
-    serial: Line = Field(examples=["P-101"])
+    serial: Line = Field(examples=["F-1"])
     kind: EventKind = Field(examples=["inspected"])
-    at: Moment = Field(examples=["2026-11-21T14:00:00Z"])
-    mode: Line | None = Field(
-        default=None, description="The failure mode, as its class names it.", examples=["bearing"]
-    )
+    at: Moment = Field(examples=["2026-01-20T14:00:00Z"])
+    mode: Line | None = Field(default=None, description="The failure mode, as its class names it.", examples=["belt"])
     by_serial: Line | None = None
     source: Line | None = None
-    note: Note | None = Field(default=None, examples=["play 0.12 mm"])
-    value: float | None = Field(default=None, examples=[0.12])
-    who: Line = Field(default="api", max_length=100, examples=["Ada"])
+    note: Note | None = Field(default=None, examples=["crack of 2 mm"])
+    value: float | None = Field(default=None, examples=[2.0])
+    who: Who = Field(default="api", examples=["Ada"])
 
     def event(self) -> MaintenanceEvent:
         return MaintenanceEvent(self.serial, self.kind, self.at, self.mode, self.by_serial, self.source)
@@ -70,7 +69,7 @@ def make_router(services: Services) -> APIRouter:
     )
     def events(
         request: Request,
-        serial: Annotated[str | None, Query(max_length=300, examples=["P-101"])] = None,
+        serial: Annotated[str | None, Query(max_length=300, examples=["F-1"])] = None,
         kind: EventKind | None = None,
         cursor: Cursor = None,
         limit: Limit = 100,

@@ -77,18 +77,18 @@ _TIMES = ("updated_at", "earliest_start", "preferred_start", "latest_start", "la
 class Acceptance(Said):
     """When the planner means to start; the preferred start where nothing is said."""
 
-    start: Moment | None = Field(default=None, examples=["2026-12-04T06:00:00Z"])
+    start: Moment | None = Field(default=None, examples=["2026-01-29T06:00:00Z"])
 
 
 class Finding(Body):
     """What was found and done."""
 
-    started_at: Moment = Field(examples=["2026-11-21T08:00:00Z"])
-    finished_at: Moment = Field(examples=["2026-11-21T13:00:00Z"])
-    found: Note = Field(description="The condition found.", examples=["outer race spalled"])
-    mode: Line | None = Field(default=None, examples=["bearing"])
-    parts: list[Line] = Field(default_factory=list, max_length=50, examples=[["6312-2Z"]])
-    value: float | None = Field(default=None, description="A measured value.", examples=[0.12])
+    started_at: Moment = Field(examples=["2026-01-24T08:00:00Z"])
+    finished_at: Moment = Field(examples=["2026-01-24T13:00:00Z"])
+    found: Note = Field(description="The condition found.", examples=["edges frayed"])
+    mode: Line | None = Field(default=None, examples=["belt"])
+    parts: list[Line] = Field(default_factory=list, max_length=50, examples=[["B-17"]])
+    value: float | None = Field(default=None, description="A measured value.", examples=[2.0])
 
 
 class Progress(Said):
@@ -97,7 +97,7 @@ class Progress(Said):
     status: Literal["proposed", "accepted", "scheduled", "in_progress", "done", "rejected"] = Field(
         examples=["scheduled"]
     )
-    start: Moment | None = Field(default=None, examples=["2026-12-04T06:00:00Z"])
+    start: Moment | None = Field(default=None, examples=["2026-01-29T06:00:00Z"])
     outcome: Finding | None = None
 
     @model_validator(mode="after")
@@ -131,9 +131,11 @@ def make_router(services: Services) -> APIRouter:
     def feed(
         request: Request,
         cursor: Cursor = None,
-        updated_since: Annotated[Moment | None, Query(description="Changed at this plant time or later.")] = None,
+        updated_since: Annotated[
+            Moment | None, Query(description="Changed at this plant time or later.", examples=["2026-01-20T00:00:00Z"])
+        ] = None,
         status: Annotated[list[InterventionStatus] | None, Query(max_length=7)] = None,
-        serial: Annotated[str | None, Query(max_length=300, examples=["P-101"])] = None,
+        serial: Annotated[str | None, Query(max_length=300, examples=["F-1"])] = None,
         limit: Limit = 100,
         form: Annotated[Literal["json", "csv"], Query(alias="format")] = "json",
     ) -> Response:

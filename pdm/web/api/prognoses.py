@@ -19,9 +19,13 @@ def make_router(services: Services) -> APIRouter:
     @router.get("", response_model=Page[IssuedView], summary="Issued prognoses in the order in which they were told")
     def prognoses(
         request: Request,
-        serial: Annotated[str | None, Query(max_length=300, examples=["P-101"])] = None,
-        since: Annotated[Moment | None, Query(description="Issued at this time or later.")] = None,
-        until: Annotated[Moment | None, Query(description="Issued by this time.")] = None,
+        serial: Annotated[str | None, Query(max_length=300, examples=["F-1"])] = None,
+        since: Annotated[
+            Moment | None, Query(description="Issued at this time or later.", examples=["2026-01-20T00:00:00Z"])
+        ] = None,
+        until: Annotated[
+            Moment | None, Query(description="Issued by this time.", examples=["2026-01-25T00:00:00Z"])
+        ] = None,
         cursor: Cursor = None,
         limit: Limit = 100,
     ) -> Response:

@@ -84,8 +84,14 @@ def make_router(services: Services) -> APIRouter:
     def readings(
         request: Request,
         serial: Serial,
-        start: Annotated[Moment | None, Query(description="From this time; a day before `end` if absent.")] = None,
-        end: Annotated[Moment | None, Query(description="Until before this time; now if absent.")] = None,
+        start: Annotated[
+            Moment | None,
+            Query(description="From this time; a day before `end` if absent.", examples=["2026-01-24T00:00:00Z"]),
+        ] = None,
+        end: Annotated[
+            Moment | None,
+            Query(description="Until before this time; now if absent.", examples=["2026-01-25T00:00:00Z"]),
+        ] = None,
         every: Annotated[
             str | None, Query(max_length=30, description="Mean over such stretches.", examples=["1 h"])
         ] = None,

@@ -43,7 +43,7 @@ def make_router(services: Services) -> APIRouter:
     def recommendations(
         request: Request,
         state: Literal["open", "accepted", "dismissed", "superseded", "closed", "all"] = "open",
-        serial: Annotated[str | None, Query(max_length=300, examples=["P-101"])] = None,
+        serial: Annotated[str | None, Query(max_length=300, examples=["F-1"])] = None,
         cursor: Cursor = None,
         limit: Limit = 100,
     ) -> Response:

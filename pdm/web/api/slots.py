@@ -20,7 +20,7 @@ def make_router(services: Services) -> APIRouter:
         response_class=Response,
         summary="The machine that sits in a functional location",
     )
-    async def slot(slot: Annotated[str, Path(max_length=300, examples=["NORD-W2-C4"])]) -> Response:
+    async def slot(slot: Annotated[str, Path(max_length=300, examples=["FAN-1"])]) -> Response:
         """Redirects to the asset; serials come and go, the location stays."""
         now = await current(services)
         serial = now.fleet.in_slot(slot, services.clock.plant_ms())
