@@ -86,6 +86,21 @@ class Head:
 
 
 @dataclass(frozen=True)
+class Rivals:
+    """What simpler policies would have chosen on the training machines, to compare decisions with.
+
+    Attributes:
+        lengths: the finished training lives [life steps].
+        interval: the fixed interval that would have cost least on them [life steps].
+        threshold: the median remaining life, forecast out of fold, at which acting would have cost least [life steps].
+    """
+
+    lengths: tuple[float, ...] = ()
+    interval: float = float("inf")
+    threshold: float = 0.0
+
+
+@dataclass(frozen=True)
 class Facts:
     """What is known about the making of a model.
 
@@ -93,6 +108,7 @@ class Facts:
         fingerprint: of the class description that the model belongs to.
         modes: how many training lives each failure mode ended.
         figures: on machines left out of training, by name (CRPS, coverage, ...).
+        rivals: where the class declares costs.
     """
 
     class_name: str
@@ -106,6 +122,7 @@ class Facts:
     median_life: float
     modes: Mapping[str, int] = field(default_factory=dict)
     figures: Mapping[str, float] = field(default_factory=dict)
+    rivals: Rivals = Rivals()
 
 
 @dataclass(frozen=True)
