@@ -434,7 +434,7 @@ def test_a_kill_loses_nothing_and_what_is_sent_again_is_the_same(engine: Engine,
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_hundred_kills_between_sending_and_noting(engine: Engine, tmp_path: Path) -> None:
     for number in range(100):
         check_kill(engine, tmp_path, "after sending", f"FAN-{number}")
