@@ -213,7 +213,7 @@ def test_a_body_that_could_not_be_stored_is_not_accepted(ingest: Ingest, store: 
 
 
 def test_through_the_log_the_same_message_ten_times_counts_once(tmp_path: Path) -> None:
-    writer = ReadingLogWriter(tmp_path / "ingest.sqlite")
+    writer = ReadingLogWriter(tmp_path / "ingest.db")
     ingest = Ingest(Decoder(plant("temp", "vib")), writer, PlantClock())
     for _ in range(10):
         ingest.add("pdm/a/b/p1", message(1), NOW)

@@ -32,7 +32,7 @@ def values_by_time(reader: ReadingLog) -> dict[int, float]:
 
 @pytest.fixture
 def writer(tmp_path: Path) -> Iterator[ReadingLogWriter]:
-    writer = ReadingLogWriter(tmp_path / "ingest.sqlite")
+    writer = ReadingLogWriter(tmp_path / "ingest.db")
     yield writer
     writer.close()
 
@@ -45,7 +45,7 @@ def reader(tmp_path: Path) -> Iterator[ReadingLog]:
 
 
 def test_a_second_writer_on_the_same_log_is_refused(writer: ReadingLogWriter) -> None:
-    with pytest.raises(StoreError, match=r"ingest\.sqlite: another process writes to it"):
+    with pytest.raises(StoreError, match=r"ingest\.db: another process writes to it"):
         ReadingLogWriter(writer.path)
 
 
@@ -84,8 +84,8 @@ def test_another_process_reads_what_has_been_committed_so_far(writer: ReadingLog
 
 
 def test_several_logs_of_one_folder_are_one_store(tmp_path: Path, reader: ReadingLog) -> None:
-    a = ReadingLogWriter(tmp_path / "a.sqlite", clock=lambda: 100)
-    b = ReadingLogWriter(tmp_path / "b.sqlite", clock=lambda: 200)
+    a = ReadingLogWriter(tmp_path / "a.db", clock=lambda: 100)
+    b = ReadingLogWriter(tmp_path / "b.db", clock=lambda: 200)
     b.append(pumps(1, 2.0, ["p1"]))
     a.append(pumps(1, 1.0, ["p0", "p1"]))
     assert reader.window("pump", ["p0", "p1"], 0, 10).values[:, 0].tolist() == [1.0, 2.0]  # b committed later
@@ -100,7 +100,7 @@ def test_several_logs_of_one_folder_are_one_store(tmp_path: Path, reader: Readin
 
 def test_a_tail_over_several_logs_keeps_its_place_in_each(tmp_path: Path, reader: ReadingLog) -> None:
     now = iter(range(100))
-    logs = [ReadingLogWriter(tmp_path / f"{name}.sqlite", clock=lambda: next(now)) for name in "ab"]
+    logs = [ReadingLogWriter(tmp_path / f"{name}.db", clock=lambda: next(now)) for name in "ab"]
     for time in range(6):
         logs[time % 2].append(pumps(time, 1.0, ["p0"]))
     cursor, seen = "", list[int]()
@@ -114,7 +114,7 @@ def test_a_tail_over_several_logs_keeps_its_place_in_each(tmp_path: Path, reader
 
 def test_a_clock_that_goes_back_does_not_change_which_value_is_later(tmp_path: Path, reader: ReadingLog) -> None:
     now = iter([1000, 5])
-    writer = ReadingLogWriter(tmp_path / "a.sqlite", clock=lambda: next(now))
+    writer = ReadingLogWriter(tmp_path / "a.db", clock=lambda: next(now))
     writer.append(pumps(1, 1.0))
     writer.append(pumps(1, 2.0))
     assert values_by_time(reader) == {1: 2.0}
@@ -209,15 +209,15 @@ def test_a_flipped_byte_never_turns_into_other_readings(writer: ReadingLogWriter
 
 
 def test_a_file_that_is_no_log_is_named(tmp_path: Path, reader: ReadingLog) -> None:
-    (tmp_path / "holiday.sqlite").write_bytes(b"not a database at all" * 100)
-    with pytest.raises(DamagedRecordError, match=r"holiday\.sqlite is damaged"):
+    (tmp_path / "holiday.db").write_bytes(b"not a database at all" * 100)
+    with pytest.raises(DamagedRecordError, match=r"holiday\.db is damaged"):
         reader.counts()
 
 
 def test_a_log_of_another_schema_version_is_refused(writer: ReadingLogWriter) -> None:
     writer._db.execute("UPDATE meta SET schema_version = 2")
     writer.close()
-    with pytest.raises(ConfigurationError, match=r"ingest\.sqlite: has schema version 2, this release reads version 1"):
+    with pytest.raises(ConfigurationError, match=r"ingest\.db: has schema version 2, this release reads version 1"):
         ReadingLogWriter(writer.path)
 
 

@@ -40,7 +40,7 @@ def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Fresh]:
             opened.append(Store(memory, memory))
         else:
             folder = tmp_path / str(next(number))
-            opened.append(Store(ReadingLogWriter(folder / "ingest.sqlite"), ReadingLog(folder)))
+            opened.append(Store(ReadingLogWriter(folder / "ingest.db"), ReadingLog(folder)))
         return opened[-1]
 
     yield make

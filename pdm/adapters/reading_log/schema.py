@@ -11,7 +11,7 @@ from urllib.parse import quote
 from pdm.columns import checksum
 from pdm.errors import ConfigurationError, DamagedRecordError, StoreError
 
-SUFFIX = ".sqlite"
+SUFFIX = ".db"
 VERSION = 1
 
 _TABLES = """

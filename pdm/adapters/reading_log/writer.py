@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdm.adapters.reading_log.dead_letters import DeadLetters
-from pdm.adapters.reading_log.schema import Head, Layout, open_to_write, row_crc, store_errors
+from pdm.adapters.reading_log.schema import SUFFIX, Head, Layout, open_to_write, row_crc, store_errors
 from pdm.columns import checksum, pack
 from pdm.errors import StoreError
 from pdm.ports import DeadLetter, ImportProgress
@@ -29,6 +29,8 @@ class ReadingLogWriter:
     """Appends to one log (`ReadingWriter`); a second writer on the same file is refused. Threads may share it."""
 
     def __init__(self, path: Path, *, clock: Callable[[], int] = wall_ms):
+        if path.suffix != SUFFIX:
+            raise ValueError(f"readers look for {SUFFIX} files, not for {path.name}")
         self.path = path
         self._clock = clock
         self._threads = Lock()

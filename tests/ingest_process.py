@@ -1,0 +1,15 @@
+"""An ingesting process for tests: `python -m tests.ingest_process LOG PORT`."""
+
+import sys
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from pdm.adapters.mqtt import MqttLink, run_ingest
+from pdm.clocks import ServiceClock
+from pdm.plant import Asset, AssetClass, LifeStep, Plant, Sensor
+
+PUMP = AssetClass("pump", "Pump", (Sensor("number", "1", "Number"),), (), LifeStep("h", 3_600_000), 1000, 0, ())
+PLANT = Plant("Nord", "EUR", ZoneInfo("UTC"), {"pump": PUMP}, {}, {"S1": Asset("S1", "pump", "P1", "p1", None)}, "0")
+
+if __name__ == "__main__":
+    run_ingest(Path(sys.argv[1]), MqttLink(port=int(sys.argv[2])), lambda: PLANT, ServiceClock())
