@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx2
@@ -17,7 +18,7 @@ import structlog
 from pdm.clocks import ReplayClock
 from pdm.deliver import deliver
 from pdm.demo import summary
-from pdm.demo.fleets import START_MS, Fleet, PlantStep
+from pdm.demo.fleets import START_MS, FailureReport, Fleet, PlantStep
 from pdm.demo.simulation import FASTEST, SimulationControl
 from pdm.demo.transport import Transport, open_transport
 from pdm.services import Services
@@ -102,7 +103,7 @@ class Demo:
         self.sent += len(step.readings)
         self._wait_until_stored()
         for failure in step.failures:
-            self._report_failure(failure.serial, failure.at_ms, failure.mode)
+            self._report_failure(failure)
         self.told += tick(self._services, step.tick_ms).told
         deliver(self._services)
 
@@ -113,10 +114,16 @@ class Demo:
                 raise TimeoutError(f"of {self.sent} readings sent only {counts.readings} were stored")
             time.sleep(0.0005)
 
-    def _report_failure(self, serial: str, at_ms: int, mode: str | None) -> None:
-        event = {"serial": serial, "kind": "failed", "at_ms": at_ms, "mode": mode}
-        answer = self._client.post("/api/v1/events", json={k: v for k, v in event.items() if v is not None})
-        answer.raise_for_status()
+    def _report_failure(self, failure: FailureReport) -> None:
+        event = {
+            "id": f"failure-of-{failure.serial}",
+            "serial": failure.serial,
+            "kind": "failed",
+            "at": datetime.fromtimestamp(failure.at_ms / 1000, UTC).isoformat(),
+            "mode": failure.mode,
+            "who": "simulated plant",
+        }
+        self._client.post("/api/v1/events", json=event).raise_for_status()
 
     def _progress(self) -> DemoProgress:
         failed, machines = self.fleet.progress()

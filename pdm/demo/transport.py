@@ -6,9 +6,9 @@ from typing import Protocol
 
 import httpx2
 import orjson
-from paho.mqtt.client import Client
 
-from pdm.adapters.mqtt import MqttIngest, MqttLink, new_client
+from pdm.adapters.mqtt import MqttIngest, MqttLink
+from pdm.adapters.mqtt_publisher import MqttPublisher
 from pdm.demo.broker import find_mosquitto, mosquitto
 from pdm.demo.fleets import SourceReading
 from pdm.ports import Clock
@@ -44,13 +44,13 @@ class MqttTransport:
 
     name = "mqtt"
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, publisher: MqttPublisher) -> None:
+        self._publisher = publisher
 
     def send(self, readings: Sequence[SourceReading]) -> None:
         for r in readings:
             payload = orjson.dumps({"ts": r.time_ms, "values": r.values})
-            self._client.publish(f"pdm/demo/{r.source}", payload, qos=1)
+            self._publisher.publish(f"pdm/demo/{r.source}", payload)
 
 
 @contextmanager
@@ -63,12 +63,9 @@ def open_transport(settings: Settings, plant: CurrentPlant, clock: Clock, client
     with mosquitto(program, settings.data_dir / "broker") as port:
         ingest = MqttIngest(open_ingest(settings, plant, clock, "mqtt"), MqttLink(port=port), clock)
         ingest.start()
-        machines = new_client(MqttLink(port=port, client_id="machines"))
-        machines.max_inflight_messages_set(1000)
-        machines.loop_start()
+        machines = MqttPublisher(MqttLink(port=port, client_id="machines"))
         try:
             yield MqttTransport(machines)
         finally:
-            machines.disconnect()
-            machines.loop_stop()
+            machines.close()
             ingest.stop()
