@@ -14,7 +14,7 @@ YEAR_HOURS = 8_766
 
 MEAN_AMBIENT = 289.0  # [K]
 MEAN_SUCTION_PRESSURE = 239_179.0  # [Pa]
-MEAN_NETWORK_PRESSURE = 801_000.0  # with the pipe's loss at full load: the published 928,654 [Pa] behind the pump
+MEAN_NETWORK_PRESSURE = 807_000.0  # with the pipe's loss at full load: the published 928,654 [Pa] behind the pump
 
 # Load of a day part as a share of full load, None at rest: (from hour, to hour, load).
 WORKING_DAY = ((5, 7, 0.30), (7, 14, 0.80), (14, 20, 0.65), (20, 23, 0.25))
@@ -82,4 +82,4 @@ def season(hour: int) -> float:
 
 def time_of_day(hour: int) -> float:
     """Departure from the day's mean temperature [K], warmest at 15:00."""
-    return 4.5 * cos(2 * pi * (hour % DAY_HOURS - 15) / DAY_HOURS)
+    return 5.5 * cos(2 * pi * (hour % DAY_HOURS - 15) / DAY_HOURS)

@@ -15,16 +15,16 @@ from pdm.simulated_plant.streams import HourDraws, PumpStreams, station_random
 
 STAMPED_BEFORE_END_MS = 60_000
 
-SLOWEST_SET_SPEED, FASTEST_SET_SPEED = 272.0, 377.0  # at no and at full load [rad/s]
-SHARE_SD, SHARE_MEMORY = 0.12, 60 * 24.0  # how a pump's share of the load drifts, and over how many hours
+SLOWEST_SET_SPEED, FASTEST_SET_SPEED = 265.0, 377.0  # at no and at full load [rad/s]
+SHARE_SD, SHARE_MEMORY = 0.10, 150 * 24.0  # how a pump's share of the load drifts, and over how many hours
 LOAD_SD = 0.05  # how a pump's load differs from hour to hour
 
 # Median wear rates of impeller, thrust and radial bearing per hour, and how pumps differ in them: log-normal. Chosen so
 # that each of the three ends a fair share of the lives.
-WEAR_RATES = np.array([0.17, 0.72e-9, 1.5e-9])
+WEAR_RATES = np.array([0.19, 0.85e-9, 1.7e-9])
 WEAR_RATE_SD = 0.3
 
-DEBRIS_PER_HOUR = 1 / 1_500
+DEBRIS_PER_HOUR = 1 / 4_500  # of each part: something hits a running pump about every 1,500 hours
 DEBRIS_WEAR = 0.04  # of what the impeller may lose, or of a bearing's friction
 NEW_PUMP = np.array([[physics.NEW_IMPELLER], [physics.NEW_THRUST_FRICTION], [physics.NEW_RADIAL_FRICTION]])
 IMPELLER_RANGE = physics.NEW_IMPELLER - physics.IMPELLER_LIMIT

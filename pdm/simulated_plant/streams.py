@@ -53,7 +53,7 @@ class PumpStreams:
 
     def __init__(self, seed: int, count: int) -> None:
         self._seed = seed
-        self._random = [np.random.default_rng() for _ in range(count)]
+        self._random: dict[int, np.random.Generator] = {}
         self._normals = np.empty((count, HOURS_AHEAD, _NORMALS))
         self._gammas = np.empty((count, HOURS_AHEAD, _GAMMAS))
         self._uniforms = np.empty((count, HOURS_AHEAD, _UNIFORMS))
