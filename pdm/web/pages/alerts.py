@@ -11,11 +11,12 @@ from sqlalchemy import Row, func, select
 
 from pdm import words
 from pdm.calendars import working_time
+from pdm.plant import ANY_TARGET
 from pdm.services import Services
 from pdm.state import schema
 from pdm.state.told import TICK, AlertState
-from pdm.web import snapshot
-from pdm.web.pages.fleet import SEVERITIES, asset_href
+from pdm.web import fleet, snapshot
+from pdm.web.pages.fleet import SEVERITIES, asset_href, planned
 from pdm.web.snapshot import Snapshot
 
 PAGE = 50
@@ -167,7 +168,6 @@ def _card(
     machine, now_ms = now.fleet.assets.get(row.serial), services.clock.plant_ms()
     zone = now.current.plant.time_zone
     name = row.serial if machine is None else machine.slot
-    advice = next((r for r in now.recommendations.get(row.serial, ()) if r.alert_id == row.id), None)
     return AlertCard(
         id=row.id,
         revision=row.revision,
@@ -179,11 +179,31 @@ def _card(
         name=name,
         place="" if machine is None else " / ".join(machine.place[1:]),
         href=asset_href(row.serial),
-        sentence=_sentence(row.title.removeprefix(f"{name}: ")),
-        next="" if advice is None else f"{advice.body.get('what_to_do', '')} {advice.body.get('by_when', '')}".strip(),
+        sentence=_sentence(_matter(now, row, name)),
+        next=_next_step(now, row, now_ms),
         actions=_actions(now, row, now_ms),
         log=[_change(change, sent, zone, now_ms) for change in story],
     )
+
+
+def _matter(now: Snapshot, row: Row[Any], name: str) -> str:
+    """What it is about: as it stands now where the matter goes on, as it was told where it is settled."""
+    live = row.state not in (AlertState.RESOLVED, AlertState.CLOSED)
+    if live and row.target == ANY_TARGET and row.serial in now.fleet.assets:
+        line = fleet.row_of(now, row.serial)
+        if line.refusal is None:
+            return f"{line.likely_mode or 'failure'}, {line.text}"
+    return str(row.title.removeprefix(f"{name}: "))
+
+
+def _next_step(now: Snapshot, row: Row[Any], now_ms: int) -> str:
+    """The action and its window as they are advised now."""
+    if row.state in (AlertState.RESOLVED, AlertState.CLOSED):
+        return ""
+    if row.target == ANY_TARGET and (step := planned(now, row.serial, now_ms)):
+        return step
+    told = (record.body for record in now.recommendations.get(row.serial, ()) if record.alert_id == row.id)
+    return next((f"{body.get('what_to_do', '')} {body.get('by_when', '')}".strip() for body in told), "")
 
 
 def _state(row: Row[Any], zone: ZoneInfo, now_ms: int) -> str:
@@ -229,20 +249,18 @@ def _actions(now: Snapshot, row: Row[Any], now_ms: int) -> list[Action]:
 
 
 def _until(now: Snapshot, serial: str, now_ms: int) -> list[tuple[str, str]]:
-    """Times to shelve until: the next shift, tomorrow, in a week."""
+    """Times to shelve until: the next shift, tomorrow, a week, four weeks."""
     plant = now.current.plant
     asset_class = plant.class_of(now.fleet.assets[serial])
-    morning = _tomorrow(now_ms, plant.time_zone)
-    choices = [
-        (morning, "tomorrow 06:00"),
-        (now_ms + 7 * _DAY_MS, "for a week"),
-        (now_ms + 28 * _DAY_MS, "for 4 weeks"),
-    ]
+    times = {now_ms + 28 * _DAY_MS: "4 weeks", now_ms + 7 * _DAY_MS: "a week"}
+    times[_tomorrow(now_ms, plant.time_zone)] = "tomorrow"
     if asset_class.calendar:
         stretches = working_time(plant.calendar_of(asset_class), plant.time_zone, now_ms, now_ms + 8 * _DAY_MS)
-        starts = [int(start) for start in stretches[:, 0] if start > now_ms]
-        choices = [(start, "next shift") for start in starts[:1]] + choices
-    return [(words.iso(at_ms), f"{title} ({words.moment(at_ms, plant.time_zone, now_ms)})") for at_ms, title in choices]
+        times |= {int(start): "next shift" for start in stretches[stretches[:, 0] > now_ms, 0][:1]}
+    return [
+        (words.iso(at_ms), f"{title}, {words.moment(at_ms, plant.time_zone, now_ms)}")
+        for at_ms, title in sorted(times.items())
+    ]
 
 
 def _tomorrow(now_ms: int, zone: ZoneInfo) -> int:

@@ -8,12 +8,14 @@ from markupsafe import Markup
 from sqlalchemy import Row, select
 
 from pdm import words
+from pdm.errors import StoreError
 from pdm.installations import NEVER_MS
 from pdm.plant import AssetClass
 from pdm.services import Services
 from pdm.state import schema
 from pdm.web import charts, views
 from pdm.web.charts import Fan, Mark
+from pdm.web.mirror import mirror_view
 from pdm.web.pages.advice import Todo, todo_of
 from pdm.web.pages.fleet import SEVERITIES, asset_href
 from pdm.web.pages.reasons import Reasons, reasons_of
@@ -61,6 +63,14 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
+class Mirror:
+    """How old the latest reading is; `fresh` unless it is stale or the machine is silent."""
+
+    text: str
+    fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
 class AssetPage:
     """What the template shows."""
 
@@ -72,8 +82,7 @@ class AssetPage:
     severity: str
     word: str
     running: str
-    seen: str
-    stale: bool
+    mirror: Mirror
     belief: str
     risks: Sequence[Risk]
     failed: bool
@@ -99,7 +108,7 @@ def asset_page(services: Services, now: Snapshot, serial: str) -> AssetPage:
     twin, now_ms = view.twin, services.clock.plant_ms()
     issued = this_life(view, views.history_view(services, serial))
     fan = fan_of(services, view, asset_class, issued)
-    gravest = views.gravest(view.alerts)
+    gravest, mirror = views.gravest(view.alerts), _mirror(services, view, now_ms)
     return AssetPage(
         serial=serial,
         href=asset_href(serial),
@@ -109,8 +118,7 @@ def asset_page(services: Services, now: Snapshot, serial: str) -> AssetPage:
         severity="" if gravest is None else gravest.severity,
         word="" if gravest is None else SEVERITIES.get(gravest.severity, ""),
         running="not seen yet" if twin is None else f"running {words.quantity(twin.exposure, twin.unit)}",
-        seen=words.ago(None if twin is None else twin.seen_until, now_ms),
-        stale=twin is not None and (twin.prognosis.refusal == "stale"),
+        mirror=mirror,
         belief="not made yet" if twin is None else words.ago(twin.made_at, now_ms),
         risks=[] if twin is None else _risks(now, view, twin.prognosis, now_ms),
         failed=view.life.failed,
@@ -124,6 +132,18 @@ def asset_page(services: Services, now: Snapshot, serial: str) -> AssetPage:
         reasons=reasons_of(services, now, view),
         modes=[(mode.name, mode.title or mode.name) for mode in asset_class.failure_modes],
     )
+
+
+def _mirror(services: Services, view: AssetView, now_ms: int) -> Mirror:
+    if not view.in_service:
+        return Mirror("no longer read", True)
+    try:
+        found = mirror_view(services, view.serial)
+    except StoreError:
+        return Mirror("last reading not known: the reading store does not answer", False)
+    if found.read_at is None:
+        return Mirror("no reading lately", False)
+    return Mirror(f"last reading {words.ago(found.read_at, now_ms)}", found.sync == "in_sync")
 
 
 def this_life(view: AssetView, issued: Sequence[IssuedView]) -> list[IssuedView]:

@@ -141,7 +141,11 @@ def _why(now: Snapshot, row: AssetRow, now_ms: int) -> str:
     if row.alert is not None and row.in_service:
         told = (record.body for record in now.recommendations.get(row.serial, ()) if record.alert_id == row.alert.id)
         advice: Mapping[str, Any] = next(told, {})
-        return next(iter(advice.get("evidence", ())), "") or advice.get("how_we_know", "").split(". ")[0] or row.alert.title.removeprefix(f"{row.slot}: ")
+        return (
+            next(iter(advice.get("evidence", ())), "")
+            or advice.get("how_we_know", "").split(". ")[0]
+            or row.alert.title.removeprefix(f"{row.slot}: ")
+        )
     if row.refusal is not None and row.seen_until is not None:
         return f"last step ended {words.ago(row.seen_until, now_ms)}"
     return ""
@@ -171,6 +175,19 @@ def _work(now: Snapshot, row: AssetRow) -> str:
         return ""
     advised = records[0].advised
     return ", ".join(work(advised["duration_hours"], advised["crew"], advised["skills"]))
+
+
+def planned(now: Snapshot, serial: str, now_ms: int) -> str:
+    """What is advised for a machine in one sentence; empty where there is no window."""
+    row = fleet.row_of(now, serial)
+    if row.window is None or not (records := now.interventions.get(serial)):
+        return ""
+    action = records[0].advised["action"] or "inspect the machine"
+    zone = now.current.plant.time_zone
+    preferred = words.moment(row.window.preferred.start, zone, now_ms)
+    choice = _preferred(now, row, now_ms)
+    window = f"window {_window(now, row, now_ms)}, {choice}" if choice else preferred
+    return f"{action[:1].upper()}{action[1:]}: {window}, {_work(now, row)}."
 
 
 def work(hours: float, crew: int, skills: Sequence[str]) -> list[str]:

@@ -107,7 +107,7 @@ def _multiples(asset_class: AssetClass, steps: Steps, whole: bool) -> list[Multi
         return []
     return [
         _multiple(asset_class, column.sensor, column.name, ran, ran.values[:, index], whole)
-        for index, column in enumerate(asset_class.columns)
+        for index, column in sorted(enumerate(asset_class.columns), key=lambda c: c[1].sensor in asset_class.conditions)
     ]
 
 

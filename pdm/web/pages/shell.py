@@ -18,14 +18,14 @@ _RATE_FACTOR = 2
 
 @dataclass(frozen=True, slots=True)
 class SimulationStrip:
-    """The time of a simulated plant; `slower` and `faster` are the rates that its buttons ask for."""
+    """The time of a simulated plant. `control` is where its buttons send to, None where there is nothing to control;
+    `slower` and `faster` are the rates that they ask for, None where it goes as fast as it can."""
 
     time: str
     rate: str = ""
     paused: bool = False
-    done: bool = False
-    slower: float = 1.0
-    faster: float = 1.0
+    slower: float | None = None
+    faster: float | None = None
     control: str | None = None
 
 
@@ -80,25 +80,24 @@ def _strip(services: Services, now: Snapshot, now_ms: int) -> SimulationStrip:
     if services.simulation is None:
         return SimulationStrip(words.moment(now_ms, zone, now_ms))
     state: dict[str, Any] = services.simulation.state()
-    at_ms, rate = int(state["plant_ms"]), float(state["rate"] or 0.0)
-    done = bool(state.get("done"))
+    rate, paused, done = state["rate"], bool(state["paused"]), bool(state["done"])
     return SimulationStrip(
-        time=words.moment(at_ms, zone, at_ms),
-        rate="finished" if done else "paused" if state["paused"] else _rate(rate),
-        paused=bool(state["paused"]),
-        done=done,
-        slower=rate / _RATE_FACTOR,
-        faster=rate * _RATE_FACTOR,
+        time=words.moment(state["plant_ms"], zone, state["plant_ms"]),
+        rate="finished" if done else "paused" if paused else _rate(rate),
+        paused=paused,
+        slower=None if rate is None else rate / _RATE_FACTOR,
+        faster=None if rate is None else rate * _RATE_FACTOR,
         control=None if done else SIMULATION_CONTROL,
     )
 
 
-def _rate(rate: float) -> str:
-    """Plant time per second of wall time; a rate of 0 is as fast as the machine goes."""
-    per_second = 1000 * rate
-    if per_second >= 3_600_000:
-        return f"{words.number(per_second / 3_600_000)} h per second"
-    return f"{words.duration(per_second)} per second" if rate > 0 else "as fast as it goes"
+def _rate(rate: float | None) -> str:
+    """Plant time per second of wall time."""
+    if rate is None:
+        return "as fast as it goes"
+    if rate >= 3_600:
+        return f"{words.number(rate / 3_600)} h per second"
+    return f"{words.duration(1000 * rate)} per second"
 
 
 def _late(now: Snapshot, now_ms: int) -> str | None:

@@ -22,6 +22,11 @@ export function listen() {
   document.addEventListener("change", (event) => {
     if (event.target.matches("[data-who]")) localStorage.setItem(WHO, event.target.value.trim());
   });
+  // a form opened later than its page still begins with the present plant time
+  document.addEventListener("toggle", (event) => {
+    const at = event.target.querySelector?.("[name=at]");
+    if (at) at.value = document.getElementById("frame").dataset.nowLocal;
+  }, true);
   for (const field of document.querySelectorAll("[data-who]")) field.value = localStorage.getItem(WHO) || "";
   unsent().forEach(send);
 }
@@ -45,23 +50,32 @@ function act(element, body) {
 }
 
 async function send(action) {
-  try {
-    const headers = { "Content-Type": "application/json", "Idempotency-Key": action.key };
-    if (action.revision) headers["If-Match"] = `"${action.revision}"`;
-    const answer = await fetch(action.url, { method: "POST", headers, body: JSON.stringify(action.body) });
-    if (WORTH_TRYING_AGAIN.has(answer.status)) throw new Error(`${answer.status}`);
-    keep(unsent().filter((other) => other.key !== action.key));
-    if (answer.ok) saved(action);
-    else refused(action, await reason(answer));
-    settle(action);
-  } catch {
+  const answer = await attempt(action);
+  if (!answer) {
     toast(action.key, `Not saved${action.name ? `: ${action.name}` : ""}. Trying again...`, "failed");
     setTimeout(() => send(action), AGAIN_MS);
+    return;
+  }
+  keep(unsent().filter((other) => other.key !== action.key));
+  if (answer.ok) saved(action);
+  else refused(action, await reason(answer));
+  settle(action);
+}
+
+// The answer of the service, or nothing where trying again can help.
+async function attempt(action) {
+  const headers = { "Content-Type": "application/json", "Idempotency-Key": action.key };
+  if (action.revision) headers["If-Match"] = `"${action.revision}"`;
+  try {
+    const answer = await fetch(action.url, { method: "POST", headers, body: JSON.stringify(action.body) });
+    return WORTH_TRYING_AGAIN.has(answer.status) ? null : answer;
+  } catch {
+    return null;
   }
 }
 
 function saved(action) {
-  document.querySelector(`#${CSS.escape(action.card)} form`)?.reset();
+  document.getElementById(action.card)?.querySelector("form")?.reset();
   if (!action.done) return dismiss(action.key);
   const buttons = action.undo ? [["Undo", () => act(asElement(action), {})]] : [];
   toast(action.key, `${action.name ? `${action.name}: ` : ""}${action.done}.`, "saved", buttons);
@@ -87,15 +101,15 @@ async function reason(answer) {
 function pend(card, done) {
   card.setAttribute("hx-morph-skip", "");
   card.dataset.pending = "";
+  card.inert = true;
   const state = card.querySelector(".state");
   if (state) state.textContent = `${done}, saving...`;
 }
 
 function settle(action) {
   const card = document.getElementById(action.card);
-  card?.removeAttribute("hx-morph-skip");
-  card?.removeAttribute("data-pending");
-  refresh();
+  for (const name of ["hx-morph-skip", "data-pending", "inert"]) card?.removeAttribute(name);
+  refresh(true);
 }
 
 function asElement(action) {

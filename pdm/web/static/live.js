@@ -23,7 +23,8 @@ export function follow() {
   window.addEventListener("online", () => refresh());
 }
 
-export function refresh() {
+export function refresh(all = false) {
+  if (all) shout("slow");
   if (waiting || document.hidden) return;
   const wait = Math.max(0, fresh + AT_MOST_EVERY_MS - Date.now());
   waiting = setTimeout(() => {
@@ -59,7 +60,7 @@ function tell() {
   const sign = document.getElementById("live");
   const seconds = Math.round((Date.now() - heard) / 1000);
   sign.className = online ? "live on" : "live off";
-  sign.lastElementChild.textContent = online ? `live, changed ${ago(seconds)}` : "offline";
+  sign.lastElementChild.textContent = online ? `live ${ago(seconds)}` : "offline";
 }
 
 function ago(seconds) {
