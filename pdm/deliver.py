@@ -163,7 +163,7 @@ def _claim(services: "Services", route: str) -> _Claim | None:
 def _make_message(connection: Connection, services: "Services", delivery_id: str, route: str) -> bytes:
     """Compose the message of a delivery, or one for all that wait beside it if they are many."""
     plant = current_plant(connection)
-    site = Site(plant.plant, current_fleet(connection, plant).assets, getattr(services, "public_url", ""))
+    site = Site(plant.plant, current_fleet(connection, plant).assets, services.public_url)
     wall_ms = services.clock.wall_ms()
     matters = telling.untold_matters(connection, route, wall_ms)
     if len(matters) > GROUP_ABOVE:

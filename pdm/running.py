@@ -18,7 +18,6 @@ from pdm.settings import Settings
 from pdm.state.plants import current_plant
 from pdm.state.schema import open_state, read
 from pdm.web.app import create_app
-from pdm.web.auth import hash_key
 from pdm.wiring import open_ingest, open_services
 
 LOOK_FOR_PLANT_S = 5.0
@@ -34,7 +33,7 @@ def run_service(settings: Settings, settings_file: Path | None) -> None:
     with ExitStack() as stack:
         services = open_services(settings, ServiceClock(), log_name="http")
         stack.callback(services.close)
-        app = create_app(services, [hash_key(key) for key in settings.api_keys()])
+        app = create_app(services, settings.api_key_hashes())
         server = Server(app, settings.http.host, settings.http.port)
         if settings.mqtt.enabled != "off":
             stack.callback(_stop_child, _start_ingest(settings_file))

@@ -25,6 +25,7 @@ class Services:
         models: the proven model of each class that has one.
         model_problems: why a class has no model although a folder is there, by class.
         notifiers: the routes of `rules.yaml` by name, beside the log.
+        public_url: where people reach the pages, for the links in messages.
         ingest: takes readings that come by HTTP; None where this process does not take any.
         simulation: the control of a simulated plant, None on a real one.
         cohorts: twins kept in memory between ticks, by class: a cache of the state database.
@@ -36,6 +37,7 @@ class Services:
     models: dict[str, Model] = field(default_factory=dict)
     model_problems: dict[str, str] = field(default_factory=dict)
     notifiers: Mapping[str, Notifier] = field(default_factory=dict)
+    public_url: str = ""
     ingest: "Ingest | None" = None
     simulation: Simulation | None = None
     cohorts: "dict[str, Cohort]" = field(default_factory=dict)

@@ -35,7 +35,11 @@ def open_services(
     with write(engine) as connection:
         interrupt_runs(connection)
     services = Services(
-        engine=engine, readings=ReadingLog(settings.readings_folder()), clock=clock, simulation=simulation
+        engine=engine,
+        readings=ReadingLog(settings.readings_folder()),
+        clock=clock,
+        public_url=settings.http.public_url or "",
+        simulation=simulation,
     )
     with read(engine) as connection:
         try:

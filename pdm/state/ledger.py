@@ -2,14 +2,17 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from pdm.state.schema import runs
 
+INTERRUPTED = "interrupted"
+
 
 def begin_run(connection: Connection, job: str, scheduled_ms: int, started_ms: int) -> bool:
-    """Claim a run; False if this job already ran, or runs, for that time."""
+    """Claim a run; False if this job already ran, or runs, for that time. One cut short by a crash may run again."""
     key = (runs.c.job == job) & (runs.c.scheduled_ms == scheduled_ms)
+    connection.execute(delete(runs).where(key, runs.c.outcome == INTERRUPTED))
     if connection.execute(select(runs.c.job).where(key)).first() is not None:
         return False
     connection.execute(
@@ -25,7 +28,7 @@ def end_run(connection: Connection, job: str, scheduled_ms: int, finished_ms: in
 
 def interrupt_runs(connection: Connection) -> None:
     """Runs that a crash cut short are named so at the next start."""
-    connection.execute(update(runs).where(runs.c.outcome == "running").values(outcome="interrupted"))
+    connection.execute(update(runs).where(runs.c.outcome == "running").values(outcome=INTERRUPTED))
 
 
 def last_runs(connection: Connection, limit: int = 50) -> list[Row[Any]]:
