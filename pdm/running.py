@@ -78,14 +78,10 @@ def _link(settings: Settings) -> MqttLink:
         username=mqtt.username,
         password=settings.mqtt_password(),
         tls=mqtt.tls.enabled,
-        ca_file=_text(mqtt.tls.ca_file),
-        cert_file=_text(mqtt.tls.cert_file),
-        key_file=_text(mqtt.tls.key_file),
+        ca_file=mqtt.tls.ca_file,
+        cert_file=mqtt.tls.cert_file,
+        key_file=mqtt.tls.key_file,
     )
-
-
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path)
 
 
 def _start_ingest(settings_file: Path | None) -> "subprocess.Popen[bytes]":
