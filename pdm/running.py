@@ -74,7 +74,7 @@ def _link(settings: Settings) -> MqttLink:
         port=mqtt.port,
         topics=tuple(mqtt.topics),
         client_id=mqtt.client_id,
-        share_group=mqtt.shared_group,
+        shared_group=mqtt.shared_group,
         username=mqtt.username,
         password=settings.mqtt_password(),
         tls=mqtt.tls.enabled,

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,7 +55,7 @@ class DemoOptions:
 def run_demo(options: DemoOptions) -> None:
     """Run the demo until all machines have failed (with `until_done`), or until somebody stops it."""
     console = Console(stderr=True)
-    configure_logs("warning", "auto")
+    configure_logs("warning", "auto", sys.stderr)
     with _folder(options.keep) as folder:
         fleet, models = _fleet(options, folder, console)
         demo = Demo(fleet, _settings(options, folder, models), rate=_rate(options))
@@ -117,7 +118,8 @@ def _life(engine: Engine) -> Life:
 
 def _settings(options: DemoOptions, folder: Path, models: list[Path]) -> Settings:
     port = options.port if options.port is not None else 0 if options.until_done else 8421
-    return load_settings(given={"data_dir": folder, "models": models, "http": {"port": port}})
+    given = {"data_dir": folder, "http": {"port": port}}
+    return load_settings(given=given | ({"models": models} if models else {}))
 
 
 def _rate(options: DemoOptions) -> float:
