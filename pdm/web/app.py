@@ -38,8 +38,8 @@ def create_app(
         redoc_url=None,
         openapi_url="/api/v1/openapi.json",
         generate_unique_id_function=description.operation_id,
-        max_body_size=BODY_LIMITS[""],
     )
+    app.state.services = services
     app.state.stopping = threading.Event()
     gate, metrics = auth.Gate(key_hashes), Metrics(services)
     problems.install(app)

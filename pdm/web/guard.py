@@ -6,6 +6,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import cookie_parser
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -87,7 +88,7 @@ class Guard:
             refused = self._refusal(scope)
             if refused is None:
                 _keep_slashes(scope)
-            await (refused or self._app)(scope, receive, send_guarded)
+            await (refused or self._app)(scope, _counted(receive, self._limit(scope)), send_guarded)
         finally:
             self._metrics.answered(scope, status, time.perf_counter() - begun)
 
@@ -103,10 +104,28 @@ class Guard:
             if scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
                 return RedirectResponse(f"/login?onward={quote(path)}", 303)
             return problem(401, "an API key is needed", headers={"WWW-Authenticate": "Bearer"})
-        limit = self._body_limits.get(path, self._body_limits[""])
-        if not _declared_length(headers) <= limit:
-            return problem(413, f"the body is larger than {limit} bytes")
+        if not _declared_length(headers) <= self._limit(scope):
+            return problem(413, f"the body is larger than {self._limit(scope)} bytes")
         return None
+
+    def _limit(self, scope: Scope) -> int:
+        return self._body_limits.get(scope["path"], self._body_limits[""])
+
+
+def _counted(receive: Receive, limit: int) -> Receive:
+    """Stop a body that does not declare its length, or lies about it, at the limit. The middleware of Starlette would
+    answer in plain text and without the headers of a closed house."""
+    taken = 0
+
+    async def receive_counted() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > limit:
+            raise HTTPException(413, f"the body is larger than {limit} bytes")
+        return message
+
+    return receive_counted
 
 
 def _keep_slashes(scope: Scope) -> None:

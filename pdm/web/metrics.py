@@ -37,7 +37,7 @@ class Metrics:
 
     def answered(self, scope: Scope, status: int, seconds: float) -> None:
         """Count a request under the template of its route."""
-        route = getattr(scope.get("route"), "path", "none")
+        route = getattr(scope.get("route"), "path_format", "none")
         method = scope["method"] if scope["method"] in ("GET", "POST", "PUT", "DELETE", "HEAD") else "other"
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)

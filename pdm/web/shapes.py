@@ -5,18 +5,20 @@ turns a stray NaN or infinity into null as well, so that what goes out is always
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import PlainSerializer, TypeAdapter, WithJsonSchema
 from typing_extensions import TypedDict  # pydantic needs this one below Python 3.12
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 
 def rfc3339(at_ms: int) -> str:
     """Milliseconds UTC as `2026-12-04T06:00:00Z`; the milliseconds are written only where there are any."""
     timespec = "milliseconds" if at_ms % 1000 else "seconds"
-    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
+    return (_EPOCH + timedelta(milliseconds=at_ms)).isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
 Instant = Annotated[

@@ -38,10 +38,9 @@ def build(folder: Path) -> Services:
     with write(engine) as connection:
         store_plant(connection, _STATION, RULES, START)
     services = Services(engine=engine, readings=MemoryReadings(), clock=ReplayClock(START))
-    feed(services, *(readings(source, range(NOW_HOURS - 30)) for source in ("fan1", "fan2")))
-    tick(services, START + (NOW_HOURS - 30) * HOUR)
-    feed(services, *(readings(source, range(NOW_HOURS - 30, NOW_HOURS)) for source in ("fan1", "fan2")))
-    tick(services, NOW)
+    for begin, end in ((0, NOW_HOURS - 48), (NOW_HOURS - 48, NOW_HOURS - 24), (NOW_HOURS - 24, NOW_HOURS)):
+        feed(services, *(readings(source, range(begin, end)) for source in ("fan1", "fan2")))
+        tick(services, START + end * HOUR)
     assert isinstance(services.readings, MemoryReadings)
     services.readings.append({}, [DeadLetter("pdm/nord/x", b"{", "broken_json", "ends after 1 byte", NOW)])
     assert isinstance(services.clock, ReplayClock)
@@ -63,5 +62,10 @@ def copy(built: Services, folder: Path) -> Services:
 
 
 def client_of(services: Services, **options: object) -> TestClient:
-    app: FastAPI = create_app(services, **options)  # type: ignore[arg-type]
-    return TestClient(app, base_url="http://localhost", follow_redirects=False)
+    """A client of an application of its own."""
+    return client_on(create_app(services, **options))  # type: ignore[arg-type]
+
+
+def client_on(app: FastAPI) -> TestClient:
+    """A client that shows what the application answers, also where it fails."""
+    return TestClient(app, base_url="http://localhost", follow_redirects=False, raise_server_exceptions=False)

@@ -63,7 +63,6 @@ def make_router(services: Services) -> APIRouter:
         response_model=ReadingsAccepted,
         responses={207: {"model": ReadingsAccepted, "description": "Some messages could not be read."}},
         summary="Send readings",
-        max_body_size=LARGEST_BODY,
         openapi_extra={"requestBody": {"required": True, "content": {"application/json": MESSAGES}}},
     )
     async def send(request: Request) -> Response:
