@@ -37,13 +37,18 @@ LATE_MS = 7 * 86_400_000
 OLDEST_MS = 631_152_000_000
 """1990-01-01: what is older comes from a clock that was never set, or from a mistaken unit."""
 
+MOST = 1e30
+"""No machine reports a larger number, and the square of this one is still finite."""
+
+UNITS_PER_MS = {"s": 0.001, "ms": 1, "us": 1_000, "ns": 1_000_000}
+"""How many of an epoch unit make a millisecond."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-_UNITS_PER_MS = {"s": 0.001, "ms": 1, "us": 1_000, "ns": 1_000_000}
 
-# no machine reports more than 1e30, and its square is still finite
-_Value = Annotated[float, msgspec.Meta(ge=-1e30, le=1e30)] | None
-_Time = Annotated[datetime, msgspec.Meta(tz=True)] | int | Annotated[float, msgspec.Meta(ge=-1e30, le=1e30)]
+_Number = Annotated[float, msgspec.Meta(ge=-MOST, le=MOST)]
+_Value = _Number | None
+_Time = Annotated[datetime, msgspec.Meta(tz=True)] | int | _Number
 
 _UNKNOWN_FIELD = re.compile(r"unknown field `(.*)` - at `\$\.values`", re.DOTALL)
 _NOT_A_NUMBER = re.compile(rb"[:,\[]\s*[-+]?(nan|inf)", re.IGNORECASE)
@@ -78,7 +83,7 @@ class Decoder:
 
     def __init__(self, plant: Plant, *, epoch_unit: EpochUnit | None = None):
         self.plant = plant
-        self._units_per_ms = _UNITS_PER_MS[epoch_unit] if epoch_unit else None
+        self._units_per_ms = UNITS_PER_MS[epoch_unit] if epoch_unit else None
         messages = {name: _Messages(asset_class) for name, asset_class in plant.classes.items()}
         self._messages = {asset.source: messages[asset.class_name] for asset in plant.assets.values()}
 

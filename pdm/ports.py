@@ -68,7 +68,7 @@ class ImportProgress:
 
     digest: str
     name: str
-    rows: int  # rows read, bad ones included
+    rows: int  # rows read; bad ones are among them, but not lines that have too few or too many fields
     bad_rows: int
     finished: bool
 
