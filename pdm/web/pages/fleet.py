@@ -114,7 +114,7 @@ def _line(now: Snapshot, row: AssetRow, spark: Sequence[float | None], now_ms: i
         place=" / ".join(row.place[1:] or row.place) if row.slot == row.serial else f"serial {row.serial}",
         kind=kind,
         severity=severity,
-        word=SEVERITIES.get(severity, "") or {"ended": "Out of service", "refused": "No forecast"}.get(kind, ""),
+        word="No forecast" if kind == "refused" else SEVERITIES.get(severity, ""),
         what=row.likely_mode or "",
         when=row.text,
         why=_why(now, row, now_ms),

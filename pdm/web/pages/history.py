@@ -73,7 +73,7 @@ def history_page(services: Services, now: Snapshot, serial: str) -> History:
     zone, now_ms = now.current.plant.time_zone, services.clock.plant_ms()
     wear = [record.used_life for record in this_life(view, views.history_view(services, serial))]
     known = [share for share in wear if share is not None]
-    used = None if view.twin is None else view.twin.used_life
+    used = view.twin.used_life if view.twin is not None and view.in_service else next(reversed(known), None)
     return History(
         name=view.slot or serial,
         asset=asset_href(serial),

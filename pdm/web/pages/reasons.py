@@ -140,7 +140,7 @@ def _shares(modes: Sequence[ModeView]) -> list[Share]:
 
 def _grounds(services: Services, view: AssetView, twin: TwinView) -> list[Ground]:
     model = services.models.get(view.class_name)
-    grounds = [_basis(view, twin, model)]
+    grounds = [_basis(view, twin, model)] if twin.prognosis.refusal is None else []
     if model is not None and twin.prognosis.basis == "learned":
         grounds += _figures(model, twin.unit)
     grounds.append(
@@ -149,7 +149,7 @@ def _grounds(services: Services, view: AssetView, twin: TwinView) -> list[Ground
         else Ground("History", "does not reach back to the start of its life", warn=True)
     )
     grounds.append(_sensors(twin.sensors))
-    if twin.duty_rate is not None:
+    if twin.duty_rate is not None and view.in_service:
         used = words.quantity(24 * twin.duty_rate, twin.unit)
         grounds.append(Ground("Duty", f"{used} of life a day lately, assumed to go on"))
     return grounds
@@ -161,9 +161,7 @@ def _basis(view: AssetView, twin: TwinView, model: Model | None) -> Ground:
         origin = _FROM_ELSEWHERE.get(model.facts.origin, "this plant")
         text = f"learned from {model.facts.lives} {lives} of {origin}, model {model.version}"
         return Ground("Basis", text, warn=model.facts.lives < recommend.FEW_LIVES)
-    if twin.prognosis.basis == "declared_life":
-        return Ground("Basis", "the declared life of its class and its age; no failure was learned from yet")
-    return Ground("Basis", "none")
+    return Ground("Basis", "the declared life of its class and its age; no failure was learned from yet")
 
 
 def _figures(model: Model, unit: str) -> list[Ground]:
