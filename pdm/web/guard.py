@@ -72,12 +72,12 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        begun, status = time.perf_counter(), 500
+        begun, status, started = time.perf_counter(), 500, False
 
         async def send_guarded(message: Message) -> None:
-            nonlocal status
+            nonlocal status, started
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, started = message["status"], True
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
@@ -89,6 +89,10 @@ class Guard:
             if refused is None:
                 _keep_slashes(scope)
             await (refused or self._app)(scope, _counted(receive, self._limit(scope)), send_guarded)
+        except Exception:
+            if not started:
+                await problem(500)(scope, receive, send_guarded)
+            raise  # the server logs it
         finally:
             self._metrics.answered(scope, status, time.perf_counter() - begun)
 

@@ -66,12 +66,11 @@ def problem(
 
 
 def install(app: FastAPI) -> None:
-    """Answer all errors of this application with problems."""
+    """Answer all errors that are expected with problems; the guard answers for the others."""
     app.add_exception_handler(HTTPException, _of_http)
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(PdmError, _of_ours)
     app.add_exception_handler(OperationalError, _of_database)
-    app.add_exception_handler(Exception, _of_surprise)
 
 
 def status_of(error: PdmError) -> int:
@@ -116,10 +115,6 @@ async def _of_ours(request: Request, error: Any) -> Response:
 async def _of_database(request: Request, error: Any) -> Response:
     log.error("%s %s: the state database did not answer: %s", request.method, request.url.path, type(error).__name__)
     return problem(503, "the state database did not answer; try again")
-
-
-async def _of_surprise(_request: Request, _error: Exception) -> Response:
-    return problem(500)  # Starlette raises the error again after this answer, so that the server logs it
 
 
 def _printable(fault: Fault) -> Fault:
