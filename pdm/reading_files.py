@@ -63,15 +63,17 @@ def read_pieces(path: Path, numbers: Collection[str], skip: int = 0) -> Iterator
             return
         taken = skip
         try:
-            for piece in _csv_pieces(path, numbers, skip):
+            for piece in _csv_pieces(path, skip, numbers):
                 taken += len(piece.rows)
                 yield piece
         except pa.ArrowInvalid:
-            # some cell is not a number: from here on all are taken as text, so that only its own row is refused
-            yield from _csv_pieces(path, (), taken)
+            # a line is malformed or a cell is not a number: from here on one thread, which can tell the row, and
+            # text, so that only that row is refused
+            yield from _csv_pieces(path, taken)
 
 
-def _csv_pieces(path: Path, numbers: Collection[str], skip: int) -> Iterator[Piece]:
+def _csv_pieces(path: Path, skip: int, numbers: Collection[str] | None = None) -> Iterator[Piece]:
+    """With `numbers`, fast, and `ArrowInvalid` at the first fault; without, all cells as text and faults told apart."""
     names, delimiter = _header(path)
     malformed: dict[int, str] = {}
 
@@ -82,11 +84,12 @@ def _csv_pieces(path: Path, numbers: Collection[str], skip: int) -> Iterator[Pie
     with pa.OSFile(str(path)) as file:
         reader = arrow_csv.open_csv(
             pa.CompressedInputStream(file, "gzip") if path.suffix == ".gz" else file,
-            # one thread, since only then the numbers of malformed rows are known
-            read_options=arrow_csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
-            parse_options=arrow_csv.ParseOptions(delimiter=delimiter, invalid_row_handler=note),
+            read_options=arrow_csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=numbers is not None),
+            parse_options=arrow_csv.ParseOptions(
+                delimiter=delimiter, invalid_row_handler=note if numbers is None else None
+            ),
             convert_options=arrow_csv.ConvertOptions(
-                column_types={name: pa.float64() if name in numbers else pa.string() for name in names},
+                column_types={name: pa.float64() if name in (numbers or ()) else pa.string() for name in names},
                 strings_can_be_null=True,
             ),
         )
