@@ -55,8 +55,13 @@ class Ingest:
         self._next_decoder = decoder
 
     @property
+    def waiting(self) -> int:
+        """How many messages have been added since the last commit."""
+        return self._group.messages
+
+    @property
     def waiting_bytes(self) -> int:
-        """How much has been added since the last commit."""
+        """How much they are."""
         return self._group.bytes
 
     def add(self, topic: str, payload: bytes, arrived_ms: int) -> None:

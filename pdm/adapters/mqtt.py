@@ -34,6 +34,8 @@ _GROUP_MESSAGES = 5_000
 _GROUP_BYTES = 16_000_000
 _MOST_WAITING_BYTES = 64_000_000  # while the store fails; then the broker has to keep the rest
 _LONGEST_WAIT_S = 30.0
+_COMMIT_SHARE = 0.1  # of the time at most: small commits would otherwise cost more than the messages in them
+_LONGEST_PAUSE_S = 0.05  # between two commits, however slow the disk is
 _STOP_S = 5.0
 _TURN_S = 0.5
 _LOOK_S = 5.0
@@ -98,8 +100,8 @@ class MqttIngest:
     """Feeds an `Ingest` from a broker.
 
     One thread does everything: it reads until the socket is empty or the group is large enough, commits the group,
-    acknowledges each of its messages, and reads on. So a group is as large as the traffic makes it, and a message that
-    was not committed is never acknowledged: the broker sends it again.
+    acknowledges each of its messages, and reads on. So a lone message is committed at once, and under load a group is
+    as large as the traffic makes it. What was not committed is never acknowledged: the broker sends it again.
 
     Attributes:
         sessions_lost: how often the broker came back without what it should have kept for us.
@@ -115,6 +117,7 @@ class MqttIngest:
         self._thread: Thread | None = None
         self._received = 0
         self._unacknowledged: list[int] = []
+        self._next_commit = 0.0
         self._had_session = False
         self._broker = _Outage("broker", f"{link.host}:{link.port}")
         self._store = _Outage("reading store", "")
@@ -146,7 +149,7 @@ class MqttIngest:
                 self._connect()
             self._wait()
             self._read()
-            if self._store.may_retry:
+            if self._store.may_retry and monotonic() >= self._next_commit:
                 self._commit()
             self._client.loop_write()
             self._client.loop_misc()
@@ -168,7 +171,13 @@ class MqttIngest:
             wanted = (0 if self._full else select.POLLIN) | (select.POLLOUT if self._client.want_write() else 0)
             poll = select.poll()
             poll.register(sock, wanted)
-            poll.poll(_TURN_S * 1000)
+            poll.poll(self._pause_s * 1000)
+
+    @property
+    def _pause_s(self) -> float:
+        """How long nothing needs to be done unless the socket says so."""
+        until_commit = self._next_commit - monotonic()
+        return until_commit if self._ingest.waiting and 0 < until_commit < _TURN_S else _TURN_S
 
     def _read(self) -> None:
         """Until the socket is empty, or the group large enough."""
@@ -184,12 +193,17 @@ class MqttIngest:
         return self._ingest.waiting_bytes > _MOST_WAITING_BYTES
 
     def _commit(self) -> None:
+        if not self._ingest.waiting:
+            return
+        began = monotonic()
         try:
             self._ingest.commit()
         except StoreError as error:
             self._store.failed(error)
             return
         self._store.worked()
+        took = monotonic() - began
+        self._next_commit = began + min(took / _COMMIT_SHARE, took + _LONGEST_PAUSE_S)
         committed, self._unacknowledged = self._unacknowledged, []
         for message_id in committed:
             self._client.ack(message_id, 1)
@@ -197,7 +211,7 @@ class MqttIngest:
     def _finish(self) -> None:
         deadline = monotonic() + _STOP_S
         self._commit()
-        while self._ingest.waiting_bytes and monotonic() < deadline:
+        while self._ingest.waiting and monotonic() < deadline:
             Event().wait(0.1)
             self._commit()
         self._client.disconnect()

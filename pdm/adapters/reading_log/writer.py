@@ -3,7 +3,7 @@
 import fcntl
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -134,11 +134,17 @@ class ReadingLogWriter:
     def _source_ids(self, source: NDArray[Any]) -> NDArray[np.int32]:
         """The numbers of the sources of each row, new ones noted. `[n]`."""
         names = source.tolist()
-        for name in set(names) - self._sources.keys():
+        try:
+            return np.fromiter(map(self._sources.__getitem__, names), np.int32, len(names))
+        except KeyError:
+            self._note_sources(set(names) - self._sources.keys())
+            return self._source_ids(source)
+
+    def _note_sources(self, names: Iterable[str]) -> None:
+        for name in sorted(names):
             id_ = len(self._sources) + 1
             self._db.execute("INSERT INTO sources VALUES (?, ?, ?)", (id_, name, row_crc(id_, name)))
             self._sources[name] = id_
-        return np.fromiter(map(self._sources.__getitem__, names), np.int32, len(names))
 
     def _layout_id(self, layout: Layout) -> int:
         if layout not in self._layouts:
