@@ -68,7 +68,7 @@ def live(fleet: Fleet, model: Model, folder: Path) -> Run:
         tick(services, step.tick_ms)
     with read(services.engine) as connection:
         asset_class = current_plant(connection).plant.classes[fleet.class_name]
-        history = summary.read_history(connection, asset_class, START_MS)
+        history = summary.read_history(connection, asset_class)
         _, outcomes = summary.alert_report(connection, history, asset_class, fleet.rule, fleet.rule_horizon)
     services.close()
     return _judged(history, asset_class, model, outcomes)

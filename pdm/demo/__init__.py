@@ -21,11 +21,13 @@ from pdm.demo import summary
 from pdm.demo.fleets import START_MS, FailureReport, Fleet, PlantStep
 from pdm.demo.simulation import FASTEST, SimulationControl
 from pdm.demo.transport import Transport, open_transport
+from pdm.errors import ConfigurationError
 from pdm.services import Services
 from pdm.serving import Server
 from pdm.settings import Settings
 from pdm.state.plants import current_plant, store_plant
 from pdm.state.schema import open_state, read, write
+from pdm.state.told import open_interventions
 from pdm.tick import tick
 from pdm.web.app import create_app
 from pdm.wiring import open_services
@@ -65,6 +67,9 @@ class Demo:
         engine.dispose()
         self._services = open_services(self._settings, self._clock, log_name="http", simulation=self.simulation)
         self._resources.callback(self._services.close)
+        if self.fleet.class_name not in self._services.models:
+            why = self._services.model_problems.get(self.fleet.class_name, "there is none in the model folders")
+            raise ConfigurationError(f"no model of class {self.fleet.class_name} can be used: {why}", key="models")
         server = Server(create_app(self._services), self._settings.http.host, self._settings.http.port)
         server.start()
         self._resources.callback(server.stop)
@@ -104,6 +109,7 @@ class Demo:
         self._wait_until_stored()
         for failure in step.failures:
             self._report_failure(failure)
+        self._do_accepted_work(step.tick_ms)
         self.told += tick(self._services, step.tick_ms).told
         deliver(self._services)
 
@@ -115,15 +121,24 @@ class Demo:
             time.sleep(0.0005)
 
     def _report_failure(self, failure: FailureReport) -> None:
-        event = {
-            "id": f"failure-of-{failure.serial}",
-            "serial": failure.serial,
-            "kind": "failed",
-            "at": datetime.fromtimestamp(failure.at_ms / 1000, UTC).isoformat(),
-            "mode": failure.mode,
-            "who": "simulated plant",
-        }
-        self._client.post("/api/v1/events", json=event).raise_for_status()
+        event = {"serial": failure.serial, "kind": "failed", "at": _instant(failure.at_ms), "mode": failure.mode}
+        self._post("/api/v1/events", {"id": f"failure-of-{failure.serial}", **event})
+
+    def _do_accepted_work(self, now_ms: int) -> None:
+        """Replace the machines whose accepted window has come, as the crew of the plant would."""
+        with read(self._services.engine) as connection:
+            accepted = [row for row in open_interventions(connection) if row.committed is not None]
+        for row in accepted:
+            if row.committed["start_ms"] <= now_ms and (newcomer := self.fleet.replace(row.serial)):
+                at = _instant(now_ms)
+                outcome = {"started_at": at, "finished_at": at, "found": "replaced by the simulated crew"}
+                self._post(f"/api/v1/interventions/{row.id}/status", {"status": "done", "outcome": outcome})
+                self._post(
+                    "/api/v1/events", {"serial": row.serial, "kind": "replaced", "at": at, "by_serial": newcomer}
+                )
+
+    def _post(self, path: str, body: dict[str, Any]) -> None:
+        self._client.post(path, json={**body, "who": "simulated plant"}).raise_for_status()
 
     def _progress(self) -> DemoProgress:
         failed, machines = self.fleet.progress()
@@ -136,7 +151,7 @@ class Demo:
             plant = current_plant(connection).plant
             asset_class = plant.classes[self.fleet.class_name]
             rivals = self._services.models[asset_class.name].facts.rivals
-            history = summary.read_history(connection, asset_class, START_MS)
+            history = summary.read_history(connection, asset_class)
             listed, outcomes = summary.alert_report(
                 connection, history, asset_class, self.fleet.rule, self.fleet.rule_horizon
             )
@@ -161,3 +176,7 @@ class Demo:
             "cost": {k: round(v, 6) for k, v in summary.policy_costs(history, asset_class, rivals).items()},
             "seconds": round(time.monotonic() - self._started, 1),
         }
+
+
+def _instant(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat()

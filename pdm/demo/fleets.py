@@ -61,6 +61,10 @@ class Fleet(Protocol):
         """How many machines have failed, of how many."""
         ...
 
+    def replace(self, serial: str) -> str | None:
+        """Put a new machine in the place of one that runs; returns its serial, None where there is none to be had."""
+        ...
+
 
 class PumpFleet:
     """A simulated pumping station."""
@@ -92,8 +96,9 @@ class PumpFleet:
     def progress(self) -> tuple[int, int]:
         return int((~self._station.alive).sum()), len(self._serials)
 
-    def repair(self, serial: str) -> str:
-        """Put a new pump in the place of this one; returns its serial."""
+    def replace(self, serial: str) -> str | None:
+        if serial not in self._serials:
+            return None
         pump = self._serials.index(serial)
         self._station.repair(pump)
         self._generation[pump] += 1
@@ -121,6 +126,9 @@ class EngineFleet:
             ended = [engine for engine in flying if cycle == len(engine.columns) - 1]
             self._flown = cycle + 1
             yield PlantStep(readings, [FailureReport(f"E-{e.unit:03}", at_ms + 1, None) for e in ended], at_ms)
+
+    def replace(self, serial: str) -> str | None:
+        return None  # recorded engines have no successors
 
     def progress(self) -> tuple[int, int]:
         return sum(len(engine.columns) <= self._flown for engine in self._engines), len(self._engines)

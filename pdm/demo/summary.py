@@ -21,6 +21,7 @@ from pdm.policies import (
 from pdm.prognosis import MEDIAN
 from pdm.scoring import AlertOutcomes, Scores, age_only, alert_outcomes, score
 from pdm.state.cohorts import load_beliefs
+from pdm.state.plants import current_fleet, current_plant
 from pdm.state.schema import alerts, events, prognoses
 
 
@@ -55,12 +56,8 @@ class History:
         return [Looks(self.issued_ms[rows], value[rows].astype(np.float64)) for rows in mine]
 
 
-def read_history(connection: Connection, asset_class: AssetClass, start_ms: int) -> History:
-    """Finished lives and what was issued during them, from the state database.
-
-    Args:
-        start_ms: when all machines were new.
-    """
+def read_history(connection: Connection, asset_class: AssetClass) -> History:
+    """Lives that ended in failure and what was issued during them, from the state database."""
     stored = load_beliefs(connection, asset_class.name)
     if stored is None:
         raise ValueError(f"nothing was ever concluded about class {asset_class.name}")
@@ -73,10 +70,11 @@ def read_history(connection: Connection, asset_class: AssetClass, start_ms: int)
     number = {serial: index for index, serial in enumerate(serials)}
     rows = connection.execute(select(prognoses).order_by(prognoses.c.issued_ms, prognoses.c.tick)).all()
     issued = [row for row in rows if row.serial in number and row.issued_ms < ended[row.serial]]
+    fleet = current_fleet(connection, current_plant(connection))
     lives = []
     for serial in serials:
         mine = [row for row in issued if row.serial == serial]
-        times = [start_ms, *(row.issued_ms for row in mine), ended[serial]]
+        times = [fleet.lives[serial].from_ms, *(row.issued_ms for row in mine), ended[serial]]
         ages = [0.0, *(row.exposure for row in mine), length[serial]]
         lives.append(FinishedLife(np.array(times, dtype=np.int64), np.array(ages)))
     return History(
