@@ -44,7 +44,7 @@ def create_app(
     gate, metrics = auth.Gate(key_hashes), Metrics(services)
     problems.install(app)
     description.install(app)
-    app.include_router(api.make_router(services, metrics, app.state.stopping))
+    api.install(app, services, metrics, app.state.stopping)
     app.include_router(description.make_router(app))
     app.include_router(auth.login_router(gate))
     if hasattr(pages, "make_router"):

@@ -2,14 +2,13 @@
 
 import bisect
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pdm.beliefs import Beliefs
 from pdm.plant import Asset
 from pdm.prognosis import MEDIAN, Basis, Refusal
 from pdm.quantiles import failure_probability
@@ -63,7 +62,15 @@ class FleetFilter:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """All machines as columns `[n]`, by serial; `by_loss` holds their order by expected loss inside the notice."""
+    """All machines as columns `[n]`, by serial.
+
+    Attributes:
+        attention: `now`, `soon`, `blind` or an empty text.
+        risk: probability of failing inside the notice period, NaN where nothing is known.
+        loss_of_failure: what a failure costs, NaN where nobody declared it.
+        by_loss: the order by expected loss.
+        position: of each serial.
+    """
 
     serial: Objects
     class_name: Objects
@@ -74,7 +81,11 @@ class Ranking:
     in_service: NDArray[np.bool_]
     basis: NDArray[np.int8]
     refusal: NDArray[np.int8]
+    criticality: Floats
+    risk: Floats
+    loss_of_failure: Floats
     by_loss: NDArray[np.intp]
+    position: Mapping[str, int]
 
 
 def fleet_view(services: Services, wanted: FleetFilter | None = None) -> FleetView:
@@ -112,48 +123,44 @@ def ranked(now: Snapshot) -> Ranking:
 
 def row_of(now: Snapshot, serial: str) -> AssetRow:
     """One line of the fleet."""
-    machine = asset(now, serial)
-    of_class = now.classes[machine.class_name]
-    alerts = tuple(alert_view(row) for row in now.alerts.get(serial, ()))
-    beliefs, row = belief_of(of_class, serial)
-    refusal = Refusal.NO_READINGS if beliefs is None else Refusal(int(beliefs.prognosis.refusal[row]))
-    in_service = beliefs is None or bool(beliefs.in_service[row])
+    machine, ranking = asset(now, serial), ranked(now)
+    position, of_class = ranking.position[serial], now.classes[machine.class_name]
+    refusal = Refusal(int(ranking.refusal[position]))
+    risk = float(ranking.risk[position])
     return AssetRow(
         serial=serial,
         class_name=machine.class_name,
         slot=machine.slot,
         place=machine.place,
         criticality=machine.criticality,
-        in_service=in_service,
-        attention=attention(alerts, refusal, in_service),
+        in_service=bool(ranking.in_service[position]),
+        attention=ranking.attention[position] or None,
+        basis=Basis(int(ranking.basis[position])).name.lower(),
+        refusal=None if refusal == Refusal.NONE else refusal.code,
+        risk=known(risk),
+        expected_loss=known(risk * float(ranking.loss_of_failure[position])),
         currency=now.current.plant.currency,
         unit=of_class.asset_class.life_step.unit,
-        refusal=None if refusal == Refusal.NONE else refusal.code,
         window=window_of(now, machine),
-        alert=gravest(alerts),
-        **_forecast_columns(now, of_class, beliefs, row, refusal),
+        alert=gravest(tuple(alert_view(row) for row in now.alerts.get(serial, ()))),
+        **_outlook(now, of_class, serial, refusal),
     )
 
 
-def _forecast_columns(
-    now: Snapshot, of_class: ClassBeliefs, beliefs: Beliefs | None, row: int, refusal: Refusal
-) -> dict[str, Any]:
-    """What a line says about the future of a machine."""
+def _outlook(now: Snapshot, of_class: ClassBeliefs, serial: str, refusal: Refusal) -> dict[str, Any]:
+    """What a line says about the age and the future of a machine."""
     asset_class, stored = of_class.asset_class, of_class.stored
-    names = ("basis", "likely_mode", "median_at", "risk", "risk_until", "expected_loss", "exposure", "used_life")
+    beliefs, row = belief_of(of_class, serial)
     if beliefs is None or stored is None:
-        return dict.fromkeys((*names, "seen_until")) | {"basis": "none", "text": "no forecast: no readings"}
+        names = ("likely_mode", "median_at", "risk_until", "exposure", "used_life", "seen_until")
+        return {**dict.fromkeys(names), "text": "no forecast: no readings"}
     quantiles, duty_rate = beliefs.prognosis.quantiles[row], float(beliefs.duty_rate[row])
-    risk = float(_risk(of_class, np.array([row]))[0])
     modes = modes_of(asset_class, beliefs.prognosis.mode[row], refusal == Refusal.NONE)
     return {
         "text": in_words(asset_class, now.current.plant.time_zone, stored.at_ms, quantiles, duty_rate, refusal),
-        "basis": Basis(int(beliefs.prognosis.basis[row])).name.lower(),
         "likely_mode": modes[0].title if modes else None,
         "median_at": date_of(float(quantiles[MEDIAN]), duty_rate, stored.at_ms, asset_class.horizon),
-        "risk": known(risk),
         "risk_until": stored.at_ms + asset_class.notice_ms,
-        "expected_loss": known(risk * float(beliefs.windows.cost_run_to_failure[row])),
         "exposure": float(beliefs.exposure[row]),
         "used_life": used_life(float(beliefs.exposure[row]), float(quantiles[MEDIAN])),
         "seen_until": instant(beliefs.last_end_ms[row]),
@@ -177,15 +184,19 @@ def _rank(now: Snapshot) -> Ranking:
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     order = np.argsort(columns["serial"], kind="stable")
     columns = {name: values[order] for name, values in columns.items()}
-    risk, loss, criticality = (columns.pop(name) for name in ("risk", "loss_of_failure", "criticality"))
+    risk, loss, criticality = (columns[name] for name in ("risk", "loss_of_failure", "criticality"))
     # a machine without declared costs weighs as much as the average of those that have them, by its criticality
     average = np.nanmean(loss) if np.isfinite(loss).any() else 1.0
     expected_loss = risk * np.where(np.isnan(loss), average * criticality / _USUAL_CRITICALITY, loss)
-    return Ranking(**columns, by_loss=np.argsort(-np.nan_to_num(expected_loss, nan=-1.0), kind="stable"))
+    return Ranking(
+        **columns,
+        by_loss=np.argsort(-np.nan_to_num(expected_loss, nan=-1.0), kind="stable"),
+        position={serial: position for position, serial in enumerate(columns["serial"].tolist())},
+    )
 
 
 def _class_columns(now: Snapshot, of_class: ClassBeliefs) -> dict[str, NDArray[Any]]:
-    """The columns of `Ranking` for one class, and what its order is made of."""
+    """The columns of `Ranking` for one class."""
     serials = now.fleet.serials_of(of_class.asset_class.name)
     machines = [now.fleet.assets[serial] for serial in serials]
     rows = np.array([of_class.row_of.get(serial, -1) for serial in serials], dtype=np.int64)

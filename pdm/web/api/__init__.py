@@ -2,7 +2,7 @@
 
 import threading
 
-from fastapi import APIRouter
+from fastapi import FastAPI
 
 from pdm.services import Services
 from pdm.web import stream
@@ -25,11 +25,9 @@ PREFIX = "/api/v1"
 _RESOURCES = (assets, readings, slots, prognoses, alerts, recommendations, interventions, events, operation)
 
 
-def make_router(services: Services, metrics: Metrics, stopping: threading.Event) -> APIRouter:
-    """All routes of the API and of operation."""
-    router = APIRouter()
+def install(app: FastAPI, services: Services, metrics: Metrics, stopping: threading.Event) -> None:
+    """Add all routes of the API and of operation; one level of routers, since each costs time at every request."""
+    app.include_router(health.make_router(services, metrics))
     for resource in _RESOURCES:
-        router.include_router(resource.make_router(services), prefix=PREFIX)
-    router.include_router(stream.make_router(services, stopping), prefix=PREFIX)
-    router.include_router(health.make_router(services, metrics))
-    return router
+        app.include_router(resource.make_router(services), prefix=PREFIX)
+    app.include_router(stream.make_router(services, stopping), prefix=PREFIX)
