@@ -27,11 +27,14 @@ from sqlalchemy import (
     create_engine,
     event,
     insert,
+    inspect,
+    make_url,
     select,
     update,
 )
+from sqlalchemy.exc import DatabaseError, OperationalError
 
-from pdm.errors import StoreError
+from pdm.errors import DamagedRecordError, StoreError
 
 SCHEMA_VERSION = 1
 
@@ -251,29 +254,47 @@ def open_state(url: str) -> Engine:
     Raises:
         StoreError: it cannot be opened, or was written by a newer version of this program.
     """
-    if url.startswith("sqlite:///"):
-        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    if (file := database_file(url)) is not None:
+        _make_folder(file.parent)
     engine = create_engine(url)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
-    with write(engine) as connection:
-        metadata.create_all(connection)
-        _check_version(connection)
+    try:
+        with write(engine) as connection:
+            _check_version(connection)
+            metadata.create_all(connection)
+    except BaseException:
+        engine.dispose()
+        raise
     return engine
+
+
+def database_file(url: str) -> Path | None:
+    """The file that a database is; None where a server keeps it."""
+    parsed = make_url(url)
+    return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
 
 
 @contextmanager
 def write(engine: Engine) -> Iterator[Connection]:
-    """A writing transaction, committed at the end; SQLite takes its write lock at once."""
-    with engine.connect().execution_options(writes=True) as connection, connection.begin():
+    """A writing transaction, committed at the end; SQLite takes its write lock at once.
+
+    Raises:
+        StoreError: the database did not answer or is full; nothing was written.
+    """
+    with _store_errors(), engine.connect().execution_options(writes=True) as connection, connection.begin():
         yield connection
 
 
 @contextmanager
 def read(engine: Engine) -> Iterator[Connection]:
-    """A reading transaction: one consistent snapshot."""
-    with engine.connect() as connection, connection.begin():
+    """A reading transaction: one consistent snapshot.
+
+    Raises:
+        StoreError: the database did not answer.
+    """
+    with _store_errors(), engine.connect() as connection, connection.begin():
         yield connection
 
 
@@ -292,7 +313,30 @@ def last_number(connection: Connection, counter: str) -> int:
     return int(connection.execute(select(counters.c.value).where(counters.c.name == counter)).scalar() or 0)
 
 
+@contextmanager
+def _store_errors() -> Iterator[None]:
+    """Errors of the database as errors of a store; what is wrong with a statement stays as it is."""
+    try:
+        yield
+    except OperationalError as error:
+        raise StoreError(f"the state database does not answer: {error.orig}") from error
+    except DatabaseError as error:
+        if type(error) is not DatabaseError:
+            raise
+        raise DamagedRecordError(f"the state database is damaged: {error.orig}") from error
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"the folder of the state database cannot be made: {error}") from None
+
+
 def _check_version(connection: Connection) -> None:
+    """A newer database is left as it is; a new one is told its version."""
+    if not inspect(connection).has_table(meta.name):
+        meta.create(connection)
     found = connection.execute(select(meta.c.value).where(meta.c.key == "schema_version")).scalar()
     if found is None:
         connection.execute(insert(meta).values(key="schema_version", value=str(SCHEMA_VERSION)))
