@@ -6,7 +6,7 @@ stand beside them in the page, where they wrap and scale like any other.
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,7 @@ class Fan:
         now: quantiles 10, 50 and 90 % of today's forecast; None where refused.
         ended: age at which it failed.
         unit: of the life step.
+        told: `[m]` each forecast in words.
     """
 
     ages: Sequence[float]
@@ -54,7 +55,8 @@ class Fan:
     now: tuple[float, float, float] | None
     unit: str
     ended: float | None = None
-    marks: Sequence[Mark] = field(default_factory=tuple)
+    marks: Sequence[Mark] = ()
+    told: Sequence[str] = ()
 
     @property
     def top(self) -> float:
@@ -91,6 +93,7 @@ class Fan:
             "unit": self.unit,
             "top": self.top,
             "end": self.end,
+            "told": list(self.told),
             "marks": [{"age": m.age, "kind": m.kind, "text": m.text} for m in self.marks],
         }
 

@@ -19,7 +19,7 @@ from pdm.web.mirror import mirror_view
 from pdm.web.pages.advice import Todo, todo_of
 from pdm.web.pages.fleet import SEVERITIES, asset_href
 from pdm.web.pages.reasons import Reasons, reasons_of
-from pdm.web.shapes import AssetView, EventView, IssuedView, PrognosisView, TwinView
+from pdm.web.shapes import AssetView, EventView, IssuedView, PrognosisView, RulView, TwinView
 from pdm.web.snapshot import Snapshot
 
 _UNTIL = {"end of shift": "Until end of shift", "next manned shift": "next manned shift", "day": "within a day"}
@@ -169,7 +169,28 @@ def fan_of(services: Services, view: AssetView, asset_class: AssetClass, issued:
         unit=words.unit(asset_class.life_step.unit, 2),
         ended=twin.exposure if view.life.failed else None,
         marks=_marks(services, view, twin, issued),
+        told=[_told(record, asset_class.horizon) for record in issued],
     )
+
+
+def _told(record: IssuedView, horizon: float) -> str:
+    """One issued forecast in words: "At 456 h: 90 h (4 in 5: 20-180 h)"."""
+    age = f"At {words.quantity(record.exposure, record.unit)}"
+    if record.rul is None:
+        return f"{age}: no forecast ({(record.refusal or 'none').replace('_', ' ')})"
+    return f"{age}: {_life_text(record.rul, horizon)} ({_band_text(record.rul, horizon)})"
+
+
+def _life_text(rul: RulView, horizon: float) -> str:
+    """The median, or that it lies beyond the horizon."""
+    return f"more than {words.life(horizon, rul.unit)}" if rul.p50 > horizon else words.life(rul.p50, rul.unit)
+
+
+def _band_text(rul: RulView, horizon: float) -> str:
+    """The band that holds four in five, or what nine in ten exceed where it is open to above."""
+    if rul.p90 > horizon:
+        return f"9 in 10: more than {words.life(min(rul.p10, horizon), rul.unit)}"
+    return f"4 in 5: {words.life_range(rul.p10, rul.p90, rul.unit)}"
 
 
 def alerts_of(services: Services, serial: str, since_ms: int) -> list[Row[object]]:
@@ -249,16 +270,10 @@ def _rul(now: Snapshot, prognosis: PrognosisView, now_ms: int) -> Rul | None:
     rul = prognosis.rul
     if rul is None:
         return None
-    horizon = prognosis.horizon
-    beyond, open_end = rul.p50 > horizon, rul.p90 > horizon
     zone = now.current.plant.time_zone
     return Rul(
-        life=f"more than {words.life(horizon, rul.unit)}" if beyond else words.life(rul.p50, rul.unit),
-        range=(
-            f"9 in 10: more than {words.life(min(rul.p10, horizon), rul.unit)}"
-            if open_end
-            else f"4 in 5: {words.life_range(rul.p10, rul.p90, rul.unit)}"
-        ),
+        life=_life_text(rul, prognosis.horizon),
+        range=_band_text(rul, prognosis.horizon),
         when=prognosis.text,
         median=f"median {words.day(prognosis.median_at, zone, now_ms)}" if prognosis.median_at is not None else "",
     )

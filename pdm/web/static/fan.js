@@ -66,15 +66,8 @@ function options(fan, place) {
 
 // The forecast under the cursor, in the words of the page.
 function read(chart, fan) {
-  const at = chart.cursor.idx;
   const place = document.getElementById("fan-readout");
-  if (at == null || fan.median[at] == null) {
-    place.textContent = "Point at the chart to read what was said.";
-    return;
-  }
-  const told = (value) => (value > fan.horizon ? `more than ${number(fan.horizon)}` : number(value));
-  place.textContent = `At ${number(fan.ages[at])} ${fan.unit}: ${told(fan.median[at])} ${fan.unit} `
-    + `(4 in 5: ${told(fan.low[at])} to ${told(fan.high[at])})`;
+  place.textContent = fan.told[chart.cursor.idx] ?? "Point at the chart to read what was said.";
 }
 
 function past(chart, fan, ink) {
