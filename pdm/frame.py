@@ -60,7 +60,7 @@ class Frame:
         clip: largest departure that counts [standard deviations].
         projection, offset: `[p, 5, R]`, `[5, R]` from standardised sensors to h0, h1, p1, p2, p3.
         own_change, own_start, own_offset: `[p]`, `[p]`, scalar: from change since and level at the own start to g.
-        scale: time scale of the memories, median life / 200 [life steps].
+        scale: time scale of the memories, 1 for a median life of 200 steps.
     """
 
     column_names: tuple[str, ...]

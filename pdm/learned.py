@@ -10,10 +10,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import lightgbm as lgb
 import numpy as np
+from numpy.typing import NDArray
 
 from pdm.degradation import Weibull
 from pdm.frame import Floats, Frame
@@ -165,11 +166,11 @@ def fingerprint(asset_class: AssetClass) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def expected_remaining(head: Head, features: Floats) -> Floats:
-    """Expected remaining life `[n]`, from 0 to the horizon, of features `[n, F]` [life steps]."""
-    rows = features.astype(np.float32)
-    both = sum(np.asarray(forest.predict(rows, num_threads=1)) for forest in (head.squared, head.poisson))
-    return np.clip(np.asarray(both, dtype=np.float64) / 2, 0, head.horizon)
+def expected_remaining(forests: Sequence[lgb.Booster], horizon: float, features: NDArray[Any]) -> Floats:
+    """Expected remaining life `[n]`, from 0 to the horizon, of features `[n, F]`: the mean of forests [life steps]."""
+    rows = features.astype(np.float32, copy=False)
+    each = [np.asarray(forest.predict(rows, num_threads=1), dtype=np.float64) for forest in forests]
+    return np.clip(sum(each, np.zeros(len(rows))) / len(each), 0, horizon)
 
 
 def forecast(model: Model, features: Floats, exposure: Floats) -> Floats:
@@ -178,7 +179,9 @@ def forecast(model: Model, features: Floats, exposure: Floats) -> Floats:
     Args:
         exposure: `[n]` life used so far [life steps].
     """
-    return quantiles(model.head, expected_remaining(model.head, features), exposure)
+    head = model.head
+    expected = expected_remaining((head.squared, head.poisson), head.horizon, features)
+    return quantiles(head, expected, exposure)
 
 
 def quantiles(head: Head, expected: Floats, exposure: Floats) -> Floats:
@@ -208,13 +211,18 @@ def first_mode(model: Model, features: Floats, quantiles: Floats, names: Sequenc
     head = model.head.modes
     if head is None:
         return np.full((len(features), len(names)), np.nan)
-    near = np.asarray(head.forest.predict(features.astype(np.float32), num_threads=1))
+    near = mode_near_failure(head, features)
     within = failure_probability(quantiles, model.head.horizon)[:, None]
     known = within * near + (1 - within) * head.shares
     place = [names.index(name) for name in head.names]
     result = np.zeros((len(features), len(names)))
     result[:, place] = known
     return result
+
+
+def mode_near_failure(head: ModeHead, features: NDArray[Any]) -> Floats:
+    """Probability `[n, len(head.names)]` of each mode, given a failure within the horizon."""
+    return np.asarray(head.forest.predict(features.astype(np.float32, copy=False), num_threads=1), dtype=np.float64)
 
 
 def drivers(model: Model, features: Floats) -> list[list[Driver]]:

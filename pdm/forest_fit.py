@@ -1,0 +1,105 @@
+"""Fit the forests of a head: which steps to learn from, their features, what is to be learned of each."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import lightgbm as lgb
+import numpy as np
+from numpy.typing import NDArray
+
+from pdm import features
+from pdm.frame import Floats, Frame
+from pdm.frame_fit import Stack
+from pdm.learned import ModeHead
+
+ROWS = 16_000  # about as many steps are enough: neighbours in a life say nearly the same
+NEAR = 0.5  # share of the horizon from which steps are taken ever more densely towards the failure
+UNTOLD, UNTOLD_WEIGHT = 0.3, 0.1  # this first share of a life counts little: nothing is to be seen yet
+LOSSES = (("regression", 0.03), ("poisson", 0.05))  # with their learning rates
+ROUNDS, MODE_ROUNDS = 300, 100
+LEAF = (10, 200)  # fewest rows in a leaf: a fiftieth of all, within these
+FOREST: dict[str, Any] = {
+    "num_leaves": 31,
+    "feature_fraction": 0.15,
+    "bagging_fraction": 0.7,
+    "bagging_freq": 1,
+    "lambda_l2": 5.0,
+    "num_threads": 1,
+    "deterministic": True,
+    "force_row_wise": True,
+    "verbosity": -1,
+}
+
+
+class Rows(NamedTuple):
+    """Steps picked from a stack of lives, r of them.
+
+    Attributes:
+        features: `[r, F]`.
+        step: `[r]` which step of the stack.
+        life: `[r]` which life.
+    """
+
+    features: NDArray[np.float32]
+    step: NDArray[np.intp]
+    life: NDArray[np.intp]
+
+
+def learning_steps(stack: Stack, horizon: float) -> NDArray[np.bool_]:
+    """Which steps to learn from, by their distance to the last one, `[longest life]`.
+
+    Every so many, a power of two; the spacing halves whenever the distance does, so that the forests see the end.
+    """
+    spacing = 1 << max(1, int(np.ceil(np.log2(len(stack.columns) / ROWS))))
+    distance = np.arange(stack.lengths.max())
+    halvings = np.ceil(np.log2(NEAR * horizon / np.maximum(distance, 0.5))).clip(0, 62).astype(np.int64)
+    return np.asarray(distance % np.maximum(spacing >> halvings, 1) == 0)
+
+
+def fold_lives(frame: Frame, stack: Stack, wanted: NDArray[np.bool_]) -> Rows:
+    """Features of the steps at the `wanted` distances to the last step, by the fold that the service runs."""
+    order = np.argsort(-stack.lengths, kind="stable")
+    lengths = stack.lengths[order]
+    first = (np.cumsum(stack.lengths) - stack.lengths)[order]
+    state = features.start(frame, len(order))
+    picked: list[Rows] = []
+    for age in range(lengths[0]):
+        alive = int((lengths > age).sum())  # the longest lives come first
+        features.fold(frame, state, slice(0, alive), stack.columns[first[:alive] + age])
+        rows = np.flatnonzero(wanted[lengths[:alive] - 1 - age])
+        if len(rows):
+            seen = features.emit(frame, state, rows).astype(np.float32)
+            picked.append(Rows(seen, first[rows] + age, order[rows]))
+    return Rows(*(np.concatenate(column) for column in zip(*picked, strict=True)))
+
+
+def fit_forests(stack: Stack, rows: Rows, horizon: float, seed: int) -> tuple[lgb.Booster, lgb.Booster]:
+    """Forests for the remaining life, clipped to the horizon, under squared and under Poisson loss."""
+    remaining = np.minimum(stack.remaining[rows.step], horizon)
+    told = stack.used[rows.step] >= UNTOLD * (stack.used + stack.remaining)[rows.step]
+    weight = np.where(told, 1.0, UNTOLD_WEIGHT)
+    squared, poisson = (
+        _grow(rows.features, remaining, weight, {"objective": loss, "learning_rate": rate, "seed": seed}, ROUNDS)
+        for loss, rate in LOSSES
+    )
+    return squared, poisson
+
+
+def fit_modes(
+    stack: Stack, rows: Rows, modes: Sequence[str | None], names: Sequence[str], horizon: float, seed: int
+) -> ModeHead | None:
+    """Which mode comes first, from steps within the horizon; None where the lives `[n]` name fewer than two."""
+    counts = {name: count for name in names if (count := sum(mode == name for mode in modes))}
+    if len(counts) < 2:
+        return None
+    number = np.array([list(counts).index(mode) if mode in counts else -1 for mode in modes])[rows.life]
+    near = (number >= 0) & (stack.remaining[rows.step] < horizon)
+    shares = np.array(list(counts.values()), dtype=np.float64)
+    parameters = {"objective": "multiclass", "num_class": len(counts), "learning_rate": 0.05, "seed": seed}
+    forest = _grow(rows.features[near], number[near], np.ones(int(near.sum())), parameters, MODE_ROUNDS)
+    return ModeHead(tuple(counts), shares / shares.sum(), forest)
+
+
+def _grow(x: NDArray[np.float32], y: NDArray[Any], weight: Floats, special: dict[str, Any], rounds: int) -> lgb.Booster:
+    parameters = FOREST | {"min_data_in_leaf": int(np.clip(len(y) / 50, *LEAF))} | special
+    return lgb.train(parameters, lgb.Dataset(x, y, weight=weight, params={"verbosity": -1}), rounds)
