@@ -14,7 +14,7 @@ from pdm import beliefs, twin
 from pdm.beliefs import Beliefs
 from pdm.frame import Frame
 from pdm.installations import ALWAYS_MS, NEVER_MS, Fleet, Intervals
-from pdm.learned import Model
+from pdm.learned import Model, fingerprint
 from pdm.plant import AssetClass
 from pdm.services import Services
 from pdm.state.cohorts import (
@@ -90,6 +90,8 @@ def current(connection: Connection, services: Services, plant: CurrentPlant, ass
     fleet = current_fleet(connection, plant)
     kept: Cohort | None = services.cohorts.get(asset_class.name)
     model = services.models.get(asset_class.name)
+    if model is not None and model.facts.fingerprint != fingerprint(asset_class):
+        model = None  # the class was described anew, and the models are not loaded again yet
     if kept is not None and kept.plant_number == plant.number and kept.model is model:
         if kept.fleet is fleet:
             return kept
