@@ -16,19 +16,10 @@ from pdm.services import Services
 from pdm.state import schema, told
 from pdm.web import snapshot
 from pdm.web.forecasts import HOUR_MS, date_of, in_words, instant, known, modes_of
+from pdm.web.records import alert_view, issued_view, used_life
 from pdm.web.shapes import AssetRow, FleetCounts, FleetView
 from pdm.web.snapshot import ClassBeliefs, Snapshot
-from pdm.web.views import (
-    WATCHED,
-    alert_view,
-    asset,
-    attention,
-    belief_of,
-    gravest,
-    issued_view,
-    used_life,
-    window_of,
-)
+from pdm.web.views import WATCHED, asset, attention, belief_of, gravest, window_of
 
 LARGEST_PAGE = 500
 _USUAL_CRITICALITY = 3.0

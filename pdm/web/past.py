@@ -12,9 +12,10 @@ from pdm.state import cohorts, schema
 from pdm.twin import Twin
 from pdm.web import snapshot
 from pdm.web.forecasts import instant, known, prognosis_view, usual_times
+from pdm.web.records import used_life
 from pdm.web.shapes import TwinView
 from pdm.web.snapshot import Snapshot
-from pdm.web.views import asset, sensor_views, used_life
+from pdm.web.views import asset, sensor_views
 
 
 def past_twin(services: Services, serial: str, as_of_ms: int, known_ms: int | None) -> TwinView:

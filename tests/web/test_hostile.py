@@ -172,7 +172,7 @@ def test_a_surprise_tells_nothing_of_what_is_inside(client: TestClient, monkeypa
     def fail(*_: object) -> None:
         raise RuntimeError("secret-canary in /srv/secret")
 
-    monkeypatch.setattr("pdm.web.views.alert_detail", fail)
+    monkeypatch.setattr("pdm.web.records.alert_detail", fail)
     answer = client.get("/api/v1/alerts/x")
     assert (answer.status_code, answer.json()["detail"]) == (500, "")
     assert "canary" not in answer.text

@@ -13,7 +13,7 @@ from pdm.respond import Act
 from pdm.services import Services
 from pdm.state import schema, told
 from pdm.state.told import AlertState
-from pdm.web import views
+from pdm.web import records
 from pdm.web.api.common import (
     PROBLEMS,
     WRITE_PROBLEMS,
@@ -67,18 +67,18 @@ def make_router(services: Services) -> APIRouter:
         with schema.read(services.engine) as connection:
             rows = connection.execute(told.page(query, table, revision_of(cursor), limit)).all()
         after = cursor_of(rows[-1].revision) if len(rows) == limit else None
-        return json_answer(request, Page[AlertView], Page(tuple(map(views.alert_view, rows)), after))
+        return json_answer(request, Page[AlertView], Page(tuple(map(records.alert_view, rows)), after))
 
     @router.get("/{alert_id}", response_model=AlertDetail, responses=PROBLEMS, summary="One alert with its whole story")
     def alert(request: Request, alert_id: RecordId) -> Response:
         with schema.read(services.engine) as connection:
-            found = views.alert_detail(connection, alert_id)
+            found = records.alert_detail(connection, alert_id)
         return answer(request, revision_tag(found.revision), to_json(AlertDetail, found))
 
     def act_on(writing: Writing, alert_id: str, said: Said, change: Callable[[Connection, str, Act], None]) -> Response:
         def changed(connection: Connection) -> tuple[type, AlertDetail]:
             change(connection, alert_id, writing.act(services, said))
-            return AlertDetail, views.alert_detail(connection, alert_id)
+            return AlertDetail, records.alert_detail(connection, alert_id)
 
         return writing.once(services, said, changed)
 

@@ -90,7 +90,7 @@ def example_path(
     """The path of an operation with its example parameters in it; `shown` may replace a value by name."""
     query = []
     for parameter in operation.get("parameters", ()):
-        examples = parameter["schema"].get("examples") or parameter.get("examples") or ()
+        examples: list[Any] = parameter["schema"].get("examples") or parameter.get("examples") or []
         if parameter["in"] == "path":
             path = path.replace(f"{{{parameter['name']}}}", quote(shown(parameter["name"], examples[0]), safe=""))
         elif parameter["in"] == "query" and examples:

@@ -12,7 +12,7 @@ from pdm import respond
 from pdm.installations import EventKind, MaintenanceEvent
 from pdm.services import Services
 from pdm.state import schema, told
-from pdm.web import views
+from pdm.web import records
 from pdm.web.api.common import (
     PROBLEMS,
     WRITE_PROBLEMS,
@@ -83,12 +83,12 @@ def make_router(services: Services) -> APIRouter:
         with schema.read(services.engine) as connection:
             rows = connection.execute(told.page(query, table, revision_of(cursor), limit)).all()
         after = cursor_of(rows[-1].revision) if len(rows) == limit else None
-        return json_answer(request, Page[EventView], Page(tuple(map(views.event_view, rows)), after))
+        return json_answer(request, Page[EventView], Page(tuple(map(records.event_view, rows)), after))
 
     @router.get("/{event_id}", response_model=EventView, responses=PROBLEMS, summary="One event")
     def event(request: Request, event_id: RecordId) -> Response:
         with schema.read(services.engine) as connection:
-            found = views.event_view(told.get(connection, schema.events, event_id))
+            found = records.event_view(told.get(connection, schema.events, event_id))
         return answer(request, revision_tag(found.revision), to_json(EventView, found))
 
     @router.post(
@@ -103,7 +103,7 @@ def make_router(services: Services) -> APIRouter:
             act = writing.act(services, Said(who=said.who))
             event_id = said.id or str(uuid.uuid4())
             respond.record_event(connection, event_id, said.event(), act, said.note, said.value)
-            return EventView, views.event_view(told.get(connection, schema.events, event_id))
+            return EventView, records.event_view(told.get(connection, schema.events, event_id))
 
         return writing.once(services, said, record, 201)
 
@@ -116,7 +116,7 @@ def make_router(services: Services) -> APIRouter:
     def void(event_id: RecordId, said: Said, writing: Write) -> Response:
         def change(connection: Connection) -> tuple[type, EventView]:
             respond.void_event(connection, event_id, writing.act(services, said))
-            return EventView, views.event_view(told.get(connection, schema.events, event_id))
+            return EventView, records.event_view(told.get(connection, schema.events, event_id))
 
         return writing.once(services, said, change)
 

@@ -13,7 +13,7 @@ from pdm.respond import Act, Outcome
 from pdm.services import Services
 from pdm.state import schema, told
 from pdm.state.told import InterventionStatus
-from pdm.web import snapshot, views
+from pdm.web import records, snapshot
 from pdm.web.api.common import (
     PROBLEMS,
     WRITE_PROBLEMS,
@@ -149,7 +149,7 @@ def make_router(services: Services) -> APIRouter:
             response = answer(request, etag, _csv(rows), "text/csv; charset=utf-8; header=present")
             response.headers["Link"] = f'<{request.url.include_query_params(cursor=after or "")}>; rel="next"'
             return response
-        found = InterventionFeed(tuple(map(views.intervention_view, rows)), after, len(rows) == limit)
+        found = InterventionFeed(tuple(map(records.intervention_view, rows)), after, len(rows) == limit)
         return answer(request, etag, to_json(InterventionFeed, found))
 
     @router.get("/{intervention_id}", response_model=InterventionView, responses=PROBLEMS, summary="One window")
@@ -238,7 +238,7 @@ def _rows(
 
 
 def _csv(rows: Sequence[Row[Any]]) -> bytes:
-    windows = [views.intervention_view(row) for row in rows]
+    windows = [records.intervention_view(row) for row in rows]
     return csv_bytes(COLUMNS, [[_cell(name, getattr(window, name)) for name in COLUMNS] for window in windows])
 
 
@@ -257,4 +257,4 @@ def _outcome(finding: Finding | None) -> Outcome | None:
 
 
 def _view(connection: Connection, intervention_id: str) -> InterventionView:
-    return views.intervention_view(told.get(connection, schema.interventions, intervention_id))
+    return records.intervention_view(told.get(connection, schema.interventions, intervention_id))

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from pdm.services import Services
 from pdm.state import schema, told
-from pdm.web import snapshot, views
+from pdm.web import records, snapshot
 from pdm.web.api.common import PROBLEMS, Cursor, Limit, Moment, RecordId, json_answer, page_after
 from pdm.web.shapes import IssuedView, Page
 
@@ -40,12 +40,12 @@ def make_router(services: Services) -> APIRouter:
         now = snapshot.latest(services)
         with schema.read(services.engine) as connection:
             rows, after = page_after(connection, query, (table.c.tick, table.c.id), cursor, limit)
-        return json_answer(request, Page[IssuedView], Page(tuple(views.issued_in(now, row) for row in rows), after))
+        return json_answer(request, Page[IssuedView], Page(tuple(records.issued_in(now, row) for row in rows), after))
 
     @router.get("/{prognosis_id}", response_model=IssuedView, summary="One issued prognosis")
     def prognosis(request: Request, prognosis_id: RecordId) -> Response:
         with schema.read(services.engine) as connection:
             row = told.get(connection, schema.prognoses, prognosis_id)
-        return json_answer(request, IssuedView, views.issued_in(snapshot.latest(services), row))
+        return json_answer(request, IssuedView, records.issued_in(snapshot.latest(services), row))
 
     return router

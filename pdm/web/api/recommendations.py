@@ -11,7 +11,7 @@ from pdm import respond
 from pdm.respond import Act
 from pdm.services import Services
 from pdm.state import schema, told
-from pdm.web import views
+from pdm.web import records
 from pdm.web.api.common import (
     PROBLEMS,
     WRITE_PROBLEMS,
@@ -56,7 +56,7 @@ def make_router(services: Services) -> APIRouter:
         with schema.read(services.engine) as connection:
             rows = connection.execute(told.page(query, table, revision_of(cursor), limit)).all()
         after = cursor_of(rows[-1].revision) if len(rows) == limit else None
-        found = Page(tuple(map(views.recommendation_view, rows)), after)
+        found = Page(tuple(map(records.recommendation_view, rows)), after)
         return json_answer(request, Page[RecommendationView], found)
 
     @router.get(
@@ -98,4 +98,4 @@ def make_router(services: Services) -> APIRouter:
 
 
 def _view(connection: Connection, recommendation_id: str) -> RecommendationView:
-    return views.recommendation_view(told.get(connection, schema.recommendations, recommendation_id))
+    return records.recommendation_view(told.get(connection, schema.recommendations, recommendation_id))
