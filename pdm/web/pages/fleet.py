@@ -6,12 +6,15 @@ from typing import Any
 from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
 
+import numpy as np
 from markupsafe import Markup
+from numpy.typing import NDArray
 
 from pdm import words
 from pdm.services import Services
 from pdm.web import charts, fleet
 from pdm.web.fleet import FleetFilter
+from pdm.web.pages.wear import wear_of
 from pdm.web.shapes import AssetRow, FleetCounts, WindowView
 from pdm.web.snapshot import Snapshot
 
@@ -81,14 +84,14 @@ def fleet_page(services: Services, now: Snapshot, asked: Mapping[str, str]) -> F
         limit=max(show, 1),
     )
     view = fleet.fleet_of(now, wanted)
-    sparks = fleet.sparks(services, [row.serial for row in view.rows])
+    wear = wear_of(services, [row.serial for row in view.rows])
     now_ms = services.clock.plant_ms()
     hidden = view.matching - len(view.rows)
     more = {**{name: asked[name] for name in ("q", "line", "class") if asked.get(name)}, "show": str(show + 4 * PAGE)}
     priced = any(row.expected_loss is not None for row in view.rows)
     return FleetPage(
         counts=view.counts,
-        rows=[_line(now, row, sparks[row.serial], now_ms) for row in view.rows],
+        rows=[_line(now, row, wear[row.serial], now_ms) for row in view.rows],
         order="Expected loss" if priced or not view.rows else "Criticality",
         query=asked.get("q", ""),
         line=asked.get("line", ""),
@@ -101,12 +104,12 @@ def fleet_page(services: Services, now: Snapshot, asked: Mapping[str, str]) -> F
     )
 
 
-def _line(now: Snapshot, row: AssetRow, spark: Sequence[float | None], now_ms: int) -> FleetLine:
+def _line(now: Snapshot, row: AssetRow, wear: NDArray[np.float64], now_ms: int) -> FleetLine:
     zone = now.current.plant.time_zone
     attention = row.attention in ("now", "soon")
     severity = row.alert.severity if attention and row.alert is not None else ""
     kind = "attention" if attention else "ended" if not row.in_service else "refused" if row.refusal else "stable"
-    wear = [float("nan") if value is None else value for value in (*spark, row.used_life)]
+    until_now = wear if row.used_life is None else np.r_[wear, row.used_life]
     return FleetLine(
         serial=row.serial,
         href=asset_href(row.serial),
@@ -121,7 +124,7 @@ def _line(now: Snapshot, row: AssetRow, spark: Sequence[float | None], now_ms: i
         risk=words.percent(row.risk) if row.risk is not None else "",
         risk_until=f"until {words.day(row.risk_until, zone, now_ms)}" if row.risk_until is not None else "",
         wear=f"{words.percent(row.used_life)}" if row.used_life is not None else "",
-        spark=charts.spark(wear, f"wear {words.percent(row.used_life)}"),
+        spark=charts.spark(until_now, f"wear {words.percent(row.used_life)}"),
         window=_window(now, row, now_ms),
         preferred=_preferred(now, row, now_ms),
         work=_work(now, row),

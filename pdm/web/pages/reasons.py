@@ -166,16 +166,14 @@ def _basis(view: AssetView, twin: TwinView, model: Model | None) -> Ground:
 
 def _figures(model: Model, unit: str) -> list[Ground]:
     """How the model did on machines that were left out of its training."""
-    figures = model.facts.figures
+    figures, whose = model.facts.figures, "machines left out of training"
     grounds = []
-    if "coverage_80" in figures:
-        held = words.percent(figures["coverage_80"])
-        grounds.append(Ground("4 in 5 bands", f"held for {held} of the forecasts of machines left out of training"))
-    if "rmse" in figures:
-        unit = "steps of life"
-        grounds.append(
-            Ground("Typical error", f"{words.about(figures['rmse'])} {unit} on machines left out of training")
-        )
+    if (held := figures.get("coverage_80")) is not None:
+        grounds.append(Ground("4 in 5 bands", f"held for {words.percent(held)} of the forecasts of {whose}"))
+    if (error := figures.get("rmse")) is not None:
+        grounds.append(Ground("Usual error", f"{words.life(error, unit)} on {whose}"))
+    if (right := figures.get("mode_right")) is not None:
+        grounds.append(Ground("Likely part", f"named rightly in {words.percent(right)} of the forecasts of {whose}"))
     return grounds
 
 
