@@ -4,7 +4,8 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
@@ -26,6 +27,7 @@ app.add_typer(models_app, name="models")
 SettingsFile = Annotated[
     Path | None, typer.Option("--settings", help="settings file (default pdm.yaml if there is one)")
 ]
+
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object, for scripts")]
 
 
@@ -35,7 +37,7 @@ def main() -> None:
         app()
     except ConfigurationError as error:
         _fail(error, 2)
-    except PdmError as error:
+    except (PdmError, OSError) as error:
         _fail(error, 1)
 
 
@@ -89,17 +91,18 @@ def apply(
 ) -> None:
     """Show what the files change, then store them as the version that the service works with."""
     from pdm.applying import apply_files, read_files, what_changes
-    from pdm.state.schema import open_state, write
+    from pdm.state.schema import open_state, read, write
 
     loaded = _settings(settings)
     files = read_files(loaded.plant, loaded.rules)
     engine = open_state(loaded.state_url())
-    with write(engine) as connection:
+    with read(engine) as connection:
         changes = what_changes(connection, files)
-        for sentence in changes.sentences or ["nothing changes"]:
-            typer.echo(f"- {sentence}")
-        if changes.sentences and not changes.orphaned and not yes and sys.stdin.isatty():
-            typer.confirm("Apply?", abort=True)
+    for sentence in changes.sentences or ["nothing changes"]:
+        typer.echo(f"- {sentence}")
+    if changes.sentences and not changes.orphaned and not yes and sys.stdin.isatty():
+        typer.confirm("Apply?", abort=True)
+    with write(engine) as connection:
         stored = apply_files(connection, files, time.time_ns() // 1_000_000)
     typer.echo(f"Version {stored.number} is in force.")
 
@@ -113,11 +116,13 @@ def up(settings: SettingsFile = None) -> None:
 
 
 @app.command(hidden=True)
-def ingest(settings: SettingsFile = None) -> None:
+def ingest(
+    parent: Annotated[int, typer.Option(help="process with which this one ends")], settings: SettingsFile = None
+) -> None:
     """Take readings from the broker into the log of this process (started by `up`)."""
-    from pdm.running import run_ingest
+    from pdm.ingest_process import take_readings
 
-    run_ingest(_settings(settings))
+    take_readings(_settings(settings), parent)
 
 
 @app.command()
@@ -125,14 +130,10 @@ def run(
     pipeline: Annotated[str, typer.Argument(help="name of a file in pipelines/, for example tick")],
     settings: SettingsFile = None,
 ) -> None:
-    """Run one pipeline once, now."""
-    from pdm.clocks import ServiceClock
-    from pdm.schedule import run_now
-    from pdm.wiring import open_services
+    """Run one pipeline once, now; a service that is up runs them itself."""
+    from pdm.running import run_pipeline
 
-    loaded = _settings(settings)
-    services = open_services(loaded, ServiceClock())
-    typer.echo(run_now(services, loaded.pipelines_folder(), pipeline, services.clock.plant_ms()))
+    typer.echo(run_pipeline(_settings(settings), pipeline))
 
 
 @app.command()
@@ -169,11 +170,27 @@ def import_readings(
     settings: SettingsFile = None,
     source_column: Annotated[str, typer.Option(help="column that names the source")] = "source",
     time_column: Annotated[str, typer.Option(help="column with the time")] = "time",
+    source: Annotated[str | None, typer.Option(help="source of all rows, for files without that column")] = None,
+    time_zone: Annotated[
+        str | None, typer.Option(help="of times that carry no offset, for example Europe/Berlin")
+    ] = None,
+    epoch_unit: Annotated[
+        Literal["s", "ms", "us", "ns"] | None, typer.Option(help="of times that are numbers since 1970")
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Bring stored readings in; a run that was cut short goes on where it stopped."""
-    from pdm.running import import_files
+    from pdm.import_command import REPORT, import_into_log
+    from pdm.reading_rows import TableForm
 
-    import_files(_settings(settings), files, source_column=source_column, time_column=time_column)
+    loaded = _settings(settings)
+    zone = None if time_zone is None else _zone(time_zone)
+    form = TableForm(source_column, time_column, source, epoch_unit, zone)
+    for done in import_into_log(loaded, files, form):
+        facts = {"file": str(done.path), "rows": done.rows, "bad_rows": done.bad_rows, "already": done.already}
+        before = ", imported before" if done.already else ""
+        bad = f", {{bad_rows}} of them bad: see {loaded.data_dir / REPORT}" if done.bad_rows else ""
+        _say(facts, as_json, f"{{file}}: {{rows}} rows{bad}{before}")
 
 
 @app.command()
@@ -207,11 +224,18 @@ def _settings(file: Path | None) -> Any:
     return loaded
 
 
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ConfigurationError(f"expected a zone such as Europe/Berlin, not {name!r}", key="--time-zone") from None
+
+
 def _say(facts: dict[str, Any], as_json: bool, sentence: str) -> None:
     typer.echo(json.dumps(facts) if as_json else sentence.format(**facts))
 
 
-def _fail(error: PdmError, code: int) -> None:
+def _fail(error: Exception, code: int) -> None:
     typer.echo(f"pdm-twin: {error}", err=True)
     raise SystemExit(code)
 

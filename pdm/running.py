@@ -1,103 +1,131 @@
-"""The service as processes: what `pdm-twin up` starts, runs and stops."""
+"""The service as processes: what `pdm-twin up` starts, runs and stops, and what the commands beside it do."""
 
+import os
 import signal
-import subprocess
 import sys
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from time import monotonic
+from typing import NoReturn
 
 import structlog
 
-from pdm.adapters.mqtt import MqttIngest, MqttLink
 from pdm.clocks import ServiceClock
 from pdm.decode import Decoder
-from pdm.schedule import Schedule, load_pipelines
+from pdm.errors import ConfigurationError, NotFoundError, PdmError
+from pdm.ingest_process import IngestProcess
+from pdm.schedule import Schedule, load_pipelines, run_now
+from pdm.services import Services
 from pdm.serving import Server
 from pdm.settings import Settings
+from pdm.state.lock import sole_writer
 from pdm.state.plants import current_plant
-from pdm.state.schema import open_state, read
+from pdm.state.schema import read
 from pdm.web.app import create_app
-from pdm.wiring import open_ingest, open_services
+from pdm.wiring import open_services, use_plant
 
-LOOK_FOR_PLANT_S = 5.0
-INGEST_PATIENCE_S = 8.0
+LOOK_S = 2.0
+"""How often the service looks whether ingest lives and the plant is still the same."""
+
+STOP_WITHIN_S = 8.0
+"""Time from the signal to the end. A run that takes longer is cut short, and made again at the next start."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
 def run_service(settings: Settings, settings_file: Path | None) -> None:
-    """Run everything until SIGINT or SIGTERM."""
+    """Run everything until SIGINT or SIGTERM.
+
+    Raises:
+        ConfigurationError: settings, plant or pipelines do not allow it.
+        ConflictError: another process works on this state database.
+    """
     settings.check_exposure()
     stopping = _stop_on_signal()
-    with ExitStack() as stack:
+    with sole_writer(settings.state_url()), ExitStack() as stack:
         services = open_services(settings, ServiceClock(), log_name="http")
         stack.callback(services.close)
-        app = create_app(services, settings.api_key_hashes())
-        server = Server(app, settings.http.host, settings.http.port)
-        if settings.mqtt.enabled != "off":
-            stack.callback(_stop_child, _start_ingest(settings_file))
+        in_use = _plant_number(services)
+        server = Server(create_app(services, settings.api_key_hashes()), settings.http.host, settings.http.port)
         schedule = Schedule(services, load_pipelines(settings.pipelines_folder(), {"tick": settings.tick.interval_ms}))
+        ingest = IngestProcess(settings.mqtt, settings_file)
+        stack.callback(ingest.stop, 0.0)  # whatever happens, it does not stay behind
+        ingest.look()
         schedule.start()
-        stack.callback(schedule.stop)
         server.start()
-        stack.callback(server.stop)
         _log.info("up", pages=server.address, data=str(settings.data_dir))
-        stopping.wait()
-        _log.info("stopping")
+        while not stopping.wait(LOOK_S):
+            ingest.look()
+            in_use = _follow_plant(services, settings, in_use)
+        _stop(server, schedule, ingest)
 
 
-def run_ingest(settings: Settings) -> None:
-    """Take readings from the broker into the log of this process, until SIGINT or SIGTERM."""
-    stopping = _stop_on_signal()
-    clock = ServiceClock()
-    engine = open_state(settings.state_url())
-    with read(engine) as connection:
+def run_pipeline(settings: Settings, name: str) -> str:
+    """Run one pipeline once, now; returns what it reports.
+
+    Raises:
+        ConfigurationError: there is no such pipeline.
+        ConflictError: a service is running, and runs it itself.
+    """
+    pipelines = load_pipelines(settings.pipelines_folder())
+    if name not in pipelines:
+        raise ConfigurationError(f"there is no pipeline {name!r}: expected {' or '.join(pipelines)}")
+    with sole_writer(settings.state_url()):
+        services = open_services(settings, ServiceClock())
+        try:
+            _plant_number(services)
+            return run_now(services, pipelines[name], services.clock.plant_ms())
+        finally:
+            services.close()
+
+
+def _plant_number(services: Services) -> int:
+    """The version in force; without one there is nothing to watch, and that is a matter of configuration."""
+    with read(services.engine) as connection:
+        try:
+            return current_plant(connection).number
+        except NotFoundError as error:
+            raise ConfigurationError(str(error)) from None
+
+
+def _follow_plant(services: Services, settings: Settings, in_use: int) -> int:
+    """Bring a plant that was applied meanwhile into use; returns the number of the version in use."""
+    with suppress(PdmError), read(services.engine) as connection:
         plant = current_plant(connection)
-    ingest = open_ingest(settings, plant, clock, "mqtt")
-    link = MqttIngest(ingest, _link(settings), clock)
-    link.start()
-    while not stopping.wait(LOOK_FOR_PLANT_S):
-        with read(engine) as connection:
-            latest = current_plant(connection)
-        if latest.number != plant.number:
-            plant = latest
-            ingest.use(Decoder(plant.plant, epoch_unit=settings.mqtt.epoch_unit))
+        if plant.number == in_use:
+            return in_use
+        try:
+            use_plant(services, settings, plant)
+        except PdmError as error:
+            _log.error("plant version in use, but not all of it", number=plant.number, why=str(error))
+        else:
             _log.info("plant version in use", number=plant.number)
-    link.stop()
+        if services.ingest is not None:
+            services.ingest.use(Decoder(plant.plant, epoch_unit=settings.mqtt.epoch_unit))
+        return plant.number
+    return in_use
 
 
-def _link(settings: Settings) -> MqttLink:
-    mqtt = settings.mqtt
-    return MqttLink(
-        host=mqtt.host,
-        port=mqtt.port,
-        topics=tuple(mqtt.topics),
-        client_id=mqtt.client_id,
-        shared_group=mqtt.shared_group,
-        username=mqtt.username,
-        password=settings.mqtt_password(),
-        tls=mqtt.tls.enabled,
-        ca_file=mqtt.tls.ca_file,
-        cert_file=mqtt.tls.cert_file,
-        key_file=mqtt.tls.key_file,
-    )
+def _stop(server: Server, schedule: Schedule, ingest: IngestProcess) -> None:
+    """Answer what is in flight, keep what has come, end what runs: all of it at the same time."""
+    _log.info("stopping")
+    deadline = monotonic() + STOP_WITHIN_S
+    ingest.ask_to_stop()
+    server.stop()
+    finished = schedule.stop(max(deadline - monotonic(), 0.0))
+    ingest.stop(max(deadline - monotonic(), 0.0))
+    _log.info("stopped")
+    if not finished:
+        _log.warning("a run is cut short; the next start repeats it")
+        _leave()
 
 
-def _start_ingest(settings_file: Path | None) -> "subprocess.Popen[bytes]":
-    """Ingest is a process of its own: a tick never delays it, and it writes nothing but its log."""
-    command = [sys.executable, "-m", "pdm.cli", "ingest"]
-    if settings_file is not None:
-        command += ["--settings", str(settings_file)]
-    return subprocess.Popen(command)  # noqa: S603 - our own program
-
-
-def _stop_child(child: "subprocess.Popen[bytes]") -> None:
-    child.terminate()
-    try:
-        child.wait(INGEST_PATIENCE_S)
-    except subprocess.TimeoutExpired:
-        child.kill()
+def _leave() -> NoReturn:
+    """End this process although a thread of it is at work: the end of Python would wait for it."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _stop_on_signal() -> threading.Event:

@@ -9,8 +9,9 @@ from pdm.adapters import model_folder
 from pdm.adapters.notifiers import notifiers_of
 from pdm.adapters.reading_log import ReadingLog, ReadingLogWriter
 from pdm.decode import Decoder
-from pdm.errors import ModelError, NotFoundError
+from pdm.errors import NotFoundError
 from pdm.ingest import Ingest
+from pdm.learned import Model
 from pdm.plant import AssetClass
 from pdm.ports import Clock, Simulation
 from pdm.ruleset import Secret
@@ -53,25 +54,34 @@ def open_services(
 
 
 def use_plant(services: Services, settings: Settings, plant: CurrentPlant) -> None:
-    """Bring the models and routes of a plant into use."""
-    services.notifiers = notifiers_of(plant.rules.routes, _secret_of, settings.notify.allow_private)
-    for asset_class in plant.plant.classes.values():
-        use_model(services, asset_class, settings.model_folders())
+    """Bring the models and routes of a plant into use; a model that cannot be used is named and left out.
+
+    Raises:
+        ConfigurationError: a route lacks its secret; the routes and models before stay in use.
+    """
+    notifiers = notifiers_of(plant.rules.routes, _secret_of, settings.notify.allow_private)
+    models, problems = dict[str, Model](), dict[str, str]()
+    for name, asset_class in plant.plant.classes.items():
+        model, problem = _newest_model(asset_class, settings.model_folders())
+        if model is not None:
+            models[name] = model
+        if problem is not None:
+            problems[name] = problem
+    # at once, since a tick may be under way
+    services.notifiers, services.models, services.model_problems = notifiers, models, problems
 
 
-def use_model(services: Services, asset_class: AssetClass, folders: Sequence[Path]) -> None:
-    """Bring the newest model of a class into use; one that cannot be used is named and left out."""
-    services.models.pop(asset_class.name, None)
-    services.model_problems.pop(asset_class.name, None)
+def _newest_model(asset_class: AssetClass, folders: Sequence[Path]) -> tuple[Model | None, str | None]:
+    """The newest model of a class that can be used, and why a newer one cannot."""
+    problem = None
     for folder in folders:
         for version in reversed(model_folder.versions(folder, asset_class.name)):
             try:
-                services.models[asset_class.name] = model_folder.load(folder / asset_class.name / version, asset_class)
-            except ModelError as error:
-                services.model_problems[asset_class.name] = str(error)
+                return model_folder.load(folder / asset_class.name / version, asset_class), problem
+            except Exception as error:  # whatever is in a folder of models, the service starts
+                problem = problem or str(error)
                 _log.warning("model left out", asset_class=asset_class.name, version=version, why=str(error))
-            else:
-                return
+    return None, problem
 
 
 def open_ingest(settings: Settings, plant: CurrentPlant, clock: Clock, log_name: str) -> Ingest:

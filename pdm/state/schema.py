@@ -256,10 +256,7 @@ def open_state(url: str) -> Engine:
     """
     if (file := database_file(url)) is not None:
         _make_folder(file.parent)
-    engine = create_engine(url)
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
+    engine = state_engine(url)
     try:
         with write(engine) as connection:
             _check_version(connection)
@@ -267,6 +264,15 @@ def open_state(url: str) -> Engine:
     except BaseException:
         engine.dispose()
         raise
+    return engine
+
+
+def state_engine(url: str) -> Engine:
+    """The state database as another process keeps it: nothing is made, nothing checked."""
+    engine = create_engine(url)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 

@@ -1,0 +1,56 @@
+"""`pdm-twin import readings`: files into a log of their own, with a progress bar."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from pdm.adapters.reading_log import ReadingLogWriter
+from pdm.clocks import ServiceClock
+from pdm.errors import ConfigurationError, NotFoundError
+from pdm.import_readings import Imported, import_files
+from pdm.plant import Plant
+from pdm.reading_rows import TableForm
+from pdm.settings import Settings
+from pdm.state.plants import current_plant
+from pdm.state.schema import open_state, read
+
+REPORT = "import-report.csv"
+"""Bad rows are added to this file in the data folder."""
+
+
+def import_into_log(settings: Settings, paths: Sequence[Path], form: TableForm) -> list[Imported]:
+    """Import files while the service runs or while it does not; its next tick takes them up.
+
+    Raises:
+        ConfigurationError: there is no plant yet, or a file does not fit it.
+        StoreError: the disk is full, or another import is under way.
+    """
+    plant = _plant(settings)
+    writer = ReadingLogWriter(settings.readings_folder() / "import.db")
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    try:
+        with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+            tasks: dict[Path, TaskID] = {path: bar.add_task(path.name, total=1.0) for path in paths}
+            return import_files(
+                paths,
+                writer,
+                plant,
+                form,
+                ServiceClock().plant_ms(),
+                report=settings.data_dir / REPORT,
+                progress=lambda path, done: bar.update(tasks[path], completed=done),
+            )
+    finally:
+        writer.close()
+
+
+def _plant(settings: Settings) -> Plant:
+    engine = open_state(settings.state_url())
+    with read(engine) as connection:
+        try:
+            return current_plant(connection).plant
+        except NotFoundError as error:
+            raise ConfigurationError(str(error)) from None
