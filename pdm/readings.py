@@ -1,6 +1,6 @@
 """Readings: values of sources at times, in columns; merged, and cleaned before any step sees them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntFlag
 from typing import Any, NamedTuple
@@ -125,19 +125,32 @@ def merge(readings: Readings) -> Readings:
     return Readings(readings.sensors, names[group[rows]], readings.time_ms[rows], values, flags)
 
 
-def arrange(parts: Sequence[Readings], sources: Sequence[str], sensors: Sequence[str]) -> Readings:
-    """Parts in the order of their arrival as one table, merged, sorted by the order of `sources` and by time.
+def arrange(
+    parts: Sequence[Readings],
+    places: Sequence[NDArray[Any]],
+    sources: Sequence[str],
+    sensors: Sequence[str],
+    start_ms: int,
+    end_ms: int,
+) -> Readings:
+    """The rows of these sources with start <= time < end, merged, sorted by the order of `sources` and by time.
 
-    The `source` of the parts holds the position in `sources` instead of a name.
+    Args:
+        parts: readings in the order of their arrival; what their `source` holds does not matter.
+        places: for each part `[n]` integers, where in `sources` the source of a row stands, -1 for any other.
+        sensors: the columns of the answer.
     """
-    together = concatenate(parts)
-    rows, values, flags = merge_rows(
-        together.source.astype(np.int64), together.time_ms, columns_of(together, sensors), together.flags
-    )
+    if not parts:
+        return Readings.empty(sensors)
+    place = np.concatenate(places)
+    time_ms = np.concatenate([part.time_ms for part in parts])
+    flags = np.concatenate([part.flags for part in parts])
+    values = [columns_of(part, sensors) for part in parts]
+    wanted = np.flatnonzero((place >= 0) & (time_ms >= start_ms) & (time_ms < end_ms))
+    merged = _merge(place[wanted], time_ms[wanted], flags[wanted], lambda rows: _gather(values, wanted[rows]))
+    rows = wanted[merged.rows]
     names = np.array([*sources], dtype=object)
-    return Readings(
-        tuple(sensors), names[together.source[rows].astype(np.int64)], together.time_ms[rows], values, flags
-    )
+    return Readings(tuple(sensors), names[place[rows]], time_ms[rows], merged.values, merged.flags)
 
 
 def merge_rows(
@@ -149,20 +162,43 @@ def merge_rows(
         group: `[n]` integer number of the source of each row.
         time_ms, values, flags: `[n]`, `[n, k]`, `[n]`.
     """
+    return _merge(group, time_ms, flags, lambda rows: np.take(values, rows, axis=0))
+
+
+def _merge(
+    group: NDArray[Any],
+    time_ms: NDArray[np.int64],
+    flags: NDArray[np.uint8],
+    values_of: Callable[[NDArray[np.intp]], NDArray[np.float64]],
+) -> Merged:
     if len(group) and group.max() < 2**16:
         group = group.astype(np.uint16)  # numpy sorts 16-bit numbers by radix, ten times faster than wider ones
     order = np.lexsort((time_ms, group))  # stable: rows of one key stay in the order of their arrival
     repeats = (np.diff(group[order]) == 0) & (np.diff(time_ms[order]) == 0)
     if not repeats.any():
-        return Merged(order, np.take(values, order, axis=0), flags[order])
+        return Merged(order, values_of(order), flags[order])
     first = np.flatnonzero(np.r_[True, ~repeats])
     count = np.diff(np.r_[first, len(order)])
     last = order[first + count - 1]
-    merged = values[last]
+    merged = values_of(last)
     several = count > 1
-    runs = np.repeat(several, count)
-    merged[several] = _latest_known(values[order[runs]], count[several])
+    merged[several] = _latest_known(values_of(order[np.repeat(several, count)]), count[several])
     return Merged(last, merged, np.bitwise_or.reduceat(flags[order], first))
+
+
+def _gather(parts: Sequence[NDArray[np.float64]], rows: NDArray[np.intp]) -> NDArray[np.float64]:
+    """`np.concatenate(parts)[rows]` (no row twice), with one copy of the values instead of two."""
+    ends = np.cumsum([len(part) for part in parts])
+    target = np.full(ends[-1], -1)
+    target[rows] = np.arange(len(rows))
+    gathered = np.empty((len(rows), parts[0].shape[1]))
+    for part, to in zip(parts, np.split(target, ends[:-1]), strict=True):
+        kept = to >= 0
+        if kept.all():
+            gathered[to] = part
+        else:
+            gathered[to[kept]] = part[kept]
+    return gathered
 
 
 def _latest_known(values: NDArray[np.float64], count: NDArray[np.intp]) -> NDArray[np.float64]:

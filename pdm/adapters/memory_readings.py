@@ -80,8 +80,11 @@ class MemoryReadings:
             for batch in self._batches
             if batch.last_ms >= start_ms and batch.first_ms < end_ms and batch.class_name == class_name
         ]
-        wanted = [_wanted(readings, position, start_ms, end_ms) for readings in during]
-        return arrange(wanted, sources, tuple(self._sensors.get(class_name, ())))
+        places = [
+            np.fromiter((position.get(name, -1) for name in readings.source.tolist()), np.int64, len(readings))
+            for readings in during
+        ]
+        return arrange(during, places, sources, tuple(self._sensors.get(class_name, ())), start_ms, end_ms)
 
     def counts(self) -> StoreCounts:
         """Totals since the beginning."""
@@ -119,10 +122,3 @@ class MemoryReadings:
                 count=0,
             )
         self._dead[key] = replace(first, last_seen_ms=letter.at_ms, count=first.count + 1)
-
-
-def _wanted(readings: Readings, position: Mapping[str, int], start_ms: int, end_ms: int) -> Readings:
-    """The rows of the sources and of the time asked for, their `source` now the position in what was asked."""
-    during = readings.take((readings.time_ms >= start_ms) & (readings.time_ms < end_ms))
-    placed = np.fromiter((position.get(name, -1) for name in during.source.tolist()), np.int64, len(during))
-    return replace(during, source=placed).take(placed >= 0)

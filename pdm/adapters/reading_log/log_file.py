@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,9 +99,10 @@ class LogFile:
     def batch(self, head: Head) -> Readings:
         """The readings of one batch; none if it is damaged."""
         sensors = self.layouts[head.layout].sensors
+        nothing = replace(Readings.empty(sensors), source=np.empty(0, dtype=np.int32))
         what = f"batch {head.id}"
         if what in self.damaged:
-            return Readings.empty(sensors)
+            return nothing
         try:
             with store_errors(self.path):
                 row = self._db.execute("SELECT body FROM bodies WHERE batch = ?", (head.id,)).fetchone()
@@ -109,7 +111,7 @@ class LogFile:
             return self._named(Readings(sensors, **columns))
         except DamagedRecordError as error:
             self._quarantine(what, str(error))
-            return Readings.empty(sensors)
+            return nothing
 
     def positions(self, sources: Sequence[str]) -> NDArray[np.int64]:
         """For each number of this log its position in `sources`; -1 where it is not wanted. `[s]`."""

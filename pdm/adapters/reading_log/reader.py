@@ -4,13 +4,11 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from itertools import groupby
 from pathlib import Path
 from threading import RLock
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pdm.adapters.reading_log.log_file import LogFile
 from pdm.adapters.reading_log.schema import SUFFIX, Head
@@ -83,13 +81,11 @@ class ReadingLog:
         with self._threads:
             logs = self._refreshed()
             sensors = tuple(dict.fromkeys(sensor for log in logs for sensor in log.sensors_of(class_name)))
-            positions = {log.name: log.positions(sources) for log in logs}
+            position = {log.name: log.positions(sources) for log in logs}
             stored = _in_order(logs, lambda log: log.heads_of(class_name, start_ms=start_ms, end_ms=end_ms))
-            runs = [
-                (positions[name], concatenate([self._batch(batch) for batch in run]))
-                for name, run in groupby(stored, key=lambda batch: batch.log.name)
-            ]
-        return arrange([_wanted(run, position, start_ms, end_ms) for position, run in runs], sources, sensors)
+            batches = [self._batch(batch) for batch in stored]
+        places = [position[log.name][batch.source] for (log, _), batch in zip(stored, batches, strict=True)]
+        return arrange(batches, places, sources, sensors, start_ms, end_ms)
 
     def counts(self) -> StoreCounts:
         """Totals over all logs."""
@@ -159,13 +155,6 @@ class ReadingLog:
 def _in_order(logs: Iterable[LogFile], heads: Callable[[LogFile], Iterable[Head]]) -> list[_Stored]:
     """Batches of several logs in the order in which later values win."""
     return sorted((_Stored(log, head) for log in logs for head in heads(log)), key=lambda stored: stored.order)
-
-
-def _wanted(run: Readings, position: NDArray[np.int64], start_ms: int, end_ms: int) -> Readings:
-    """The rows of the sources and of the time asked for, their `source` now the position in what was asked."""
-    placed = replace(run, source=position[run.source.astype(np.int64)])
-    wanted = (placed.source >= 0) & (run.time_ms >= start_ms) & (run.time_ms < end_ms)
-    return placed if wanted.all() else placed.take(wanted)
 
 
 def _seen(cursor: str, logs: Iterable[LogFile]) -> dict[str, int]:
