@@ -5,9 +5,11 @@ import html
 import io
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import delete, update
@@ -15,6 +17,9 @@ from sqlalchemy import delete, update
 from pdm import words
 from pdm.errors import StoreError
 from pdm.installations import EventKind, MaintenanceEvent
+from pdm.learn import Life, train
+from pdm.learned import Model, Origin
+from pdm.plant_file import parse_plant
 from pdm.services import Services
 from pdm.state import plants, schema
 from pdm.state.plants import store_plant
@@ -347,6 +352,45 @@ def test_a_damaged_state_is_an_error_page_and_not_a_trace(services: Services, cl
     assert answer.status_code == 503
     assert "Cannot be shown now" in read(answer.text)
     assert "Traceback" not in answer.text
+
+
+@pytest.fixture(scope="module")
+def learned_model() -> Model:
+    """A model of the fans from a few made-up lives: the faster the vibration rises, the shorter they were."""
+    asset_class = parse_plant(PLANT).classes["fan"]
+    lives = [_life(serial, hours) for serial, hours in enumerate((300, 420, 540))]
+    return replace(train(asset_class, lives, seed=1, origin=Origin.SIMULATED), version="2026-01")
+
+
+def _life(serial: int, hours: int) -> Life:
+    random = np.random.default_rng(serial)
+    vibration = 2.0 + 2.4 * np.arange(hours) / hours + 0.06 * random.standard_normal(hours)
+    speed = 1500 + random.standard_normal(hours)
+    return Life(f"T-{serial}", np.column_stack([speed, vibration, vibration + 0.1]), np.ones(hours), failed=True)
+
+
+def test_a_learned_forecast_gives_its_reasons_and_says_what_it_rests_on(
+    services: Services, client: TestClient, learned_model: Model
+) -> None:
+    services.models["fan"] = learned_model
+    services.cohorts.clear()
+    tick(services, NOW + HOUR)
+    snapshot.expire(services)
+    shown = read(page(client, "/assets/F-1"))
+    assert "learned from 3 lives of simulated machines, model 2026-01" in shown
+    assert re.search(r"4 in 5 bands held for \d+ % of the forecasts of machines left out of training", shown)
+    assert re.search(r"\+ Vibration \(\w+\) [\d.]+ sd above its own start", shown)
+
+
+def test_reasons_of_another_step_than_the_one_shown_are_not_told(
+    services: Services, client: TestClient, learned_model: Model
+) -> None:
+    services.models["fan"] = learned_model
+    services.cohorts.clear()
+    tick(services, NOW + HOUR)
+    snapshot.expire(services)
+    services.cohorts["fan"].twin.last_end_ms += HOUR  # as while a tick is folding
+    assert "sd above its own start" not in read(page(client, "/assets/F-2")).split("Why")[1].split("How far")[0]
 
 
 def apply(services: Services, plant: str) -> None:
