@@ -47,7 +47,6 @@ def create_app(
     api.install(app, services, metrics, app.state.stopping)
     app.include_router(description.make_router(app))
     app.include_router(auth.login_router(gate))
-    if hasattr(pages, "make_router"):
-        app.include_router(pages.make_router(services))
+    app.include_router(pages.make_router(services))
     app.add_middleware(Guard, gate=gate, metrics=metrics, local_names=local_names, body_limits=BODY_LIMITS)
     return app

@@ -289,14 +289,15 @@ def _objects(values: Sequence[Any]) -> Objects:
 
 
 def sparks(services: Services, serials: Sequence[str], points: int = 24) -> dict[str, list[float | None]]:
-    """The used life of each machine over its latest issued prognoses, the oldest first: a spark line."""
-    found: dict[str, list[float | None]] = {}
+    """The used life of each machine over its issued prognoses, the oldest first: a spark line."""
+    kept: dict[str, list[float | None]] = snapshot.latest(services).made.setdefault(("sparks", points), {})
+    missing = [serial for serial in serials if serial not in kept]
     with schema.read(services.engine) as connection:
-        for serial in serials:
+        for serial in missing:
             issued = told.issued_prognoses(connection, serial)
             every = max(1, len(issued) // points)
-            found[serial] = [issued_view(row, "").used_life for row in issued[::-1][::every][::-1]]
-    return found
+            kept[serial] = [issued_view(row, "").used_life for row in issued[::-1][::every][::-1]]
+    return {serial: kept[serial] for serial in serials}
 
 
 def count_by_basis(ranking: Ranking) -> dict[tuple[str, str], int]:

@@ -20,11 +20,12 @@ from pdm.services import Services
 from pdm.state import schema
 from pdm.web import snapshot
 from pdm.web.api import answers
+from pdm.web.fleet import LARGEST_PAGE
 from pdm.web.problems import Problem
 from pdm.web.shapes import to_json
 
-LARGEST_PAGE = 500
-LARGEST_NUMBER = 2**62
+MOST_KEPT = 10_000
+"""Answers kept as bytes: some 50 MB. Who pulls all machines of a large plant reads each of them once anyway."""
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "There is no such record."},
@@ -136,7 +137,9 @@ def hot(
     kept = now.made.get(key)
     if kept is None:
         body = to_json(*make())
-        kept = now.made[key] = (tag(body), body)
+        kept = tag(body), body
+        if len(now.made) < MOST_KEPT:
+            now.made[key] = kept
     return answer(request, *kept)
 
 
