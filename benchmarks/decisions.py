@@ -25,7 +25,7 @@ from pdm.demo import summary
 from pdm.demo.fleets import START_MS, EngineFleet, Fleet, PlantStep, PumpFleet
 from pdm.demo.summary import History
 from pdm.installations import EventKind, MaintenanceEvent
-from pdm.learn import Life, train
+from pdm.learn import train
 from pdm.learned import Model, Origin
 from pdm.plant import AssetClass
 from pdm.plant_file import parse_plant
@@ -36,7 +36,7 @@ from pdm.settings import shipped_folder
 from pdm.state.plants import add_event, current_plant, store_plant
 from pdm.state.schema import open_state, read, write
 from pdm.tick import tick
-from pdm.turbofans import Engine, read_engines
+from pdm.turbofans import Engine, engine_lives, read_engines
 
 PUMPS = 12
 FOLDS = 5
@@ -137,8 +137,7 @@ def turbofan_runs(data: Path) -> Iterator[Run]:
 
 def _trained(fleet: EngineFleet, engines: Sequence[Engine]) -> Model:
     asset_class = parse_plant(fleet.plant_text).classes[fleet.class_name]
-    lives = [Life(str(e.unit), e.columns, np.ones(len(e.columns)), failed=True) for e in engines]
-    return train(asset_class, lives, seed=1, origin=Origin.BENCHMARK)
+    return train(asset_class, engine_lives(engines), seed=1, origin=Origin.BENCHMARK)
 
 
 def figures_of(name: str, runs: Sequence[Run], bars: dict[str, float]) -> list[Figure]:

@@ -193,17 +193,6 @@ def import_readings(
         _say(facts, as_json, f"{{file}}: {{rows}} rows{bad}{before}")
 
 
-@app.command()
-def train(
-    class_name: Annotated[str, typer.Argument(help="class of machines: pump (simulated lives) or turbofan (--data)")],
-    data: Annotated[Path | None, typer.Option(help="folder with the C-MAPSS files, for turbofan")] = None,
-    lives: Annotated[int, typer.Option(min=3, help="how many simulated pumps to learn from")] = 80,
-    seed: Annotated[int, typer.Option(help="same lives and seed, same files")] = 1,
-    out: Annotated[Path, typer.Option(help="folder of models")] = Path("trained_models"),
-) -> None:
-    """Train a model on machines that ran to failure."""
-
-
 @models_app.command("list")
 def models_list(settings: SettingsFile = None) -> None:
     """The trained models in the model folders."""

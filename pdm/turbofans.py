@@ -4,6 +4,7 @@ A. Saxena, K. Goebel, D. Simon, N. Eklund, "Damage propagation modeling for airc
 PHM 2008, doi 10.1109/PHM.2008.4711414. One row is one flight; in the train files every engine runs until it fails.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pdm.errors import ConfigurationError
+from pdm.learn import Life
 
 SETTINGS = tuple(f"setting_{number}" for number in (1, 2, 3))
 SENSORS = tuple(f"sensor_{number}" for number in range(1, 22))
@@ -48,3 +50,8 @@ def read_engines(folder: Path, name: str = "train_FD001") -> list[Engine]:
         raise ConfigurationError(f"lacks the columns {', '.join(sorted(missing))}", file=str(folder / name))
     by_unit = table.sort_values(["unit", "cycle"]).groupby("unit")
     return [Engine(int(str(unit)), rows[list(NAMES)].to_numpy(np.float64)) for unit, rows in by_unit]
+
+
+def engine_lives(engines: Iterable[Engine]) -> list[Life]:
+    """Engines that flew until they failed, to learn from: a flight is a step of life."""
+    return [Life(f"E-{e.unit:03}", e.columns, np.ones(len(e.columns)), failed=True) for e in engines]

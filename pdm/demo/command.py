@@ -18,12 +18,12 @@ from pdm.demo import Demo, DemoProgress
 from pdm.demo.fleets import EngineFleet, Fleet, PumpFleet, model_name, shown_units
 from pdm.demo.simulation import FASTEST
 from pdm.errors import ConfigurationError, ModelError
-from pdm.learn import Life, train
+from pdm.learn import train
 from pdm.learned import Origin
 from pdm.logs import configure_logs
 from pdm.plant_file import parse_plant
 from pdm.settings import Settings, load_settings
-from pdm.turbofans import Engine, read_engines
+from pdm.turbofans import Engine, engine_lives, read_engines
 
 LIVE_RATE = 20 * 3600.0
 """Plant seconds per second at which people watch: a day in 1.2 seconds."""
@@ -97,7 +97,7 @@ def _train_once(fleet: EngineFleet, engines: list[Engine], models: Path, console
         except ModelError:
             continue
         return
-    lives = [_life(engine) for engine in engines]
+    lives = engine_lives(engines)
     with Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console) as bar:
         task = bar.add_task(f"learning from {len(lives)} other engines", total=1.0)
         model = train(
@@ -108,12 +108,6 @@ def _train_once(fleet: EngineFleet, engines: list[Engine], models: Path, console
             progress=lambda what, share: bar.update(task, description=what, completed=share),
         )
     model_folder.save(model, models)
-
-
-def _life(engine: Engine) -> Life:
-    import numpy as np
-
-    return Life(f"E-{engine.unit:03}", engine.columns, np.ones(len(engine.columns)), failed=True)
 
 
 def _settings(options: DemoOptions, folder: Path, models: list[Path]) -> Settings:
