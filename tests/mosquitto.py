@@ -13,7 +13,7 @@ _CONFIGURATION = """
 user {user}
 listener {port} 127.0.0.1
 allow_anonymous true
-persistence true
+persistence {durable}
 persistence_location {folder}/
 autosave_on_changes true
 autosave_interval 1
@@ -24,14 +24,21 @@ max_inflight_messages 0
 
 
 class Mosquitto:
-    """One broker; `kill` and `start` again find the messages that were queued, on the same port."""
+    """One broker; `kill` and `start` again find the messages that were queued, on the same port.
 
-    def __init__(self, folder: Path, more: str = ""):
+    Args:
+        durable: keep on disk what was acknowledged, which takes the broker's time.
+        more: further lines of its configuration.
+    """
+
+    def __init__(self, folder: Path, more: str = "", *, durable: bool = True):
         self._folder = folder
         self.port = _free_port()
         self._configuration = folder / "mosquitto.conf"
         self._configuration.write_text(
-            _CONFIGURATION.format(user=getpass.getuser(), port=self.port, folder=folder, more=more)
+            _CONFIGURATION.format(
+                user=getpass.getuser(), port=self.port, folder=folder, durable=str(durable).lower(), more=more
+            )
         )
         self._process: subprocess.Popen[bytes] | None = None
 
