@@ -1,0 +1,192 @@
+"""Train models on machines that ran to failure. Runs by hand only.
+
+pdm-twin run train_models                                           the finished lives of this plant
+python pipelines/train_models.py pump --lives 80 --seed 1           simulated pumps: the shipped model
+python pipelines/train_models.py turbofan --data FOLDER             C-MAPSS engines in a folder that you name
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from sqlalchemy import Connection
+
+from pdm import demo_plants
+from pdm.adapters import model_folder
+from pdm.errors import ConfigurationError, ModelError, PdmError
+from pdm.installations import Fleet
+from pdm.learn import Life, train
+from pdm.learned import Model, Origin
+from pdm.plant import AssetClass
+from pdm.plant_file import parse_plant
+from pdm.readings import Readings
+from pdm.services import Services
+from pdm.settings import load_settings
+from pdm.simulated_plant import PUMP_SENSORS, PumpLives, simulate_pumps
+from pdm.state.cohorts import history
+from pdm.state.plants import current_fleet, current_plant
+from pdm.state.schema import read
+from pdm.steps import Steps, make_steps
+from pdm.turbofans import read_engines
+
+SCHEDULE = None
+
+SEED = 1
+HOUR_MS = 3_600_000
+START_MS = 1_735_689_600_000  # 2025-01-01 00:00 UTC
+YEAR_MS = 8_766 * HOUR_MS
+STATION = 10
+"""Pumps of one simulated station share its weather and its load: a single station would teach these, not wear. So
+training takes several, which start at different times of the year."""
+
+FIRST_STATION = 1_000_000
+"""Seeds of training stations begin here; those of demos and benchmarks are small numbers."""
+
+
+def run(services: Services, at: int) -> str:
+    """Learn from the plant's own finished lives, class by class, into the first folder of the setting `models`."""
+    folders = load_settings().models
+    if not folders:
+        raise ConfigurationError("expected a folder to write models to", key="models")
+    with read(services.engine) as connection:
+        plant = current_plant(connection)
+        fleet = current_fleet(connection, plant)
+        lives = {one: list(finished_lives(connection, fleet, one)) for one in plant.plant.classes.values()}
+    origin = Origin.SIMULATED if plant.plant.simulated else Origin.PLANT
+    return "; ".join(_learn_if_it_helps(one, lives[one], origin, folders[0]) for one in lives)
+
+
+def _learn_if_it_helps(asset_class: AssetClass, lives: Sequence[Life], origin: Origin, folder: Path) -> str:
+    """Train and save, unless age alone forecasts machines left out as well."""
+    try:
+        model = train(asset_class, lives, seed=SEED, origin=origin)
+    except ModelError as error:
+        return str(error)
+    ours, age = model.facts.figures["crps"], model.facts.figures["crps_age_only"]
+    if ours >= age:
+        return f"{asset_class.name}: not kept, its CRPS {ours:.4g} is no better than {age:.4g} by age alone"
+    path = model_folder.save(model, folder)
+    return f"{asset_class.name}: {path.name} from {len(lives)} lives, CRPS {ours:.4g} against {age:.4g} by age alone"
+
+
+def finished_lives(connection: Connection, fleet: Fleet, asset_class: AssetClass) -> Iterator[Life]:
+    """The lives of a class that ended in failure, from the stored steps."""
+    serials = [serial for serial in fleet.serials_of(asset_class.name) if fleet.lives[serial].failed]
+    steps = history(connection, asset_class.name, serials)
+    for row, serial in enumerate(serials):
+        life = fleet.lives[serial]
+        mine = (steps.row == row) & (steps.start_ms >= life.from_ms) & (steps.start_ms < life.to_ms)
+        if not mine.any():
+            continue
+        lived = steps.take(np.flatnonzero(mine))
+        late = lived.start_ms[0] - life.from_ms > asset_class.stale_after_ms
+        yield life_of(serial, lived, life.mode, complete=life.start_known and not late)
+
+
+def life_of(serial: str, steps: Steps, mode: str | None, *, complete: bool = True) -> Life:
+    """The life of a machine that failed, from its steps in order: those in which it ran.
+
+    What it used in a gap, as much as it used on average, counts with the next step.
+    """
+    usual = float(np.nanmean(steps.share)) if np.isfinite(steps.share).any() else 0.0
+    used = np.cumsum(np.where(np.isnan(steps.share), usual, steps.share))
+    ran = steps.share > 0
+    return Life(
+        serial=serial,
+        columns=steps.values[ran],
+        share=np.diff(used[ran], prepend=0.0),
+        failed=True,
+        mode=mode,
+        complete=complete,
+        end_ms=steps.end_ms[ran],
+    )
+
+
+def pump_lives(asset_class: AssetClass, count: int, seed: int) -> list[Life]:
+    """Simulated pumps from new until failure, through the steps of the service."""
+    stations = -(-count // STATION)
+    lives: list[Life] = []
+    for station in range(stations):
+        start_ms = START_MS + station * YEAR_MS // stations // HOUR_MS * HOUR_MS
+        pumps = min(STATION, count - len(lives))
+        simulated = simulate_pumps(pumps, seed=FIRST_STATION + 1000 * seed + station, start_ms=start_ms)
+        lives += [pump_life(asset_class, simulated, pump, start_ms) for pump in range(pumps)]
+    return lives
+
+
+def pump_life(asset_class: AssetClass, simulated: PumpLives, pump: int, start_ms: int) -> Life:
+    """One simulated pump."""
+    truth, time_ms = simulated.truth[pump], simulated.time_ms[pump]
+    if truth.failure_ms is None:
+        raise ModelError("a simulated pump outlived its simulation")
+    readings = Readings(
+        sensors=tuple(sensor.name for sensor in PUMP_SENSORS),
+        source=np.full(len(time_ms), "pump", dtype=object),
+        time_ms=time_ms,
+        values=np.column_stack([simulated.values[pump][sensor.name] for sensor in PUMP_SENSORS]),
+        flags=np.zeros(len(time_ms), dtype=np.uint8),
+    )
+    row = np.zeros(len(time_ms), dtype=np.int64)
+    steps = make_steps(asset_class, readings, row, np.array([start_ms]), np.array([truth.failure_ms]))
+    return life_of(f"pump-{start_ms}-{pump}", steps, str(truth.failure_mode))
+
+
+def train_pumps(count: int, seed: int, console: Console) -> Model:
+    """A model of the pumps of the simulated station."""
+    asset_class = parse_plant(demo_plants.pump_plant(1, start_ms=START_MS)).classes["pump"]
+    with console.status(f"{count} simulated pumps live until they fail"):
+        lives = pump_lives(asset_class, count, seed)
+    return _train(asset_class, lives, seed, Origin.SIMULATED, console)
+
+
+def train_turbofans(data: Path, seed: int, console: Console, units: Sequence[int] | None = None) -> Model:
+    """A model of the engines of C-MAPSS FD001, or of those of these units."""
+    asset_class = parse_plant(demo_plants.turbofan_plant([1], start_ms=START_MS)).classes["turbofan"]
+    engines = [engine for engine in read_engines(data) if units is None or engine.unit in units]
+    lives = [Life(f"E-{e.unit:03}", e.columns, np.ones(len(e.columns)), failed=True) for e in engines]
+    return _train(asset_class, lives, seed, Origin.BENCHMARK, console)
+
+
+def _train(asset_class: AssetClass, lives: Sequence[Life], seed: int, origin: Origin, console: Console) -> Model:
+    """Train with a progress display on a terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(f"learning from {len(lives)} lives", total=1.0)
+        return train(
+            asset_class,
+            lives,
+            seed=seed,
+            origin=origin,
+            progress=lambda what, share: bar.update(task, description=what, completed=share),
+        )
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("class_name", choices=["pump", "turbofan"])
+    parser.add_argument("--lives", type=int, default=80, help="simulated pumps to learn from")
+    parser.add_argument("--data", type=Path, help="folder with the C-MAPSS files")
+    parser.add_argument("--seed", type=int, default=SEED, help="same lives and seed, same files")
+    parser.add_argument("--out", type=Path, default=Path("trained_models"), help="folder of models")
+    asked = parser.parse_args(arguments)
+    if asked.class_name == "turbofan" and asked.data is None:
+        parser.error("turbofan needs --data")
+    console = Console(stderr=True)
+    try:
+        pumps = asked.class_name == "pump"
+        model = (
+            train_pumps(asked.lives, asked.seed, console) if pumps else train_turbofans(asked.data, asked.seed, console)
+        )
+        path = model_folder.save(model, asked.out)
+    except PdmError as error:
+        parser.exit(1, f"{parser.prog}: {error}\n")
+    console.print(path, *(f"{name} {value:.4g}" for name, value in model.facts.figures.items()), sep="\n  ")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
