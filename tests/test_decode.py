@@ -1,8 +1,10 @@
 import json
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from math import isnan
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -278,3 +280,13 @@ def test_one_batch_says_what_its_samples_say_one_by_one(samples: list[tuple[int,
     assert batch.times_ms == [single.times_ms[0] for single in singles]
     assert values(batch) == [value for single in singles for value in values(single)]
     assert batch.flags == b"".join(single.flags for single in singles)
+
+
+def test_every_reason_for_a_refusal_stands_in_the_guide() -> None:
+    root = Path(__file__).parent.parent
+    source = "".join((root / "pdm" / name).read_text() for name in ("decode.py", "units.py", "ingest.py"))
+    reasons = set(re.findall(r'UnreadableMessageError\(\s*"(\w+)"', source))
+    reasons |= set(re.findall(r'(?:, |else |reason = |= reason, detail = )"([a-z_0-9]+)"\)?,?$', source, re.MULTILINE))
+    guide = (root / "docs" / "readings.md").read_text()
+    assert len(reasons) >= 15
+    assert {reason for reason in reasons if f"`{reason}`" not in guide} == set()
