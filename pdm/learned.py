@@ -211,13 +211,12 @@ def first_mode(model: Model, features: Floats, quantiles: Floats, names: Sequenc
     head = model.head.modes
     if head is None:
         return np.full((len(features), len(names)), np.nan)
-    near = mode_near_failure(head, features)
     within = failure_probability(quantiles, model.head.horizon)[:, None]
-    known = within * near + (1 - within) * head.shares
-    place = [names.index(name) for name in head.names]
+    known = within * mode_near_failure(head, features) + (1 - within) * head.shares
+    place = [number for number, name in enumerate(head.names) if name in names]  # the class may have dropped a mode
     result = np.zeros((len(features), len(names)))
-    result[:, place] = known
-    return result
+    result[:, [names.index(head.names[number]) for number in place]] = known[:, place]
+    return result / result.sum(axis=1, keepdims=True) if place else np.full_like(result, np.nan)
 
 
 def mode_near_failure(head: ModeHead, features: NDArray[Any]) -> Floats:
