@@ -214,7 +214,7 @@ def test_settled_alerts_can_be_opened_again_and_shelved_ones_put_back(client: Te
 
 
 def test_an_alert_tells_who_was_told(client: TestClient) -> None:
-    assert re.search(r"Opened: .* Told by log: due", read(page(client, "/alerts")))
+    assert re.search(r"Opened: .* By log: waits to be sent\.", read(page(client, "/alerts")))
 
 
 def test_a_window_is_accepted_once_and_then_shown_as_accepted(client: TestClient) -> None:

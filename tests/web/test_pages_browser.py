@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
 
@@ -18,7 +19,7 @@ from pdm.state.plants import store_plant
 from pdm.tick import tick
 from pdm.web import snapshot
 from pdm.web.app import create_app
-from tests.small_plant import HOUR, RULES
+from tests.small_plant import HOUR, RULES, feed, rows
 from tests.web import station
 from tests.web.station import NOW
 
@@ -185,6 +186,13 @@ def test_what_a_tick_concludes_appears_without_a_reload(page: Page, services: Se
     expect(page.locator(".facts")).to_contain_text("running 482 h")
     assert page.locator("#fan").get_attribute("data-fan") != drawn
     expect(page.locator("#live")).to_contain_text("live")
+
+
+def test_a_reading_appears_before_any_tick_has_seen_it(page: Page, services: Services) -> None:
+    settled(page, "/assets/F-1")
+    feed(services, rows("fan1", np.array([NOW - HOUR // 60]), np.array([[1234.0, 4.5]])))
+    expect(page.locator("#latest-speed")).to_have_text("1,234 rpm")
+    expect(page.locator("#mirror")).to_have_text("last reading 60 s ago")
 
 
 def test_the_fan_chart_answers_the_pointer_with_what_was_said(page: Page) -> None:

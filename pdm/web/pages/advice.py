@@ -73,7 +73,7 @@ def todo_of(now: Snapshot, view: AssetView, now_ms: int) -> Todo:
             filter(
                 None,
                 (
-                    words.ahead(window.preferred.start, now_ms),
+                    _ahead(window.preferred.start, now_ms),
                     f"{words.percent(window.preferred.failure_probability)} risk of failing before",
                     _BOUNDS.get(window.preferred.bound) if window.preferred.bound not in edges else "",
                 ),
@@ -113,6 +113,11 @@ def prices(window: WindowView) -> list[Price]:
         )
         for start, cost in known
     ]
+
+
+def _ahead(at_ms: int, now_ms: int) -> str:
+    """How long until the preferred start; a window moves on material change only, so it may have passed."""
+    return words.ahead(at_ms, now_ms) if at_ms > now_ms else "as soon as possible"
 
 
 def _work(record: InterventionView) -> str:

@@ -48,6 +48,16 @@ _KINDS = {
     "commented": "note",
 }
 
+_DELIVERIES = {
+    "due": "waits to be sent",
+    "claimed": "is being sent",
+    "sent": "sent",
+    "failed": "not delivered",
+    "disabled": "not delivered: the route was closed by its receiver",
+    "grouped": "sent together with others",
+}
+"""How far the telling has come, in words."""
+
 _DAY_MS = 86_400_000
 
 
@@ -272,12 +282,18 @@ def _change(change: Row[Any], sent: Sequence[Row[Any]], zone: ZoneInfo, now_ms: 
     who = "" if change.who == TICK else f" by {change.who}"
     reason = change.reason.split("\n")[0] if change.reason else ""
     what = f"{_KINDS.get(change.kind, change.kind.replace('_', ' '))}{who}"
-    told = [f"{d.route}: {d.state}{f' ({d.result})' if d.result else ''}" for d in sent if d.ordinal == change.ordinal]
+    told = [_delivery(delivery) for delivery in sent if delivery.ordinal == change.ordinal]
     return Change(
         when=words.moment(change.at_ms, zone, now_ms),
         text=_sentence(f"{what}: {reason}" if reason else what),
-        told=f"Told by {', '.join(told)}." if told else "",
+        told=f"By {'; '.join(told)}." if told else "",
     )
+
+
+def _delivery(row: Row[Any]) -> str:
+    """One route and what came of it: "planner: not delivered (503)"."""
+    why = f" ({row.result})" if row.result and row.state in ("due", "failed") else ""
+    return f"{row.route}: {_DELIVERIES.get(row.state, row.state)}{why}"
 
 
 def _sentence(text: str) -> str:

@@ -8,21 +8,20 @@ from markupsafe import Markup
 from sqlalchemy import Row, select
 
 from pdm import words
-from pdm.errors import StoreError
 from pdm.installations import NEVER_MS
 from pdm.plant import AssetClass
 from pdm.services import Services
 from pdm.state import schema
 from pdm.web import charts, views
 from pdm.web.charts import Fan, Mark
-from pdm.web.mirror import mirror_view
 from pdm.web.pages.advice import Todo, todo_of
 from pdm.web.pages.fleet import SEVERITIES, asset_href
+from pdm.web.pages.mirror import MirrorPart, mirror_of
 from pdm.web.pages.reasons import Reasons, reasons_of
 from pdm.web.shapes import AssetView, EventView, IssuedView, PrognosisView, RulView, TwinView
 from pdm.web.snapshot import Snapshot
 
-_UNTIL = {"end of shift": "Until end of shift", "next manned shift": "next manned shift", "day": "within a day"}
+_UNTIL = {"end of shift": "Until end of shift", "next manned shift": "next manned shift", "day": "Within a day"}
 _NAN = float("nan")
 
 
@@ -63,14 +62,6 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Mirror:
-    """How old the latest reading is; `fresh` unless it is stale or the machine is silent."""
-
-    text: str
-    fresh: bool
-
-
-@dataclass(frozen=True, slots=True)
 class AssetPage:
     """What the template shows."""
 
@@ -82,7 +73,7 @@ class AssetPage:
     severity: str
     word: str
     running: str
-    mirror: Mirror
+    mirror: MirrorPart
     belief: str
     risks: Sequence[Risk]
     failed: bool
@@ -108,7 +99,7 @@ def asset_page(services: Services, now: Snapshot, serial: str) -> AssetPage:
     twin, now_ms = view.twin, services.clock.plant_ms()
     issued = this_life(view, views.history_view(services, serial))
     fan = fan_of(services, view, asset_class, issued)
-    gravest, mirror = views.gravest(view.alerts), _mirror(services, view, now_ms)
+    gravest, mirror = views.gravest(view.alerts), mirror_of(services, now, view)
     return AssetPage(
         serial=serial,
         href=asset_href(serial),
@@ -132,18 +123,6 @@ def asset_page(services: Services, now: Snapshot, serial: str) -> AssetPage:
         reasons=reasons_of(services, now, view),
         modes=[(mode.name, mode.title or mode.name) for mode in asset_class.failure_modes],
     )
-
-
-def _mirror(services: Services, view: AssetView, now_ms: int) -> Mirror:
-    if not view.in_service:
-        return Mirror("no longer read", True)
-    try:
-        found = mirror_view(services, view.serial)
-    except StoreError:
-        return Mirror("last reading not known: the reading store does not answer", False)
-    if found.read_at is None:
-        return Mirror("no reading lately", False)
-    return Mirror(f"last reading {words.ago(found.read_at, now_ms)}", found.sync == "in_sync")
 
 
 def this_life(view: AssetView, issued: Sequence[IssuedView]) -> list[IssuedView]:

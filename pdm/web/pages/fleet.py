@@ -91,7 +91,7 @@ def fleet_page(services: Services, now: Snapshot, asked: Mapping[str, str]) -> F
     priced = any(row.expected_loss is not None for row in view.rows)
     return FleetPage(
         counts=view.counts,
-        rows=[_line(now, row, wear[row.serial], now_ms) for row in view.rows],
+        rows=[_line(now, row, wear[row.serial], priced, now_ms) for row in view.rows],
         order="Expected loss" if priced or not view.rows else "Criticality",
         query=asked.get("q", ""),
         line=asked.get("line", ""),
@@ -104,7 +104,7 @@ def fleet_page(services: Services, now: Snapshot, asked: Mapping[str, str]) -> F
     )
 
 
-def _line(now: Snapshot, row: AssetRow, wear: NDArray[np.float64], now_ms: int) -> FleetLine:
+def _line(now: Snapshot, row: AssetRow, wear: NDArray[np.float64], priced: bool, now_ms: int) -> FleetLine:
     zone = now.current.plant.time_zone
     attention = row.attention in ("now", "soon")
     severity = row.alert.severity if attention and row.alert is not None else ""
@@ -128,15 +128,17 @@ def _line(now: Snapshot, row: AssetRow, wear: NDArray[np.float64], now_ms: int) 
         window=_window(now, row, now_ms),
         preferred=_preferred(now, row, now_ms),
         work=_work(now, row),
-        loss=_loss(row),
+        loss=_loss(row, priced),
     )
 
 
-def _loss(row: AssetRow) -> str:
-    """What the order is by; nothing where the machine has neither a price nor a future."""
+def _loss(row: AssetRow, priced: bool) -> str:
+    """What the order is by: expected loss, or criticality where costs are not declared; nothing without a forecast."""
     if row.expected_loss is not None:
         return words.amount(row.expected_loss, row.currency)
-    return str(row.criticality) if row.in_service else ""
+    if not priced:
+        return str(row.criticality)
+    return "" if row.risk is None else f"criticality {row.criticality}"
 
 
 def _why(now: Snapshot, row: AssetRow, now_ms: int) -> str:

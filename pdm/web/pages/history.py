@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from pdm import words
 from pdm.installations import NEVER_MS
-from pdm.plant import AssetClass
+from pdm.plant import AssetClass, Column
 from pdm.services import Services
 from pdm.steps import Steps
 from pdm.web import charts, views
 from pdm.web.pages.asset import alerts_of, event_text, this_life
 from pdm.web.pages.fleet import asset_href
+from pdm.web.pages.mirror import MirrorPart, mirror_of
 from pdm.web.pages.seen_steps import seen_steps
 from pdm.web.shapes import AssetView
 from pdm.web.snapshot import Snapshot
@@ -30,9 +31,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Multiple:
-    """One sensor."""
+    """One step column; `sensor` where its latest value is that of the latest reading, else empty."""
 
     title: str
+    sensor: str
     latest: str
     chart: Markup
     note: str
@@ -78,7 +80,7 @@ def history_page(services: Services, now: Snapshot, serial: str) -> History:
         name=view.slot or serial,
         asset=asset_href(serial),
         period=words.span(int(steps.start_ms[0]), int(steps.end_ms[-1]), zone, now_ms) if len(steps) else "",
-        sensors=_multiples(asset_class, steps, whole),
+        sensors=_multiples(asset_class, steps, whole, mirror_of(services, now, view)),
         legend=_legend(asset_class, whole),
         wear=_wear(known, used),
         wear_now=words.percent(used),
@@ -101,30 +103,29 @@ def steps_of(services: Services, asset_class: AssetClass, view: AssetView) -> tu
     return steps.take((steps.start_ms >= begin) & (steps.start_ms < end)), seen.whole
 
 
-def _multiples(asset_class: AssetClass, steps: Steps, whole: bool) -> list[Multiple]:
+def _multiples(asset_class: AssetClass, steps: Steps, whole: bool, mirror: MirrorPart) -> list[Multiple]:
     ran = steps.take(steps.share != 0)  # stopped time says nothing of a sensor that measures the running machine
     if not len(ran):
         return []
+    conditions_last = sorted(enumerate(asset_class.columns), key=lambda pair: pair[1].sensor in asset_class.conditions)
     return [
-        _multiple(asset_class, column.sensor, column.name, ran, ran.values[:, index], whole)
-        for index, column in sorted(enumerate(asset_class.columns), key=lambda c: c[1].sensor in asset_class.conditions)
+        _multiple(asset_class, column, ran, ran.values[:, index], whole, mirror) for index, column in conditions_last
     ]
 
 
 def _multiple(
-    asset_class: AssetClass, sensor_name: str, column: str, steps: Steps, values: Floats, whole: bool
+    asset_class: AssetClass, column: Column, steps: Steps, values: Floats, whole: bool, mirror: MirrorPart
 ) -> Multiple:
-    sensor = asset_class.sensor(sensor_name)
-    title = sensor.title or sensor.name
-    title = title if column == sensor_name else f"{title} ({column.removeprefix(f'{sensor_name}_')})"
+    sensor = asset_class.sensor(column.sensor)
+    title, alone = sensor.title or sensor.name, column.name == sensor.name
     measured = values[~np.isnan(values)]
-    healthy = _healthy(values) if whole else None
     latest = words.quantity(float(measured[-1]), sensor.unit) if len(measured) else "nothing measured"
     times, drawn = _thinned(steps.start_ms.astype(np.float64), values)
     return Multiple(
-        title=title,
-        latest=latest,
-        chart=charts.multiple(times, drawn, healthy, f"{title}: {latest}"),
+        title=title if alone else f"{title} ({column.summary})",
+        sensor=sensor.name if alone else "",
+        latest=mirror.values.get(sensor.name, latest) if alone else latest,
+        chart=charts.multiple(times, drawn, _healthy(values) if whole else None, f"{title}: {latest}"),
         note=f"{words.number(float(measured.min()))} to {words.quantity(float(measured.max()), sensor.unit)}"
         if len(measured)
         else "",

@@ -21,6 +21,7 @@ from pdm.web.pages.alerts import alerts_page
 from pdm.web.pages.asset import asset_page
 from pdm.web.pages.fleet import fleet_page
 from pdm.web.pages.history import history_page, steps_of
+from pdm.web.pages.mirror import mirror_of
 from pdm.web.pages.shell import shell_of
 from pdm.web.shapes import rfc3339
 from pdm.web.snapshot import Snapshot
@@ -101,6 +102,13 @@ def make_router(services: Services) -> APIRouter:
     @router.get("/assets/{serial:path}/history")
     def history(request: Request, serial: str) -> Response:
         return page(request, "history.html", "history", lambda now: {"history": history_page(services, now, serial)})
+
+    @router.get("/assets/{serial:path}/mirror")
+    def mirror(request: Request, serial: str) -> Response:
+        def part(now: Snapshot) -> dict[str, Any]:
+            return {"mirror": mirror_of(services, now, views.asset_of(now, services, serial))}
+
+        return page(request, "mirror.html", "mirror", part)
 
     @router.get("/assets/{serial:path}/forecasts.csv")
     def forecasts(serial: str) -> Response:

@@ -5,6 +5,7 @@ const STREAM = "/api/v1/stream";
 const EVENTS = ["twin", "alert", "recommendation", "window", "reset"];
 const AT_MOST_EVERY_MS = 1000; // one refresh a second, however much happens
 const SLOW_EVERY_MS = 15000; // parts that cost more, and ages that grow by themselves
+const MIRROR_EVERY_MS = 2000; // the latest readings move whether a tick has concluded anything or not
 const REOPEN_MS = 5000;
 
 let heard = Date.now();
@@ -15,8 +16,9 @@ let fresh = 0;
 export function follow() {
   open();
   setInterval(tell, 1000);
-  setInterval(() => document.hidden || !online || shout("slow"), SLOW_EVERY_MS);
-  setInterval(() => refresh(), 2 * SLOW_EVERY_MS);
+  every(MIRROR_EVERY_MS, () => shout("mirror"));
+  every(SLOW_EVERY_MS, () => shout("slow"));
+  every(2 * SLOW_EVERY_MS, () => refresh());
   document.addEventListener("visibilitychange", () => document.hidden || refresh());
   document.body.addEventListener("htmx:error", () => lost());
   window.addEventListener("offline", () => lost());
@@ -32,6 +34,11 @@ export function refresh(all = false) {
     fresh = Date.now();
     shout("refresh");
   }, wait);
+}
+
+// Nobody looks at a hidden page, and nothing answers an offline one.
+function every(milliseconds, act) {
+  setInterval(() => document.hidden || !online || act(), milliseconds);
 }
 
 function open() {
