@@ -28,7 +28,9 @@ OPEN_FOLDERS = ("/static/",)
 
 _LOGIN = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Sign in</title>
-<meta name="viewport" content="width=device-width, initial-scale=1"></head>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="/static/-/icon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="/static/-/page.css"></head>
 <body><main><h1>Sign in</h1>{message}
 <form method="post" action="/login">
 <input type="hidden" name="onward" value="{onward}">

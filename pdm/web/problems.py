@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from pdm.errors import ConfigurationError, ConflictError, NotFoundError, PdmError, StoreError, UnreadableMessageError
+from pdm.errors import ConflictError, NotFoundError, PdmError, StoreError, UnreadableMessageError
 from pdm.respond import DuplicateWorkError, MovedOnError, RequestError
 
 MEDIA_TYPE = "application/problem+json"
@@ -82,7 +82,7 @@ def status_of(error: PdmError) -> int:
             return 412
         case ConflictError():
             return 409
-        case RequestError() | IdempotencyError() | UnreadableMessageError() | ConfigurationError():
+        case RequestError() | IdempotencyError() | UnreadableMessageError():
             return 422
         case StoreError():
             return 503 if error.retry_helps else 500
@@ -104,7 +104,7 @@ async def _of_validation(_request: Request, error: Any) -> Response:
 async def _of_ours(request: Request, error: Any) -> Response:
     status = status_of(error)
     if status >= 500:
-        log.error("%s %s failed: %s", request.method, request.scope.get("route"), error)
+        log.error("%s %s failed: %s", request.method, _route(request), error)
     if isinstance(error, DuplicateWorkError):
         return problem(status, str(error), existing=error.existing)
     if isinstance(error, RequestError):
@@ -113,8 +113,13 @@ async def _of_ours(request: Request, error: Any) -> Response:
 
 
 async def _of_database(request: Request, error: Any) -> Response:
-    log.error("%s %s: the state database did not answer: %s", request.method, request.url.path, type(error).__name__)
+    log.error("%s %s: the state database did not answer: %s", request.method, _route(request), error.orig)
     return problem(503, "the state database did not answer; try again")
+
+
+def _route(request: Request) -> str:
+    """The template of the route: what a client put into the path stays out of the log."""
+    return str(getattr(request.scope.get("route"), "path_format", "?"))
 
 
 def _printable(fault: Fault) -> Fault:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from jinja2 import Environment
+from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse, Response
 
 from pdm.web import problems
@@ -104,9 +105,9 @@ def make_router(app: FastAPI) -> APIRouter:
     router = APIRouter(include_in_schema=False)
     here = files(__package__)
     style = here.joinpath("docs.css").read_bytes()
-    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-        here.joinpath("docs.html").read_text(encoding="utf-8")
-    )
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["marked"] = _marked
+    template = environment.from_string(here.joinpath("docs.html").read_text(encoding="utf-8"))
     made: list[str] = []
 
     @router.get("/docs")
@@ -121,6 +122,12 @@ def make_router(app: FastAPI) -> APIRouter:
         return Response(style, media_type="text/css", headers={"Cache-Control": "max-age=3600"})
 
     return router
+
+
+def _marked(text: str) -> Markup:
+    """Text in which what stands between backticks is code, safe to put into a page."""
+    parts = [escape(part) for part in text.split("`")]
+    return Markup().join(Markup("<code>{}</code>").format(part) if odd % 2 else part for odd, part in enumerate(parts))
 
 
 def _describe_problems(answers: dict[str, Any]) -> None:
