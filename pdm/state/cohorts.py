@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, insert, select, update
 
 from pdm.beliefs import Beliefs, from_columns, to_columns
 from pdm.columns import Columns, checksum, pack, unpack, verified
@@ -13,6 +13,9 @@ from pdm.state.schema import beliefs, checkpoints, cursors, step_batches
 from pdm.steps import Steps
 
 CHECKPOINTS_KEPT = 2
+
+_ADD_STEPS = insert(step_batches)
+_OF_CLASS = {table: update(table).where(table.c.class_name == bindparam("of_class")) for table in (beliefs, cursors)}
 
 
 class Cursors(NamedTuple):
@@ -44,7 +47,7 @@ def load_cursors(connection: Connection, class_name: str) -> Cursors:
 
 
 def store_cursors(connection: Connection, class_name: str, cursor: Cursors) -> None:
-    _put(connection, cursors, {"class_name": class_name}, cursor._asdict())
+    _put(connection, cursors, class_name, cursor._asdict())
 
 
 def load_beliefs(connection: Connection, class_name: str) -> StoredBeliefs | None:
@@ -66,14 +69,13 @@ def store_beliefs(
 ) -> None:
     body = pack(to_columns(made))
     row = {"tick": tick, "at_ms": at_ms, "facts": facts, "body": body, "crc": checksum(body)}
-    _put(connection, beliefs, {"class_name": class_name}, row)
+    _put(connection, beliefs, class_name, row)
 
 
 def store_steps(connection: Connection, class_name: str, tick: int, at_ms: int, columns: Columns) -> None:
     body = pack(columns)
-    connection.execute(
-        insert(step_batches).values(tick=tick, class_name=class_name, recorded_ms=at_ms, body=body, crc=checksum(body))
-    )
+    row = {"tick": tick, "class_name": class_name, "recorded_ms": at_ms, "body": body, "crc": checksum(body)}
+    connection.execute(_ADD_STEPS, row)
 
 
 def step_batches_after(
@@ -137,7 +139,6 @@ def load_checkpoint(connection: Connection, class_name: str, frame: str) -> tupl
     return None
 
 
-def _put(connection: Connection, table: Any, key: dict[str, Any], values: dict[str, Any]) -> None:
-    match = [table.c[name] == value for name, value in key.items()]
-    if not connection.execute(update(table).where(*match).values(**values)).rowcount:
-        connection.execute(insert(table).values(**key, **values))
+def _put(connection: Connection, table: Table, class_name: str, values: dict[str, Any]) -> None:
+    if not connection.execute(_OF_CLASS[table], {"of_class": class_name, **values}).rowcount:
+        connection.execute(insert(table).values(class_name=class_name, **values))

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from pdm.errors import ConflictError, NotFoundError
 from pdm.installations import EventKind, Fleet, MaintenanceEvent, fleet_of, moved_serials
@@ -12,6 +12,10 @@ from pdm.plant import AssetClass, Plant
 from pdm.plant_file import parse_plant
 from pdm.ruleset import Rule, Ruleset, parse_rules
 from pdm.state.schema import events, marks, next_number, plant_versions
+
+_NEWEST = select(plant_versions).order_by(plant_versions.c.number.desc()).limit(1)
+_LAST_EVENT = select(func.max(events.c.revision))
+_MARKS_AFTER = select(marks).where(marks.c.number > bindparam("number")).order_by(marks.c.number)
 
 
 class CurrentPlant(NamedTuple):
@@ -38,7 +42,7 @@ def current_plant(connection: Connection) -> CurrentPlant:
     Raises:
         NotFoundError: none was applied yet.
     """
-    row = connection.execute(select(plant_versions).order_by(plant_versions.c.number.desc()).limit(1)).first()
+    row = connection.execute(_NEWEST).first()
     if row is None:
         raise NotFoundError("no plant yet: write one with `pdm-twin init` and store it with `pdm-twin apply`")
     return _parsed(row.number, row.plant_text, row.rules_text)
@@ -48,7 +52,7 @@ def store_plant(connection: Connection, plant_text: str, rules_text: str, at_ms:
     """Store a version of the files; a text equal to the current one is no new version."""
     plant = parse_plant(plant_text)
     rules = parse_rules(rules_text, plant)
-    last = connection.execute(select(plant_versions).order_by(plant_versions.c.number.desc()).limit(1)).first()
+    last = connection.execute(_NEWEST).first()
     if last is not None and (last.plant_text, last.rules_text) == (plant_text, rules_text):
         return _parsed(last.number, plant_text, rules_text)
     number = 1 if last is None else last.number + 1
@@ -69,7 +73,7 @@ def current_fleet(connection: Connection, current: CurrentPlant) -> Fleet:
 
     For reading transactions: what a writing one sees may be taken back, and must not be kept.
     """
-    revision = connection.execute(select(func.max(events.c.revision))).scalar() or 0
+    revision = connection.execute(_LAST_EVENT).scalar() or 0
     known = _fleet_cache.get((current.number, current.plant.version, revision))
     if known is None:
         known = fleet_of(current.plant, _standing_events(connection))
@@ -132,7 +136,7 @@ def mark(connection: Connection, serial: str, earliest_ms: int, why: str) -> Non
 
 def marks_after(connection: Connection, number: int) -> list[Any]:
     """Marks above a number, in order."""
-    return list(connection.execute(select(marks).where(marks.c.number > number).order_by(marks.c.number)))
+    return list(connection.execute(_MARKS_AFTER, {"number": number}))
 
 
 def _mark_changes(connection: Connection, event: MaintenanceEvent, before: Fleet) -> None:

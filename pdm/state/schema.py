@@ -24,6 +24,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    bindparam,
     create_engine,
     event,
     insert,
@@ -247,6 +248,14 @@ runs = Table(
     Column("detail", Text),
 )
 
+# statements that every tick runs are built once: building one costs as much as running it
+_RISE = (
+    update(counters)
+    .where(counters.c.name == bindparam("counter"))
+    .values(value=counters.c.value + bindparam("by"))
+    .returning(counters.c.value)
+)
+
 
 def open_state(url: str) -> Engine:
     """Open (and on first use make) the state database.
@@ -306,12 +315,16 @@ def read(engine: Engine) -> Iterator[Connection]:
 
 def next_number(connection: Connection, counter: str) -> int:
     """The next value of a counter that rises inside the writing transaction: revisions, marks, ticks."""
-    rising = update(counters).where(counters.c.name == counter).values(value=counters.c.value + 1)
-    value = connection.execute(rising.returning(counters.c.value)).scalar()
-    if value is None:
-        connection.execute(insert(counters).values(name=counter, value=1))
+    return next_numbers(connection, counter, 1)
+
+
+def next_numbers(connection: Connection, counter: str, count: int) -> int:
+    """The first of the next `count` values of a counter, which all are taken."""
+    last = connection.execute(_RISE, {"counter": counter, "by": count}).scalar()
+    if last is None:
+        connection.execute(insert(counters).values(name=counter, value=count))
         return 1
-    return int(value)
+    return int(last) - count + 1
 
 
 def last_number(connection: Connection, counter: str) -> int:

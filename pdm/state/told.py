@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Table, and_, insert, or_, select, update
+from sqlalchemy import Connection, Row, Select, Table, and_, bindparam, insert, or_, select, update
 
 from pdm.errors import NotFoundError
 from pdm.state.schema import (
@@ -48,6 +48,9 @@ class InterventionStatus(StrEnum):
 
 ENDED = (InterventionStatus.DONE, InterventionStatus.REJECTED, InterventionStatus.WITHDRAWN)
 
+_LIVE = select(alerts).where(alerts.c.state != AlertState.CLOSED).order_by(alerts.c.opened_ms, alerts.c.id)
+_LIVE_OF = _LIVE.where(alerts.c.serial.in_(bindparam("serials", expanding=True)))
+
 
 def derived_id(*parts: object) -> str:
     """The same id for the same thing, however often a tick is repeated."""
@@ -56,10 +59,9 @@ def derived_id(*parts: object) -> str:
 
 def live_alerts(connection: Connection, serials: Sequence[str] | None = None) -> list[Row[Any]]:
     """Alerts that are not closed, the oldest first."""
-    query = select(alerts).where(alerts.c.state != AlertState.CLOSED)
-    if serials is not None:
-        query = query.where(alerts.c.serial.in_(serials))
-    return list(connection.execute(query.order_by(alerts.c.opened_ms, alerts.c.id)))
+    if serials is None:
+        return list(connection.execute(_LIVE))
+    return list(connection.execute(_LIVE_OF, {"serials": list(serials)}))
 
 
 def get(connection: Connection, table: Table, record_id: str) -> Row[Any]:
