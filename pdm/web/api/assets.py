@@ -8,7 +8,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from pdm.services import Services
-from pdm.web import mirror, past, views
+from pdm.web import mirror, past, snapshot, views
 from pdm.web.api.common import (
     PROBLEMS,
     Cursor,
@@ -34,7 +34,7 @@ def make_router(services: Services) -> APIRouter:
     router = APIRouter(prefix="/assets", tags=["assets"], responses=PROBLEMS)
 
     @router.get("", response_model=FleetView, summary="Machines, by serial or by who needs somebody first")
-    async def assets(
+    def assets(
         request: Request,
         search: Annotated[str | None, Query(max_length=300, description="Part of serial, slot or source.")] = None,
         site: Name = None,
@@ -50,8 +50,8 @@ def make_router(services: Services) -> APIRouter:
     ) -> Response:
         after, by_loss = position_of(cursor), order == "loss"
         wanted = FleetFilter(search, site, line, class_name, attention, in_service, by_loss, after, limit)
-        now = await current(services)
-        page = fleet_of(now, wanted)
+        now = snapshot.latest(services)
+        page = fleet_of(now, wanted)  # ranks the fleet after each tick: too long for the event loop on a large plant
         return answer(request, tag(now.version, wanted), to_json(FleetView, replace(page, next=cursor_of(page.next))))
 
     @router.get("/{serial:segment}", response_model=AssetView, summary="All that is shown of one machine")
