@@ -1,6 +1,7 @@
 """The life table of a class from the lives it has seen, those cut short included."""
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from pdm.degradation import Weibull
@@ -9,7 +10,7 @@ from pdm.frame import Floats
 SHAPES = (0.2, 50.0)  # a handful of nearly equal lives would otherwise claim to know the day
 
 
-def fit_life_table(lives: Floats, failed: np.ndarray) -> Weibull:
+def fit_life_table(lives: Floats, failed: NDArray[np.bool_]) -> Weibull:
     """Maximum-likelihood Weibull law of lives `[n]`, of which those not `failed` `[n]` were cut short alive.
 
     Cohen (1965), Technometrics 7(4), doi 10.1080/00401706.1965.10490300. Needs at least one failure.

@@ -1,0 +1,64 @@
+"""Which steps are learned from, and that their features are those of the service."""
+
+import numpy as np
+
+from pdm import features
+from pdm.forest_fit import fit_modes, fold_lives, learning_steps
+from pdm.frame_fit import Stack
+from tests.small_lives import random_frame, steps_of
+
+FRAME = random_frame(3)
+
+
+def stack_of(lengths: list[int]) -> Stack:
+    lives = [steps_of(FRAME, number, length, 1)[:, 0] for number, length in enumerate(lengths)]
+    used = [np.arange(1.0, length + 1) for length in lengths]
+    left = [length - one for length, one in zip(lengths, used, strict=True)]
+    return Stack(np.concatenate(lives), np.array(lengths), np.concatenate(used), np.concatenate(left))
+
+
+def test_training_sees_the_bits_that_the_service_sees() -> None:
+    stack = stack_of([17, 40, 9])
+    rows = fold_lives(FRAME, stack, np.ones(40, dtype=bool))
+    assert len(rows.step) == 66
+    for life, part in enumerate(stack.parts):
+        state = features.start(FRAME, 1)
+        for step in range(part.start, part.stop):
+            features.fold(FRAME, state, features.ALL, stack.columns[step][None])
+            emitted = features.emit(FRAME, state)[0].astype(np.float32)
+            at = np.flatnonzero(rows.step == step)
+            assert rows.life[at] == [life]
+            assert rows.features[at[0]].tobytes() == emitted.tobytes()
+
+
+def test_only_the_wanted_distances_to_the_end_are_taken() -> None:
+    wanted = np.zeros(40, dtype=bool)
+    wanted[[0, 10]] = True
+    rows = fold_lives(FRAME, stack_of([17, 40, 9]), wanted)
+    # the last step of each life, and the one ten steps before where there is one
+    assert sorted(rows.step.tolist()) == [6, 16, 46, 56, 65]
+
+
+def test_steps_are_taken_more_densely_towards_the_failure() -> None:
+    stack = stack_of([64_000])
+    taken = np.flatnonzero(learning_steps(stack, horizon=125))
+    gaps = np.diff(taken)
+    assert taken[0] == 0
+    assert gaps[-1] == 4  # 64,000 steps by 16,000
+    assert set(gaps[taken[:-1] < 15].tolist()) == {1}
+    assert set(gaps[(taken[:-1] >= 32) & (taken[:-1] < 60)].tolist()) == {2}
+
+
+def test_lives_that_name_one_mode_have_nothing_to_tell_apart() -> None:
+    stack = stack_of([17, 40, 9])
+    rows = fold_lives(FRAME, stack, np.ones(40, dtype=bool))
+    assert fit_modes(stack, rows, ["belt", None, "belt"], ["belt", "bearing"], 40, 0) is None
+    assert fit_modes(stack, rows, ["belt", "unheard of", "belt"], ["belt", "bearing"], 40, 0) is None
+
+
+def test_a_mode_head_knows_how_often_each_mode_occurs() -> None:
+    stack = stack_of([60, 60, 60, 60])
+    rows = fold_lives(FRAME, stack, np.ones(60, dtype=bool))
+    modes = fit_modes(stack, rows, ["belt", "bearing", "belt", "belt"], ["bearing", "belt"], 40, 0)
+    assert modes is not None
+    assert dict(zip(modes.names, modes.shares.tolist(), strict=True)) == {"belt": 0.75, "bearing": 0.25}

@@ -1,0 +1,39 @@
+"""The Weibull law of lives, those cut short included."""
+
+import numpy as np
+import pytest
+
+from pdm.life_table import SHAPES, fit_life_table
+
+
+def test_the_law_that_drew_the_lives_is_found() -> None:
+    lives = 300 * np.random.default_rng(1).weibull(2.5, 4000)
+    law = fit_life_table(lives, np.ones(4000, dtype=bool))
+    assert law.shape == pytest.approx(2.5, rel=0.04)
+    assert law.scale == pytest.approx(300, rel=0.02)
+
+
+def test_lives_cut_short_are_no_failures() -> None:
+    random = np.random.default_rng(2)
+    lives, stop = 300 * random.weibull(2.5, 6000), random.uniform(50, 400, 6000)
+    law = fit_life_table(np.minimum(lives, stop), lives <= stop)
+    assert law.shape == pytest.approx(2.5, rel=0.05)
+    assert law.scale == pytest.approx(300, rel=0.03)
+
+
+def test_with_a_constant_hazard_the_scale_is_the_time_per_failure() -> None:
+    # an exponential law: all time lived / failures = (1 + 2 + 4 + 8) / 3 if the shape came out as 1
+    lives, failed = np.array([1.0, 2.0, 4.0, 8.0]), np.array([True, True, True, False])
+    law = fit_life_table(lives, failed)
+    assert law.scale**law.shape == pytest.approx((lives**law.shape).sum() / 3)
+
+
+def test_equal_lives_do_not_promise_a_day() -> None:
+    law = fit_life_table(np.full(5, 100.0), np.ones(5, dtype=bool))
+    assert law.shape == SHAPES[1]
+    assert law.scale == pytest.approx(100.0)
+
+
+def test_very_long_lives_do_not_overflow() -> None:
+    law = fit_life_table(np.array([1e9, 1.1e9, 0.9e9]), np.ones(3, dtype=bool))
+    assert np.isfinite(law.scale)
