@@ -182,7 +182,7 @@ def measure_messages(rounds: int, messages: int, folder: Path) -> list[Figure]:
     single = [message(1, rng) for _ in range(500)]
     batched = [message(60, rng) for _ in range(20)]
     costs: list[tuple[float, float, float]] = []
-    broker = Mosquitto(folder, durable=False).start()
+    broker = Mosquitto(folder).start()
     try:
         for _ in range(rounds):
             singles = [single[i % len(single)] for i in range(messages)]

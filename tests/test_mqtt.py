@@ -171,9 +171,9 @@ def test_a_stop_under_load_loses_nothing_and_takes_seconds(broker: Mosquitto) ->
 
 
 def test_a_broker_that_is_killed_and_restarted_loses_nothing(
-    broker: Mosquitto, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    store = Store()
+    broker, store = Mosquitto(tmp_path, durable=True).start(), Store()
     with ingesting(broker, store) as receiver, publishing(broker) as publisher:
         publisher.publish(TOPIC, numbered(1))
         publisher.flush()
@@ -183,15 +183,14 @@ def test_a_broker_that_is_killed_and_restarted_loses_nothing(
         broker.start()
         wait_for(lambda: store.numbers == {1, 2})
         assert receiver.sessions_lost == 0
+    broker.stop()
     assert "what=broker" in capsys.readouterr().out
 
 
-def test_a_lost_session_is_noticed(broker: Mosquitto, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_lost_session_is_noticed(broker: Mosquitto, capsys: pytest.CaptureFixture[str]) -> None:
     store = Store()
     with ingesting(broker, store) as receiver, publishing(broker) as publisher:
         broker.kill()
-        for state in tmp_path.glob("*.db"):
-            state.unlink()
         broker.start()
         wait_for(lambda: receiver.sessions_lost == 1)
         publisher.publish(TOPIC, numbered(3))
