@@ -140,8 +140,9 @@ def _timeline_until(view: AssetView, window: WindowView) -> int:
     start = window.earliest.start if view.twin is None else view.twin.made_at
     ends = [window.latest.start]
     if view.twin is not None:
-        ends += [at for at in (view.twin.prognosis.median_at, view.twin.prognosis.likely_until) if at is not None]
-    return start + round(1.05 * (max(ends) - start))
+        prognosis = view.twin.prognosis
+        ends += [at for at in (prognosis.likely_from, prognosis.median_at, prognosis.likely_until) if at is not None]
+    return start + round(1.1 * (max(ends) - start))
 
 
 def _timeline(view: AssetView, window: WindowView, now_ms: int, until_ms: int) -> Markup:

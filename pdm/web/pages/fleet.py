@@ -118,7 +118,7 @@ def _line(now: Snapshot, row: AssetRow, wear: NDArray[np.float64], priced: bool,
         kind=kind,
         severity=severity,
         word="No forecast" if kind == "refused" else SEVERITIES.get(severity, ""),
-        what=row.likely_mode or "",
+        what=(row.likely_mode or "") if row.median_at is not None else "",  # far ahead any part may be the first
         when=row.text,
         why=_why(now, row, now_ms),
         risk=words.percent(row.risk) if row.risk is not None else "",
