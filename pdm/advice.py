@@ -84,7 +84,8 @@ def published(
     found = (now.preferred_ms >= 0) & in_service
     far = ~found & ~(prognosis.quantiles[:, MEDIAN] < prognosis.horizon)
     shown = before.replaced(far | ~in_service, Windows.none(len(before)))
-    fresh = found & materially_different(shown, now, now_ms)
+    passed = (shown.preferred_ms >= 0) & (shown.preferred_ms < now_ms)
+    fresh = found & (passed | materially_different(shown, now, now_ms))
     return shown.replaced(fresh, now)
 
 

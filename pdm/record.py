@@ -21,6 +21,7 @@ from pdm.learned import Driver
 from pdm.plant import ANY_TARGET
 from pdm.prognosis import Basis, Refusal
 from pdm.recommend import Recommendation, recommendation
+from pdm.respond import end_shelving
 from pdm.rules import Change, Intent
 from pdm.ruleset import Rule
 from pdm.services import Services
@@ -69,6 +70,7 @@ def record(
         cohorts.store_steps(connection, machines.asset_class.name, tick, made.at_ms, columns)
     told.add_prognoses(connection, _prognosis_rows(recording))
     changes = sum(_apply(recording, intent) for intent in made.intents) + _end_matters(recording)
+    changes += end_shelving(connection, plant.rules, made.at_ms, recording.wall_ms)
     _publish_windows(recording)
     cohorts.store_beliefs(connection, machines.asset_class.name, tick, made.at_ms, _facts(recording), made.believed)
     cohorts.store_cursors(connection, machines.asset_class.name, made.changed.cursors)

@@ -11,6 +11,9 @@ from pdm.errors import ConfigurationError
 
 STOP_PATIENCE_S = 5.0
 
+MOST_CONNECTIONS = 500
+"""Open at a time; one more is told 503 at once."""
+
 
 class Server:
     """An application that is being served. `address` is where."""
@@ -24,7 +27,13 @@ class Server:
         self._app, self._socket = app, _listen(host, port)
         shown = f"[{host}]" if ":" in host else host
         self.address = f"http://{shown}:{self._socket.getsockname()[1]}"
-        config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=3)
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=3,
+            limit_concurrency=MOST_CONNECTIONS,
+        )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run, name="serve", daemon=True)
 
@@ -47,6 +56,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen()  # from now on who comes waits instead of being turned away
     except OSError as error:
         listening.close()
         raise ConfigurationError(

@@ -59,7 +59,7 @@ def tick_class(services: Services, plant: CurrentPlant, asset_class: AssetClass,
             closed = close_steps(connection, services.readings, machines, changed, at_ms)
             moved = fold_twins(connection, machines, closed)
             memory = rule_memory(connection, machines, [rule.name for rule in watching])
-        heard = np.maximum(machines.before.last_reading_ms, changed.heard_ms)
+        heard = np.maximum.reduce([machines.before.last_reading_ms, changed.heard_ms, machines.twin.last_row_ms])
         prognosis = forecast_moved(machines, moved, heard, at_ms)
         memory, intents = rules.evaluate(watching, situation(machines, prognosis, heard, at_ms), memory)
         issued = to_issue(machines, moved, prognosis, intents, at_ms)

@@ -12,14 +12,24 @@ import pytest
 from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy import select
 
-from pdm import twin
+from pdm import respond, twin
 from pdm.adapters.memory_readings import MemoryReadings
 from pdm.beliefs import to_columns
 from pdm.cohort import Cohort
 from pdm.installations import EventKind, MaintenanceEvent
 from pdm.services import Services
 from pdm.state.cohorts import history, load_beliefs
-from pdm.state.schema import alerts, events, interventions, prognoses, read, recommendations, step_batches, transitions
+from pdm.state.schema import (
+    alerts,
+    events,
+    interventions,
+    prognoses,
+    read,
+    recommendations,
+    step_batches,
+    transitions,
+    write,
+)
 from pdm.tick import tick
 from tests.small_plant import HOUR, START, feed, make_services, readings, report, rows
 
@@ -264,3 +274,37 @@ def test_readings_are_read_once_and_only_what_is_new(tmp_path: Path, monkeypatch
     monkeypatch.setattr(store, "window", noted)
     live(services, range(50, 52))
     assert asked == [(START + 50 * HOUR, START + 51 * HOUR), (START + 51 * HOUR, START + 52 * HOUR)]
+
+
+def test_a_first_tick_over_a_long_import_forecasts_at_once(tmp_path: Path) -> None:
+    services = make_services(tmp_path)
+    feed(services, readings("fan1", range(240)))
+    tick(services, START + 240 * HOUR)
+    assert np.isfinite(cohort(services).before.prognosis.quantiles[0]).all()
+
+
+def test_a_shelved_alert_is_told_again_when_its_time_is_over(tmp_path: Path) -> None:
+    services = make_services(tmp_path)
+    for hour in range(4):
+        feed(services, rows("fan1", np.array([START + hour * HOUR + 60_000]), np.array([[1500.0, 9.5]])))
+        tick(services, START + (hour + 1) * HOUR)
+    with write(services.engine) as connection:
+        alert = connection.execute(select(alerts).where(alerts.c.rule == "shaking")).one()
+        respond.shelve(connection, alert.id, START + 6 * HOUR, respond.Act("Ada", START + 4 * HOUR, "ordered a belt"))
+    states = []
+    for hour in (4, 5):
+        feed(services, rows("fan1", np.array([START + hour * HOUR + 60_000]), np.array([[1500.0, 9.5]])))
+        tick(services, START + (hour + 1) * HOUR)
+        with read(services.engine) as connection:
+            states.append(connection.execute(select(alerts.c.state).where(alerts.c.rule == "shaking")).scalar())
+    assert states == ["shelved", "open"]
+
+
+def test_the_window_that_people_see_never_names_a_start_that_has_passed(tmp_path: Path) -> None:
+    services = make_services(tmp_path)
+    feed(services, readings("fan1", range(400)))
+    for hour in range(400, 470):
+        feed(services, readings("fan1", [hour]))
+        tick(services, START + (hour + 1) * HOUR)
+        preferred = cohort(services).before.published.preferred_ms[0]
+        assert preferred < 0 or preferred >= START + (hour + 1) * HOUR
