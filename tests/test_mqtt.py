@@ -268,6 +268,37 @@ def test_a_wrong_password_is_told_once_and_tried_again(tmp_path: Path, capsys: p
     assert "Not authorized" in log
 
 
+def test_the_link_can_be_encrypted(tmp_path: Path) -> None:
+    certificate = Path(__file__).parent / "certificates" / "localhost.pem"
+    broker = Mosquitto(tmp_path, more=f"certfile {certificate}\nkeyfile {certificate}").start()
+    store = Store()
+    with ingesting(broker, store, host="localhost", tls=True, ca_file=certificate):
+        publisher = MqttPublisher(
+            MqttLink(host="localhost", port=broker.port, client_id="gateway", tls=True, ca_file=certificate)
+        )
+        for number in range(200):
+            publisher.publish(TOPIC, numbered(number))
+        publisher.flush()
+        publisher.close()
+        wait_for(lambda: store.numbers == set(range(200)))
+    broker.stop()
+
+
+# paho leaves the socket of a failed handshake to the garbage collector
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning")
+def test_a_broker_that_cannot_prove_who_it_is_gets_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    certificate = Path(__file__).parent / "certificates" / "localhost.pem"
+    broker = Mosquitto(tmp_path, more=f"certfile {certificate}\nkeyfile {certificate}").start()
+    clock = ServiceClock()
+    link = MqttLink(host="localhost", port=broker.port, tls=True)  # its certificate is not known to this machine
+    receiver = MqttIngest(Ingest(Decoder(PLANT), Store(), clock), link, clock)
+    receiver.start()
+    assert not receiver.wait_until_subscribed(1)
+    receiver.stop()
+    broker.stop()
+    assert "CERTIFICATE_VERIFY_FAILED" in capsys.readouterr().out
+
+
 def test_a_publisher_says_when_the_broker_does_not_answer(tmp_path: Path) -> None:
     with publishing(Mosquitto(tmp_path), most_on_the_way=2, timeout_s=0.2) as publisher:
         publisher.publish(TOPIC, b"1")
