@@ -9,6 +9,7 @@ longer than any stretch may start whenever people work and goes on in the next o
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -29,12 +30,8 @@ def working_time(calendar: Calendar, zone: ZoneInfo, from_ms: int, until_ms: int
     """
     if not calendar.shifts:
         return np.array([[from_ms, until_ms]], dtype=np.int64)
-    day, last = _local_date(from_ms, zone) - timedelta(days=2), _local_date(until_ms, zone) + timedelta(days=2)
-    shifts: list[tuple[int, int]] = []
-    while day <= last:
-        shifts += [_times(shift, day, zone) for shift in calendar.shifts if _takes_place(shift, calendar, day)]
-        day += timedelta(days=1)
-    stretches = _joined(np.array(sorted(shifts), dtype=np.int64).reshape(-1, 2))
+    first, last = _local_date(from_ms, zone) - timedelta(days=2), _local_date(until_ms, zone) + timedelta(days=2)
+    stretches = _stretches(calendar, zone, first, last)
     return stretches[(stretches[:, 1] > from_ms) & (stretches[:, 0] < until_ms)]
 
 
@@ -90,6 +87,16 @@ def _finished(stretches: NDArray[np.int64], starts_ms: NDArray[np.int64], durati
     stretch = np.searchsorted(worked, wanted, side="left")
     finished: NDArray[np.int64] = stretches[stretch, 1] - (worked[stretch] - wanted)
     return finished
+
+
+@lru_cache(maxsize=64)  # every tick of a day asks for the same days
+def _stretches(calendar: Calendar, zone: ZoneInfo, first: date, last: date) -> NDArray[np.int64]:
+    """Stretches `[k, 2]` of working time whose shifts begin on these local days."""
+    days = [first + timedelta(days=day) for day in range((last - first).days + 1)]
+    shifts = [
+        _times(shift, day, zone) for day in days for shift in calendar.shifts if _takes_place(shift, calendar, day)
+    ]
+    return _joined(np.array(sorted(shifts), dtype=np.int64).reshape(-1, 2))
 
 
 def _longest_stretch(calendar: Calendar, zone: ZoneInfo, from_ms: int) -> int:

@@ -11,7 +11,6 @@ from enum import StrEnum
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from pdm.plant import Asset, Plant
@@ -133,12 +132,14 @@ class Intervals:
     """The installations of a cohort as arrays, sorted by (source, from), for look-ups of many readings at once.
 
     Attributes:
-        sources: the distinct sources.
+        sources: `[s]` object array, the distinct sources.
+        number: the index of each in `sources`.
         source, row: `[i]` index into `sources`, and row of the machine in the cohort.
         from_ms, to_ms: `[i]` int64.
     """
 
-    sources: pd.Index
+    sources: NDArray[Any]
+    number: Mapping[str, int]
     source: NDArray[np.int64]
     row: NDArray[np.int64]
     from_ms: NDArray[np.int64]
@@ -149,16 +150,17 @@ class Intervals:
         row_of = {serial: row for row, serial in enumerate(serials)}
         mine = [i for i in fleet.installations if i.serial in row_of]
         sources = sorted({i.source for i in mine})
-        index_of = {name: index for index, name in enumerate(sources)}
-        known = sorted((index_of[i.source], i.from_ms, i.to_ms, row_of[i.serial]) for i in mine)
+        number = {name: index for index, name in enumerate(sources)}
+        known = sorted((number[i.source], i.from_ms, i.to_ms, row_of[i.serial]) for i in mine)
         table = np.array(known, dtype=np.int64).reshape(-1, 4)
-        return Intervals(pd.Index(sources, dtype=object), table[:, 0], table[:, 3], table[:, 1], table[:, 2])
+        names = np.array(sources, dtype=object)
+        return Intervals(names, number, table[:, 0], table[:, 3], table[:, 1], table[:, 2])
 
     def rows_at(self, source: NDArray[Any], time_ms: NDArray[np.int64]) -> NDArray[np.int64]:
         """For each reading the row of the machine that was behind its source then, -1 if none. `[n]` -> `[n]`."""
         if not len(self.row) or not len(time_ms):
             return np.full(len(time_ms), -1, dtype=np.int64)
-        index = self.sources.get_indexer(pd.Index(source)).astype(np.int64)
+        index = self._index(source)
         # one sorted key for (source, time): the source in the high bits, the time above -2^43 in the low 44
         starts = (self.source << 44) + (self.from_ms - ALWAYS_MS)
         at = np.searchsorted(starts, (index << 44) + (time_ms - ALWAYS_MS), side="right") - 1
@@ -171,7 +173,7 @@ class Intervals:
         Args:
             source, earliest_ms: `[m]` the sources that changed, and from when on.
         """
-        index = self.sources.get_indexer(pd.Index(source))
+        index = self._index(source)
         of_source = np.full(len(self.sources), NEVER_MS, dtype=np.int64)
         of_source[index[index >= 0]] = earliest_ms[index >= 0]
         changed = np.maximum(of_source[self.source], self.from_ms)
@@ -181,7 +183,12 @@ class Intervals:
 
     def sources_of(self, rows: NDArray[np.int64]) -> list[str]:
         """Every source that one of these rows was ever behind."""
-        return [str(name) for name in self.sources[np.unique(self.source[np.isin(self.row, rows)])]]
+        names: list[str] = self.sources[np.unique(self.source[np.isin(self.row, rows)])].tolist()
+        return names
+
+    def _index(self, source: NDArray[Any]) -> NDArray[np.int64]:
+        """The number of each name, -1 for one that is not known. `[n]` -> `[n]`."""
+        return np.fromiter((self.number.get(name, -1) for name in source.tolist()), np.int64, len(source))
 
 
 def _start(asset: Asset) -> int:
