@@ -118,7 +118,7 @@ class Demo:
         while (counts := self._services.readings.counts()).readings + counts.dead_letters < self.sent:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"of {self.sent} readings sent only {counts.readings} were stored")
-            time.sleep(0.0005)
+            time.sleep(0.002)
 
     def _report_failure(self, failure: FailureReport) -> None:
         event = {"serial": failure.serial, "kind": "failed", "at": _instant(failure.at_ms), "mode": failure.mode}
