@@ -173,7 +173,7 @@ def expected_remaining(forests: Sequence[lgb.Booster], horizon: float, features:
     return np.clip(sum(each, np.zeros(len(rows))) / len(each), 0, horizon)
 
 
-def forecast(model: Model, features: Floats, exposure: Floats) -> Floats:
+def forecast(model: Model, features: NDArray[Any], exposure: Floats) -> Floats:
     """Quantiles `[n, 21]` of the remaining life at `LEVELS` of features `[n, F]` [life steps].
 
     Args:

@@ -1,0 +1,124 @@
+"""Training: what it refuses, what it leaves out, how right it is on machines that it has not seen, the same bytes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pdm import learned
+from pdm.errors import ModelError
+from pdm.forest_fit import fold_lives
+from pdm.frame_fit import Stack
+from pdm.learn import FEWEST_FAILURES, Life, train
+from pdm.learned import Model, Origin
+from pdm.scoring import score
+from tests.small_lives import FAN, fan_lives, fan_model
+
+
+def content(model: Model) -> tuple[bytes, ...]:
+    """Everything fitted, as bytes."""
+    frame, head = model.frame, model.head
+    assert head.modes is not None
+    arrays = (frame.projection, frame.own_change, frame.conditions.surface, head.spread.quantiles, head.spread.beyond)
+    forests = (head.squared, head.poisson, head.modes.forest)
+    return *(array.tobytes() for array in arrays), *(forest.model_to_string().encode() for forest in forests)
+
+
+def test_the_same_lives_and_seed_give_the_same_model() -> None:
+    first, again = (train(FAN, fan_lives(4), seed=3, origin=Origin.SIMULATED) for _ in range(2))
+    assert content(again) == content(first)
+    assert again.facts == first.facts
+
+
+def test_too_few_failures_are_refused_with_the_number() -> None:
+    lives = [*fan_lives(FEWEST_FAILURES - 1), *(replace(life, failed=False) for life in fan_lives(9))]
+    with pytest.raises(ModelError, match="2 lives from start to failure"):
+        train(FAN, lives, seed=1, origin=Origin.PLANT)
+
+
+def test_a_record_that_begins_late_is_left_out() -> None:
+    lives = [*fan_lives(2), *(replace(life, complete=False) for life in fan_lives(9))]
+    with pytest.raises(ModelError, match="2 lives from start to failure"):
+        train(FAN, lives, seed=1, origin=Origin.PLANT)
+
+
+def test_lives_cut_short_count_in_the_life_table_only() -> None:
+    lives = fan_lives(6)
+    alive = [replace(life, failed=False, share=np.full(len(life.share), 50.0)) for life in fan_lives(3, seed=9)]
+    without, with_them = (train(FAN, some, seed=1, origin=Origin.PLANT) for some in (lives, lives + alive))
+    assert with_them.head.life.mean > 2 * without.head.life.mean
+    assert with_them.head.squared.model_to_string() == without.head.squared.model_to_string()
+    assert (with_them.facts.lives, with_them.facts.failures) == (9, 6)
+
+
+def test_forecasts_of_unseen_machines_are_calibrated_and_better_than_age() -> None:
+    model, lives = fan_model(), fan_lives(30, seed=50)
+    used = [np.cumsum(life.share) for life in lives]
+    stack = Stack(
+        np.concatenate([life.columns for life in lives]),
+        np.array([len(life.columns) for life in lives]),
+        np.concatenate(used),
+        np.concatenate([one[-1] - one for one in used]),
+    )
+    rows = fold_lives(model.frame, stack, np.ones(stack.lengths.max(), dtype=bool))
+    quantiles = learned.forecast(model, rows.features, stack.used[rows.step])
+    scores = score(quantiles, stack.remaining[rows.step], rows.life, FAN.horizon).mean()
+    assert 0.65 < scores.coverage_80 < 0.95
+    assert scores.crps < 0.6 * model.facts.figures["crps_age_only"]
+    assert scores.rmse < 8
+
+
+def test_figures_are_of_machines_left_out_and_in_the_facts() -> None:
+    facts = fan_model().facts
+    assert (facts.lives, facts.failures, facts.modes) == (20, 20, {"belt": 10, "bearing": 10})
+    assert facts.figures["crps"] < 0.6 * facts.figures["crps_age_only"]
+    assert facts.figures["mode_right"] > 0.7
+    assert 0.6 < facts.figures["coverage_80"] < 0.95
+
+
+def test_rivals_are_chosen_on_the_training_machines() -> None:
+    facts = fan_model().facts
+    assert sorted(facts.rivals.lengths) == sorted(life.length for life in fan_lives(20))
+    assert min(facts.rivals.lengths) - 1 <= facts.rivals.interval < max(facts.rivals.lengths)
+    # a notice of 5 hours must fit before the failure
+    assert FAN.notice_ms / 3_600_000 < facts.rivals.threshold < FAN.horizon
+
+
+def test_without_costs_there_is_no_policy_to_compare_with() -> None:
+    rivals = train(replace(FAN, costs=None), fan_lives(4), seed=1, origin=Origin.PLANT).facts.rivals
+    assert rivals.interval == np.inf
+
+
+def test_life_is_counted_in_what_each_step_used() -> None:
+    # machines that ran half of every hour live half as many hours of running
+    lives = [replace(life, share=np.full(len(life.share), 0.5)) for life in fan_lives(6)]
+    model = train(FAN, lives, seed=1, origin=Origin.PLANT)
+    assert model.facts.median_life == pytest.approx(np.median([len(life.columns) for life in lives]) / 2)
+
+
+def test_lives_without_a_mode_make_a_model_without_a_mode_head() -> None:
+    model = train(FAN, [replace(life, mode=None) for life in fan_lives(4)], seed=1, origin=Origin.PLANT)
+    assert model.head.modes is None
+    assert "mode_right" not in model.facts.figures
+
+
+def test_progress_rises_to_the_end() -> None:
+    told: list[tuple[str, float]] = []
+    train(FAN, fan_lives(4), seed=1, origin=Origin.PLANT, progress=lambda what, share: told.append((what, share)))
+    shares = [share for _, share in told]
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1]) == (0.0, 1.0)
+
+
+def test_a_sensor_with_holes_is_learned_all_the_same() -> None:
+    random, lives = np.random.default_rng(4), []
+    for life in fan_lives(8):
+        columns = life.columns.copy()
+        columns[random.random(columns.shape) < 0.03] = np.nan
+        lives.append(replace(life, columns=columns))
+    model = train(FAN, lives, seed=1, origin=Origin.PLANT)
+    assert np.isfinite(model.head.spread.quantiles).all()
+
+
+def test_a_life_knows_its_length() -> None:
+    assert Life("F-1", np.zeros((3, 4)), np.array([1.0, 0.5, 1.0]), failed=True).length == 2.5
