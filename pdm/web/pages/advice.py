@@ -9,7 +9,7 @@ from pdm import words
 from pdm.state.told import InterventionStatus
 from pdm.web import charts
 from pdm.web.pages.fleet import starts, work
-from pdm.web.shapes import AssetView, InterventionView, WindowView
+from pdm.web.shapes import AssetView, EdgeView, InterventionView, WindowView
 from pdm.web.snapshot import Snapshot
 
 _BOUNDS = {
@@ -63,21 +63,17 @@ def todo_of(now: Snapshot, view: AssetView, now_ms: int) -> Todo:
         return Todo(quiet=_quiet(view), status=_status(now, record, now_ms), attention=_attention(record))
     zone, window = now.current.plant.time_zone, view.window
     until = _timeline_until(view, window)
-    edges = (window.earliest.bound, window.latest.bound)
+    risk_cap = now.current.plant.classes[view.class_name].risk_cap
     return Todo(
         action="Plan an intervention" if record is None else record.action or "Inspect and overhaul",
         window=starts(window, zone, now_ms),
-        bounds="; ".join(filter(None, (_BOUNDS.get(window.earliest.bound), _BOUNDS.get(window.latest.bound)))),
+        bounds="; ".join(filter(None, (_bound(window.earliest, risk_cap), _bound(window.latest, risk_cap)))),
         preferred=words.moment(window.preferred.start, zone, now_ms),
         preferred_bound=", ".join(
-            filter(
-                None,
-                (
-                    _ahead(window.preferred.start, now_ms),
-                    f"{words.percent(window.preferred.failure_probability)} risk of failing before",
-                    _BOUNDS.get(window.preferred.bound) if window.preferred.bound not in edges else "",
-                ),
-            )
+            [
+                _ahead(window.preferred.start, now_ms),
+                f"{words.percent(window.preferred.failure_probability)} risk of failing before",
+            ]
         ),
         work="" if record is None else _work(record),
         parts="" if record is None else words.listed(record.parts),
@@ -113,6 +109,13 @@ def prices(window: WindowView) -> list[Price]:
         )
         for start, cost in known
     ]
+
+
+def _bound(edge: EdgeView, risk_cap: float) -> str:
+    """What sets an edge; where even the first start is too risky, that it is."""
+    if edge.bound == "risk_cap" and (edge.failure_probability or 0.0) > risk_cap:
+        return f"the accepted risk of {words.percent(risk_cap)} is exceeded already"
+    return _BOUNDS[edge.bound]
 
 
 def _ahead(at_ms: int, now_ms: int) -> str:

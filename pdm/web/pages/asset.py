@@ -21,7 +21,11 @@ from pdm.web.pages.reasons import Reasons, reasons_of
 from pdm.web.shapes import AssetView, EventView, IssuedView, PrognosisView, RulView, TwinView
 from pdm.web.snapshot import Snapshot
 
-_UNTIL = {"end of shift": "Until end of shift", "next manned shift": "next manned shift", "day": "Within a day"}
+_UNTIL = {
+    "end of shift": "until end of shift",
+    "next manned shift": "until the next manned shift",
+    "day": "within a day",
+}
 _NAN = float("nan")
 
 
@@ -215,20 +219,21 @@ def _age_at(at_ms: int, known: Sequence[tuple[int, float]]) -> float:
 
 
 def _risks(now: Snapshot, view: AssetView, prognosis: PrognosisView, now_ms: int) -> list[Risk]:
-    """The risks that people ask about first; the notice and the week stand in where there are no shifts."""
+    """The risks that people ask about first: the shifts, or a day where there are none; the window, or a week."""
     if prognosis.refusal is not None:
         return []
-    named = {risk.name: risk for risk in prognosis.risks if risk.probability is not None}
-    shifts = [name for name in _UNTIL if name in named and name != "day"]
-    asked = shifts or [name for name in ("day",) if name in named]
-    risks = [Risk(_UNTIL[name], words.percent(named[name].probability)) for name in asked]
-    zone = now.current.plant.time_zone
+    named = {risk.name: risk.probability for risk in prognosis.risks if risk.probability is not None}
+    shifts = [name for name in ("end of shift", "next manned shift") if name in named]
+    risks = [(_UNTIL[name], named[name]) for name in shifts or named.keys() & {"day"}]
     if view.window is not None:
-        until = f"until the window closes ({words.day(view.window.latest.start, zone, now_ms)})"
-        risks.append(Risk(until, words.percent(view.window.latest.failure_probability)))
+        closes = words.day(view.window.latest.start, now.current.plant.time_zone, now_ms)
+        risks.append((f"until the window closes ({closes})", view.window.latest.failure_probability or 0.0))
     elif "week" in named:
-        risks.append(Risk("within a week", words.percent(named["week"].probability)))
-    return risks
+        risks.append(("within a week", named["week"]))
+    return [
+        Risk(until if place else f"{until[:1].upper()}{until[1:]}", words.percent(probability))
+        for place, (until, probability) in enumerate(risks)
+    ]
 
 
 def _refused(view: AssetView) -> Refused | None:
