@@ -1,6 +1,6 @@
 """The intervention window as planners and the CMMS read it: one record, every field they ask for. Pure functions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,11 +33,24 @@ def mode_of(asset_class: AssetClass, likely: int) -> FailureMode:
     return asset_class.failure_modes[0] if len(asset_class.failure_modes) == 1 else GENERAL_INSPECTION
 
 
+def finishes(
+    plant: Plant, asset_class: AssetClass, modes: Sequence[FailureMode], starts_ms: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """When work is done that begins at these starts `[n]`, each against its failure mode."""
+    calendar, done = plant.calendar_of(asset_class), starts_ms.copy()
+    durations = np.array([mode.duration_ms for mode in modes], dtype=np.int64)
+    for duration_ms in np.unique(durations).tolist():
+        these = durations == duration_ms
+        done[these] = finish_times(calendar, plant.time_zone, starts_ms[these], duration_ms)
+    return done
+
+
 def advised(
     plant: Plant,
     asset: Asset,
     mode: FailureMode,
     window: InterventionWindow,
+    finish_ms: int,
     quantiles: NDArray[np.float64],
     at_ms: int,
     versions: Versions,
@@ -45,12 +58,9 @@ def advised(
     """The record behind one window; amounts in the plant's currency, null without declared costs.
 
     Args:
+        finish_ms: when work is done that begins at the latest start.
         quantiles: `[21]` remaining life [life steps].
     """
-    asset_class = plant.class_of(asset)
-    calendar = plant.calendar_of(asset_class)
-    last_start = np.array([window.latest_ms], dtype=np.int64)
-    finish = finish_times(calendar, plant.time_zone, last_start, mode.duration_ms)
     return {
         "serial": asset.serial,
         "functional_location": asset.slot,
@@ -64,14 +74,14 @@ def advised(
         "earliest_start_ms": window.earliest_ms,
         "preferred_start_ms": window.preferred_ms,
         "latest_start_ms": window.latest_ms,
-        "latest_finish_ms": int(finish[0]),
+        "latest_finish_ms": finish_ms,
         "duration_hours": mode.duration_ms / 3_600_000,
         "crew": mode.crew,
         "skills": list(mode.skills),
         "parts": list(mode.parts),
         "machine_stopped": mode.machine_stopped,
         "priority": asset.criticality,
-        "rul": _rul(asset_class, quantiles),
+        "rul": _rul(plant.class_of(asset), quantiles),
         "failure_probability": {
             "earliest": window.earliest_probability,
             "preferred": window.preferred_probability,

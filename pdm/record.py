@@ -261,47 +261,73 @@ def _why_ended(machines: Cohort, row: int) -> str:
 
 def _publish_windows(recording: _Recording) -> None:
     """Bring the feed of windows up to date where it changed materially."""
-    believed, before = recording.made.believed, recording.machines.before
-    now, was = believed.published.preferred_ms, before.published.preferred_ms
-    changed = (now != was) | (believed.published.latest_ms != before.published.latest_ms)
-    rows = np.flatnonzero(changed)
+    connection, believed = recording.connection, recording.made.believed
+    now, was = believed.published, recording.machines.before.published
+    rows = np.flatnonzero((now.preferred_ms != was.preferred_ms) | (now.latest_ms != was.latest_ms))
     if not len(rows):
         return
-    serials = [str(serial) for serial in believed.serial[rows]]
-    of_serial = {row.serial: row for row in told.open_interventions(recording.connection, serials)}
-    for row in rows:
-        _publish_window(recording, int(row), of_serial.get(believed.serial[row]))
+    known = {row.serial: row for row in told.open_interventions(connection, believed.serial[rows].tolist())}
+    shown = now.preferred_ms[rows] >= 0
+    bodies = dict(zip(believed.serial[rows[shown]], _window_bodies(recording, rows[shown]), strict=True))
+    gone = {row: known[serial] for row in rows[~shown] if (serial := believed.serial[row]) in known}
+    told.add_interventions(connection, [_new(recording, body) for key, body in bodies.items() if key not in known])
+    told.change_interventions(
+        connection,
+        {known[key].id: _advised_again(recording, known[key], body) for key, body in bodies.items() if key in known}
+        | {window.id: _no_longer_advised(recording, row, window) for row, window in gone.items()},
+    )
 
 
-def _publish_window(recording: _Recording, row: int, known: Any) -> None:
-    connection, at_ms, believed = recording.connection, recording.made.at_ms, recording.made.believed
-    serial, window = believed.serial[row], believed.published.row(row)
-    if window is None:
-        if known is not None and known.status == InterventionStatus.PROPOSED:
-            told.change_intervention(connection, known.id, status=InterventionStatus.WITHDRAWN, updated_ms=at_ms)
-        elif known is not None:
-            reason = "no longer advised" if believed.in_service[row] else _why_ended(recording.machines, row)
-            told.change_intervention(connection, known.id, attention=reason, updated_ms=at_ms)
-        return
-    mode = intervention.mode_of(recording.machines.asset_class, int(likely_mode(believed.prognosis)[row]))
-    model = frame_name(recording.machines.model)
-    versions = intervention.Versions(prognosis_id(recording, row), recording.tick, model, recording.plant_version)
-    quantiles = believed.prognosis.quantiles[row]
-    asset = recording.machines.fleet.assets[serial]
-    body = intervention.advised(recording.plant.plant, asset, mode, window, quantiles, at_ms, versions)
-    if known is None:
-        new = {
-            "id": derived_id("intervention", serial, ANY_TARGET, at_ms),
-            "serial": serial,
-            "target": ANY_TARGET,
-            "status": InterventionStatus.PROPOSED,
-            "updated_ms": at_ms,
-            "advised": body,
-        }
-        told.add_intervention(connection, new)
-    else:
-        why = intervention.attention(known.committed, body) if known.committed else None
-        told.change_intervention(connection, known.id, advised=body, attention=why, updated_ms=at_ms)
+def _window_bodies(recording: _Recording, rows: NDArray[np.intp]) -> list[dict[str, Any]]:
+    """What is advised for machines with a window, in the order of `rows`."""
+    believed, machines, plant = recording.made.believed, recording.machines, recording.plant.plant
+    modes = [intervention.mode_of(machines.asset_class, likely) for likely in likely_mode(believed.prognosis)[rows]]
+    finishes = intervention.finishes(plant, machines.asset_class, modes, believed.published.latest_ms[rows])
+    windows = believed.published.take(rows).rows()
+    return [
+        intervention.advised(
+            plant,
+            machines.fleet.assets[believed.serial[row]],
+            mode,
+            window,
+            finish_ms,
+            believed.prognosis.quantiles[row],
+            recording.made.at_ms,
+            intervention.Versions(
+                prognosis_id(recording, row), recording.tick, frame_name(machines.model), recording.plant_version
+            ),
+        )
+        for row, mode, window, finish_ms in zip(rows.tolist(), modes, windows, finishes.tolist(), strict=True)
+    ]
+
+
+def _new(recording: _Recording, body: dict[str, Any]) -> dict[str, Any]:
+    at_ms = recording.made.at_ms
+    return {
+        "id": derived_id("intervention", body["serial"], ANY_TARGET, at_ms),
+        "serial": body["serial"],
+        "target": ANY_TARGET,
+        "status": InterventionStatus.PROPOSED,
+        "updated_ms": at_ms,
+        "advised": body,
+    }
+
+
+def _advised_again(recording: _Recording, known: Any, body: dict[str, Any]) -> dict[str, Any]:
+    why = intervention.attention(known.committed, body) if known.committed else None
+    return {"advised": body, "attention": why, "updated_ms": recording.made.at_ms}
+
+
+def _no_longer_advised(recording: _Recording, row: int, known: Any) -> dict[str, Any]:
+    """Withdraw a window that nobody has answered; of another one say why it needs attention."""
+    at_ms = recording.made.at_ms
+    if known.status == InterventionStatus.PROPOSED:
+        return {"status": InterventionStatus.WITHDRAWN, "updated_ms": at_ms}
+    in_service = recording.made.believed.in_service[row]
+    return {
+        "attention": "no longer advised" if in_service else _why_ended(recording.machines, row),
+        "updated_ms": at_ms,
+    }
 
 
 def _rule(recording: _Recording, name: str) -> Rule:

@@ -168,7 +168,13 @@ class Windows:
         """The window of one machine."""
         if self.preferred_ms[row] < 0:
             return None
-        return InterventionWindow(**{field.name: getattr(self, field.name)[row].item() for field in fields(self)})
+        return self.take(np.array([row])).rows()[0]
+
+    def rows(self) -> list[InterventionWindow]:
+        """The windows of all machines, each of which must have one."""
+        names = [field.name for field in fields(self)]
+        columns = [getattr(self, name).tolist() for name in names]
+        return [InterventionWindow(**dict(zip(names, window, strict=True))) for window in zip(*columns, strict=True)]
 
 
 def long_run_cost_rate(life: Weibull, planned: float, unplanned: float) -> float:

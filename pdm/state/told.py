@@ -1,8 +1,9 @@
 """What people were told: prognoses, alerts and their transitions, deliveries, recommendations, interventions."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from itertools import groupby
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, Table, and_, bindparam, insert, or_, select, update
@@ -13,6 +14,7 @@ from pdm.state.schema import (
     deliveries,
     interventions,
     next_number,
+    next_numbers,
     prognoses,
     recommendations,
     transitions,
@@ -49,6 +51,7 @@ class InterventionStatus(StrEnum):
 ENDED = (InterventionStatus.DONE, InterventionStatus.REJECTED, InterventionStatus.WITHDRAWN)
 
 _LIVE = select(alerts).where(alerts.c.state != AlertState.CLOSED).order_by(alerts.c.opened_ms, alerts.c.id)
+_CHANGE_INTERVENTION = update(interventions).where(interventions.c.id == bindparam("of_id"))
 _LIVE_OF = _LIVE.where(alerts.c.serial.in_(bindparam("serials", expanding=True)))
 
 
@@ -173,16 +176,26 @@ def open_interventions(connection: Connection, serials: Sequence[str] | None = N
     return list(connection.execute(query.order_by(interventions.c.revision)))
 
 
-def add_intervention(connection: Connection, row: dict[str, Any]) -> None:
-    connection.execute(insert(interventions).values(revision=next_number(connection, "revision"), external={}, **row))
+def add_interventions(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Keep new windows, each under a revision of its own."""
+    if rows:
+        first = next_numbers(connection, "revision", len(rows))
+        numbered = [{"revision": first + i, "external": {}, **row} for i, row in enumerate(rows)]
+        connection.execute(insert(interventions), numbered)
 
 
 def change_intervention(connection: Connection, intervention_id: str, **changed: Any) -> int:
     """Change a window under a new revision."""
-    revision = next_number(connection, "revision")
-    values = {"revision": revision, **changed}
-    connection.execute(update(interventions).where(interventions.c.id == intervention_id).values(**values))
-    return revision
+    return change_interventions(connection, {intervention_id: changed})
+
+
+def change_interventions(connection: Connection, changed: Mapping[str, Mapping[str, Any]]) -> int:
+    """Change windows by id, each under a revision of its own; returns the first."""
+    first = next_numbers(connection, "revision", len(changed))
+    rows = [{"of_id": key, "revision": first + i, **values} for i, (key, values) in enumerate(changed.items())]
+    for _, alike in groupby(sorted(rows, key=sorted), key=sorted):  # those that change the same columns
+        connection.execute(_CHANGE_INTERVENTION, list(alike))
+    return first
 
 
 def page(query: Select[Any], table: Table, after_revision: int, limit: int) -> Select[Any]:
