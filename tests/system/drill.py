@@ -1,0 +1,168 @@
+"""The service under load, ended again and again without warning: what was acknowledged is stored, once."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable
+from contextlib import closing, suppress
+from pathlib import Path
+from threading import Thread
+from typing import NamedTuple
+
+import httpx2
+import numpy as np
+import orjson
+
+from pdm.adapters.memory_readings import MemoryReadings
+from pdm.adapters.mqtt import MqttIngest, MqttLink
+from pdm.adapters.mqtt_publisher import MqttPublisher
+from pdm.clocks import ServiceClock
+from pdm.decode import Decoder
+from pdm.ingest import Ingest
+from pdm.plant_file import parse_plant
+from tests.mosquitto import Mosquitto
+from tests.system.service import DAY_MS, PATIENCE_S, PLANT, Service, assert_whole, message, stored_numbers, wait_until
+
+HTTP_EVERY = 10
+"""Of so many readings one comes by HTTP."""
+
+MQTT_SOURCES = ("p1", "f1")
+HTTP_SOURCE = "p2"
+
+Ending = Callable[[Service], None]
+
+
+class Figures(NamedTuple):
+    """What a drill came to; what must not be is an assertion before it."""
+
+    rounds: int
+    sent: int
+    acknowledged_by_http: int
+    slowest_start_s: float
+
+
+def kill_all(service: Service) -> None:
+    """SIGKILL to the whole group, as a power cut."""
+    service.kill()
+
+
+def kill_main(service: Service) -> None:
+    """SIGKILL to the main process, as when memory runs out; ingest has to notice."""
+    os.kill(service.pid, signal.SIGKILL)
+    service.wait()
+
+
+def terminate(service: Service) -> None:
+    """SIGTERM, as systemd does it."""
+    assert service.stop() == 0, service.log_text()
+
+
+class Load:
+    """A gateway: numbered readings by MQTT and, one in ten, by HTTP, which are sent again until they are taken."""
+
+    def __init__(self, service: Service, broker: Mosquitto):
+        self.sent: dict[str, list[int]] = {source: [] for source in (*MQTT_SOURCES, HTTP_SOURCE)}
+        self.taken_by_http: list[int] = []
+        self._service = service
+        self._base_ms = ServiceClock().plant_ms() - 5 * DAY_MS
+        self._publisher = MqttPublisher(MqttLink(port=broker.port, client_id="gateway"), timeout_s=PATIENCE_S)
+        self._next = 0
+
+    def run(self, count: int, per_second: float) -> None:
+        """Send the next `count` readings at this pace, and return when the broker has taken all of them."""
+        numbers = range(self._next, self._next + count)
+        self._next += count
+        by_http = [number for number in numbers if number % HTTP_EVERY == 0]
+        posting = Thread(target=self._post_all, args=(by_http, per_second / HTTP_EVERY))
+        posting.start()
+        began = time.monotonic()
+        for turn, number in enumerate(numbers):
+            if number % HTTP_EVERY:
+                self.publish(number)
+            time.sleep(max(0.0, began + turn / per_second - time.monotonic()))
+        self._publisher.flush()
+        posting.join()
+
+    def publish(self, number: int) -> None:
+        source = MQTT_SOURCES[number % 2]
+        self.sent[source].append(number)
+        self._publisher.publish(f"pdm/site/line/{source}", orjson.dumps(message(number, self._base_ms)))
+
+    def post_rest(self) -> None:
+        """Send again by HTTP what was never acknowledged."""
+        self._post(sorted(set(self.sent[HTTP_SOURCE]) - set(self.taken_by_http)))
+
+    def close(self) -> None:
+        self._publisher.close()
+
+    @property
+    def acknowledged(self) -> dict[str, Iterable[int]]:
+        """The broker acknowledged all that it was sent, and holds it for us; HTTP is a matter of each answer."""
+        return {**self.sent, HTTP_SOURCE: self.taken_by_http}
+
+    def _post_all(self, numbers: Iterable[int], per_second: float) -> None:
+        began = time.monotonic()
+        for turn, number in enumerate(numbers):
+            self.sent[HTTP_SOURCE].append(number)
+            self._post([number])
+            time.sleep(max(0.0, began + turn / per_second - time.monotonic()))
+
+    def _post(self, numbers: list[int]) -> None:
+        body = [message(number, self._base_ms, source=HTTP_SOURCE) for number in numbers]
+        with suppress(httpx2.TransportError):  # it is gone, or going
+            if self._service.post(body).status_code == 200:
+                self.taken_by_http += numbers
+
+
+def drill(
+    folder: Path, broker: Mosquitto, endings: Iterable[Ending], *, messages: int, per_second: float, seed: int
+) -> Figures:
+    """End the service at a random moment of each round, then have it catch up and prove that nothing is wrong."""
+    subscribe_once(broker)
+    random, slowest, endings = np.random.default_rng(seed), 0.0, list(endings)
+    settings = {"mqtt": {"enabled": "on", "port": broker.port}}
+    with Service(folder, settings) as service, closing(Load(service, broker)) as load:
+        for ending in endings:
+            slowest = max(slowest, _started(service))
+            _wait_for_ingest(service, load)
+            sending = Thread(target=load.run, args=(messages, per_second))
+            sending.start()
+            time.sleep(random.uniform(0.1, 0.9) * messages / per_second)
+            ending(service)
+            sending.join()
+        slowest = max(slowest, _started(service))
+        load.post_rest()
+        wait_until(lambda: _all_stored(service, load), "readings are missing")
+        terminate(service)
+        assert_whole(service.data, load.sent, load.acknowledged)
+        assert set(load.taken_by_http) == set(load.sent[HTTP_SOURCE])
+        sent = sum(map(len, load.sent.values()))
+        return Figures(len(endings), sent, len(load.taken_by_http), slowest)
+
+
+def subscribe_once(broker: Mosquitto) -> None:
+    """Make the session in which the broker keeps messages for the service, up or not."""
+    clock = ServiceClock()
+    ingest = Ingest(Decoder(parse_plant(PLANT)), MemoryReadings(), clock)
+    receiver = MqttIngest(ingest, MqttLink(port=broker.port, client_id="pdm-twin"), clock)
+    receiver.start()
+    assert receiver.wait_until_subscribed(PATIENCE_S)
+    receiver.stop()
+
+
+def _started(service: Service) -> float:
+    began = time.monotonic()
+    service.start()
+    return time.monotonic() - began
+
+
+def _wait_for_ingest(service: Service, load: Load) -> None:
+    """Until the ingesting process of this run has taken everything that waited for it, and one reading more."""
+    load.run(1, 1000)
+    load.run(1, 1000)
+    wait_until(lambda: _all_stored(service, load, MQTT_SOURCES), "ingest does not begin")
+
+
+def _all_stored(service: Service, load: Load, sources: Iterable[str] = (*MQTT_SOURCES, HTTP_SOURCE)) -> bool:
+    stored = stored_numbers(service.data)
+    return all(len(stored[source]) >= len(load.sent[source]) for source in sources)

@@ -1,0 +1,308 @@
+"""`pdm-twin up` as an operator runs it: real processes in a folder of their own, a plant, and what must hold after."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+import orjson
+from sqlalchemy import select
+
+from pdm import twin
+from pdm.adapters.reading_log import ReadingLog
+from pdm.clocks import ServiceClock
+from pdm.cohort import Cohort
+from pdm.services import Services
+from pdm.state.cohorts import history
+from pdm.state.plants import store_plant
+from pdm.state.schema import open_state, plant_versions, read, write
+from pdm.steps import Steps
+from pdm.tick import tick
+
+PATIENCE_S = 90.0
+"""A busy machine is slow; what never comes fails later, and what comes is seen at once."""
+
+DAY_MS = 86_400_000
+SENSOR = "number"
+
+PLANT = """
+plant: System test
+currency: EUR
+time_zone: UTC
+classes:
+  press:
+    title: Press
+    life_step: {each: reading, unit: stroke}
+    horizon: 100000
+    notice: 1 d
+    stale_after: 7 d
+    expected_life: {mean: 1000000, sd: 200000}
+    sensors:
+      number: {unit: mm, range: [0, 1e9], title: Number}
+    failure_modes:
+      die: {title: Die wear, action: Replace the die}
+  fan:
+    title: Fan
+    life_step: {every: 1 h, unit: hour}
+    gap: assume_profile
+    horizon: 1000
+    notice: 1 d
+    stale_after: 7 d
+    expected_life: {mean: 5000, sd: 1000}
+    sensors:
+      number: {unit: mm, range: [0, 1e9], title: Number, summary: [mean, max]}
+    failure_modes:
+      belt: {title: Belt wear, action: Replace the belt}
+assets:
+  - {serial: P-1, class: press, slot: PRESS-1, source: p1, start_of_life: unknown}
+  - {serial: P-2, class: press, slot: PRESS-2, source: p2, start_of_life: unknown}
+  - {serial: F-1, class: fan, slot: FAN-1, source: f1, start_of_life: unknown}
+"""
+
+RULES = "rules:\n  silent: {kind: silent_sensor, title: No readings, for: 6 d}\n"
+
+SOURCES = {"press": ("p1", "p2"), "fan": ("f1",)}
+SERIALS = {"press": ["P-1", "P-2"], "fan": ["F-1"]}
+
+
+def wait_until(condition: Callable[[], Any], otherwise: str, patience_s: float = PATIENCE_S) -> Any:
+    """The first true answer; no fixed pauses, only looks."""
+    deadline = time.monotonic() + patience_s
+    while not (answer := condition()):
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.02)
+    return answer
+
+
+class Service:
+    """One folder with a plant in force, and the processes that work on it; the end of its block kills what runs."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any] | None = None, *, plant: str | None = PLANT):
+        self.folder = folder
+        self.data = folder / "data"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log = folder / "up.log"
+        self._logged_before = 0
+        self._client = httpx2.Client(timeout=PATIENCE_S, verify=False)  # plain HTTP: no certificates to load
+        folder.mkdir(parents=True, exist_ok=True)
+        self.configure({**(settings or {})})
+        if plant is not None:
+            (folder / "plant.yaml").write_text(plant)
+            (folder / "rules.yaml").write_text(RULES)
+            apply(self.data, plant)
+
+    def __enter__(self) -> "Service":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        self._client.close()
+
+    def configure(self, settings: Mapping[str, Any]) -> None:
+        """Write pdm.yaml: a free port, no broker, a tick a second, unless told otherwise."""
+        usual = {
+            "data_dir": str(self.data),
+            "http": {"port": 0},
+            "mqtt": {"enabled": "off"},
+            "tick": {"interval": "1 s"},
+        }
+        (self.folder / "pdm.yaml").write_bytes(orjson.dumps(usual | dict(settings)))  # JSON is YAML
+
+    def run(
+        self, *arguments: str, patience_s: float = PATIENCE_S, **environment: str
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run a command in the folder to its end."""
+        command = [sys.executable, "-m", "pdm.cli", *arguments]
+        return subprocess.run(
+            command, cwd=self.folder, env=_environment(environment), capture_output=True, text=True, timeout=PATIENCE_S
+        )
+
+    def begin(self, **environment: str) -> "subprocess.Popen[bytes]":
+        """Start `up` as the leader of a process group of its own."""
+        self._logged_before = self._log.stat().st_size if self._log.exists() else 0
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "pdm.cli", "up"],
+                cwd=self.folder,
+                env=_environment(environment),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        return self._process
+
+    def start(self, **environment: str) -> "Service":
+        """Start `up` and wait until it says that it is."""
+        self.begin(**environment)
+        self.address = str(self.wait_for_event("up")["pages"])
+        return self
+
+    def wait_for_event(self, event: str) -> dict[str, Any]:
+        """The first line of the log of the present run with this event."""
+
+        def look() -> dict[str, Any] | None:
+            found = next((line for line in self.logged() if line["event"] == event), None)
+            ended = self._process is not None and self._process.poll() is not None
+            assert found or not ended, f"it ended before {event!r}:\n{self.log_text()}"
+            return found
+
+        return dict(wait_until(look, f"no {event!r} in the log"))
+
+    def log_text(self) -> str:
+        """What the present run has said."""
+        with self._log.open("rb") as log:
+            log.seek(self._logged_before)
+            return log.read().decode()
+
+    def logged(self) -> list[dict[str, Any]]:
+        """The structured lines of it."""
+        return [
+            json.loads(line) for line in self.log_text().splitlines() if line.startswith("{") and line.endswith("}")
+        ]
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def stop(self) -> int:
+        """SIGTERM to the main process alone; its exit code, within the ten seconds that it has."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(10)
+
+    def kill(self) -> None:
+        """SIGKILL to all of it at once."""
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+            self.wait()
+
+    def wait(self) -> int:
+        """Until the main process has ended."""
+        assert self._process is not None
+        return self._process.wait(PATIENCE_S)
+
+    def get(self, path: str, **parameters: Any) -> Any:
+        """What the API answers."""
+        answer = self._client.get(f"{self.address}/api/v1/{path}", params=parameters)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def post(self, content: bytes | object) -> httpx2.Response:
+        """Send readings by HTTP."""
+        body = content if isinstance(content, bytes) else orjson.dumps(content)
+        return self._client.post(f"{self.address}/api/v1/readings", content=body)
+
+    def stored(self) -> dict[str, list[int]]:
+        """The numbers in the reading store by source, as another process reads them."""
+        return stored_numbers(self.data)
+
+
+def message(number: int, base_ms: int, *, source: str | None = None) -> dict[str, Any]:
+    """Reading n of a plant, half a minute after the one before."""
+    body = {"ts": base_ms + 30_000 * number, "values": {SENSOR: number}}
+    return body if source is None else {"source": source, **body}
+
+
+def apply(data: Path, plant: str) -> None:
+    """Put a plant into force as `pdm-twin apply` does."""
+    engine = open_state(f"sqlite:///{data / 'state.db'}")
+    with write(engine) as connection:
+        store_plant(connection, plant, RULES, 0)
+    engine.dispose()
+
+
+def stored_numbers(data: Path) -> dict[str, list[int]]:
+    """The numbers in the reading logs of a folder by source, each (source, time) once."""
+    log = ReadingLog(data / "readings")
+    try:
+        found = {}
+        for class_name, sources in SOURCES.items():
+            window = log.window(class_name, sources, 0, 2**60)
+            for source in sources:
+                values = window.values[window.source == source]
+                found[source] = values[:, 0].astype(int).tolist() if len(values) else []
+        return found
+    finally:
+        log.close()
+
+
+def assert_whole(data: Path, sent: Mapping[str, Iterable[int]], acknowledged: Mapping[str, Iterable[int]]) -> None:
+    """After any fault: acknowledged readings are stored, none counts twice, twins equal a cold fold, files are sound.
+
+    Args:
+        sent, acknowledged: numbers by source.
+    """
+    stored = stored_numbers(data)
+    for source, numbers in stored.items():
+        assert set(acknowledged.get(source, ())) <= set(numbers), f"acknowledged readings of {source} are lost"
+        assert len(numbers) == len(set(numbers))
+        assert set(numbers) <= set(sent[source])
+    at_ms = ServiceClock().plant_ms()
+    warm, cold = _ticked(data / "state.db", data, at_ms), _ticked(data / "cold.db", data, at_ms)
+    try:
+        for class_name, sources in SOURCES.items():
+            steps, again = _steps(warm, class_name), _steps(cold, class_name)
+            assert int(steps.count.sum()) == sum(len(stored[source]) for source in sources), "a reading counts twice"
+            assert_same_columns(_columns(steps), _columns(again))
+            assert_same_columns(twins(warm.cohorts[class_name]), twins(cold.cohorts[class_name]))
+        with read(warm.engine) as connection:
+            assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
+        assert warm.readings.counts().damaged == 0
+    finally:
+        for services in (warm, cold):
+            services.close()
+        for file in data.glob("cold.db*"):
+            file.unlink()
+
+
+def twins(cohort: Cohort) -> dict[str, Any]:
+    """The twins as columns, without the count of how often they were folded."""
+    columns = twin.to_columns(cohort.twin, cohort.serials)
+    return {name: values for name, values in columns.items() if name != "revision"}
+
+
+def assert_same_columns(a: Mapping[str, Any], b: Mapping[str, Any]) -> None:
+    """Equal to the last bit."""
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+def _ticked(state: Path, data: Path, at_ms: int) -> Services:
+    """A service that starts on this state database and ticks once: from what is stored, or from nothing."""
+    new = not state.exists()
+    engine = open_state(f"sqlite:///{state}")
+    if new:
+        with read(known := open_state(f"sqlite:///{data / 'state.db'}")) as connection:
+            row = connection.execute(select(plant_versions).order_by(plant_versions.c.number.desc())).first()
+        known.dispose()
+        assert row is not None
+        with write(engine) as connection:
+            store_plant(connection, row.plant_text, row.rules_text, 0)
+    services = Services(engine=engine, readings=ReadingLog(data / "readings"), clock=ServiceClock())
+    tick(services, at_ms)
+    return services
+
+
+def _steps(services: Services, class_name: str) -> Steps:
+    with read(services.engine) as connection:
+        return history(connection, class_name, SERIALS[class_name])
+
+
+def _columns(steps: Steps) -> dict[str, Any]:
+    return {name: getattr(steps, name) for name in Steps.__dataclass_fields__}
+
+
+def _environment(more: Mapping[str, str]) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PDM_")}
+    return {**kept, "OMP_NUM_THREADS": "1", **more}
