@@ -12,14 +12,10 @@ from pdm.errors import StoreError
 
 _START_PATIENCE_S = 10.0
 
-# its defaults lose messages that it has acknowledged when it is killed
 _CONFIGURATION = """\
 listener {port} 127.0.0.1
 allow_anonymous true
-persistence true
-persistence_location {folder}/
-autosave_on_changes true
-autosave_interval 1
+persistence false
 max_queued_messages 0
 max_inflight_messages 0
 log_dest file {folder}/mosquitto.log

@@ -16,6 +16,8 @@ from pdm.settings import Settings
 from pdm.state.plants import CurrentPlant
 from pdm.wiring import open_ingest
 
+SUBSCRIBED_PATIENCE_S = 10.0
+
 
 class Transport(Protocol):
     """Takes readings to the service; returns once they are on their way."""
@@ -63,6 +65,7 @@ def open_transport(settings: Settings, plant: CurrentPlant, clock: Clock, client
     with mosquitto(program, settings.data_dir / "broker") as port:
         ingest = MqttIngest(open_ingest(settings, plant, clock, "mqtt"), MqttLink(port=port), clock)
         ingest.start()
+        ingest.wait_until_subscribed(SUBSCRIBED_PATIENCE_S)
         machines = MqttPublisher(MqttLink(port=port, client_id="machines"))
         try:
             yield MqttTransport(machines)

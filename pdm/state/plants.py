@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Engine, bindparam, func, insert, select, update
 
 from pdm.errors import ConflictError, NotFoundError
 from pdm.installations import EventKind, Fleet, MaintenanceEvent, fleet_of, moved_serials
@@ -74,15 +75,14 @@ def current_fleet(connection: Connection, current: CurrentPlant) -> Fleet:
     For reading transactions: what a writing one sees may be taken back, and must not be kept.
     """
     revision = connection.execute(_LAST_EVENT).scalar() or 0
-    known = _fleet_cache.get((current.number, current.plant.version, revision))
-    if known is None:
-        known = fleet_of(current.plant, _standing_events(connection))
-        _fleet_cache.clear()
-        _fleet_cache[current.number, current.plant.version, revision] = known
-    return known
+    state = (current.number, current.plant.version, revision)
+    known = _fleets.get(connection.engine)
+    if known is None or known[0] != state:
+        known = _fleets[connection.engine] = state, fleet_of(current.plant, _standing_events(connection))
+    return known[1]
 
 
-_fleet_cache: dict[tuple[int, str, int], Fleet] = {}
+_fleets: WeakKeyDictionary[Engine, tuple[tuple[int, str, int], Fleet]] = WeakKeyDictionary()
 
 
 def add_event(connection: Connection, event_id: str, event: MaintenanceEvent, **noted: Any) -> int:

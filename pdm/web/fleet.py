@@ -13,10 +13,9 @@ from pdm.plant import Asset
 from pdm.prognosis import MEDIAN, Basis, Refusal
 from pdm.quantiles import failure_probability
 from pdm.services import Services
-from pdm.state import schema, told
 from pdm.web import snapshot
 from pdm.web.forecasts import HOUR_MS, date_of, in_words, instant, known, modes_of
-from pdm.web.records import alert_view, issued_view, used_life
+from pdm.web.records import alert_view, used_life
 from pdm.web.shapes import AssetRow, FleetCounts, FleetView
 from pdm.web.snapshot import ClassBeliefs, Snapshot
 from pdm.web.views import WATCHED, asset, attention, belief_of, gravest, window_of
@@ -286,18 +285,6 @@ def _objects(values: Sequence[Any]) -> Objects:
     made = np.empty(len(values), dtype=object)
     made[:] = values
     return made
-
-
-def sparks(services: Services, serials: Sequence[str], points: int = 24) -> dict[str, list[float | None]]:
-    """The used life of each machine over its issued prognoses, the oldest first: a spark line."""
-    kept: dict[str, list[float | None]] = snapshot.latest(services).made.setdefault(("sparks", points), {})
-    missing = [serial for serial in serials if serial not in kept]
-    with schema.read(services.engine) as connection:
-        for serial in missing:
-            issued = told.issued_prognoses(connection, serial)
-            every = max(1, len(issued) // points)
-            kept[serial] = [issued_view(row, "").used_life for row in issued[::-1][::every][::-1]]
-    return {serial: kept[serial] for serial in serials}
 
 
 def count_by_basis(ranking: Ranking) -> dict[tuple[str, str], int]:

@@ -22,7 +22,7 @@ from pdm.learn import Life, train
 from pdm.learned import Model, Origin
 from pdm.plant_file import parse_plant
 from pdm.services import Services
-from pdm.state import plants, schema
+from pdm.state import schema
 from pdm.state.plants import store_plant
 from pdm.tick import tick
 from pdm.web import snapshot
@@ -229,7 +229,6 @@ def test_a_window_is_accepted_once_and_then_shown_as_accepted(client: TestClient
 @pytest.fixture(autouse=True)
 def _no_fleet_of_another_test() -> None:
     """Stations of two tests are alike down to the revision, by which a process keeps the fleet of its one database."""
-    plants._fleet_cache.clear()
 
 
 def test_a_failed_machine_shows_what_came_beside_what_was_said(services: Services, client: TestClient) -> None:

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sy
 
 from pdm.services import Services
 from pdm.serving import Server
-from pdm.state import plants, schema
+from pdm.state import schema
 from pdm.state.plants import store_plant
 from pdm.tick import tick
 from pdm.web import snapshot
@@ -87,7 +87,6 @@ def server(built: Services) -> Iterator[Server]:
 @pytest.fixture
 def services(built: Services, server: Server, tmp_path: Path) -> Iterator[Services]:
     """A station that this test may change, behind the server of all tests."""
-    plants._fleet_cache.clear()
     copied = station.copy(built, tmp_path)
     served: Services = server._app.state.services
     for field in fields(Services):

@@ -18,7 +18,7 @@ from pdm.state import schema
 from pdm.state.cohorts import load_beliefs, store_beliefs
 from pdm.tick import tick
 from pdm.web import past, snapshot, views
-from pdm.web.fleet import FleetFilter, fleet_view, sparks
+from pdm.web.fleet import FleetFilter, fleet_view
 from pdm.web.forecasts import Until, date_of
 from pdm.web.shapes import Page, RiskView, TwinView, rfc3339, to_json
 from tests.small_plant import HOUR, START, feed, readings, report
@@ -112,12 +112,6 @@ def test_a_machine_without_declared_costs_is_ranked_by_the_average_of_the_others
     fresh(services)
     assert [row.serial for row in fleet_view(services).rows][:2] == ["F-2", "F-1"]
     assert fleet_view(services).rows[0].expected_loss is None
-
-
-def test_used_life_rises_along_the_spark_line(services: Services) -> None:
-    points = [point for point in sparks(services, ["F-1"])["F-1"] if point is not None]
-    assert len(points) == 2
-    assert points == sorted(points)
 
 
 # The twin then
