@@ -8,6 +8,7 @@ since: `installed` (a machine came to a source), `removed`, `replaced` (another 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -188,7 +189,7 @@ class Intervals:
 
     def _index(self, source: NDArray[Any]) -> NDArray[np.int64]:
         """The number of each name, -1 for one that is not known. `[n]` -> `[n]`."""
-        return np.fromiter((self.number.get(name, -1) for name in source.tolist()), np.int64, len(source))
+        return np.fromiter(map(self.number.get, source.tolist(), repeat(-1)), np.int64, len(source))
 
 
 def _start(asset: Asset) -> int:

@@ -15,6 +15,8 @@ from pdm.windows import Bound, InterventionWindow
 GENERAL_INSPECTION = FailureMode(name="any", title="Failure", action="Inspect and overhaul")
 """What is advised where no failure mode is known to come first."""
 
+_P10, _P90 = (int(np.argmin(np.abs(LEVELS - level))) for level in (0.1, 0.9))
+
 
 @dataclass(frozen=True, slots=True)
 class Versions:
@@ -116,11 +118,10 @@ def attention(committed: Mapping[str, Any], body: Mapping[str, Any]) -> str | No
 
 
 def _rul(asset_class: AssetClass, quantiles: NDArray[np.float64]) -> dict[str, Any]:
-    p10, p90 = (float(quantiles[int(np.argmin(np.abs(LEVELS - level)))]) for level in (0.1, 0.9))
     return {
-        "p10": p10,
+        "p10": float(quantiles[_P10]),
         "p50": float(quantiles[MEDIAN]),
-        "p90": p90,
+        "p90": float(quantiles[_P90]),
         "unit": asset_class.life_step.unit,
         "horizon": asset_class.horizon,
     }

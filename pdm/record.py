@@ -266,7 +266,7 @@ def _publish_windows(recording: _Recording) -> None:
     rows = np.flatnonzero((now.preferred_ms != was.preferred_ms) | (now.latest_ms != was.latest_ms))
     if not len(rows):
         return
-    known = {row.serial: row for row in told.open_interventions(connection, believed.serial[rows].tolist())}
+    known = told.standing_interventions(connection, believed.serial[rows].tolist())
     shown = now.preferred_ms[rows] >= 0
     bodies = dict(zip(believed.serial[rows[shown]], _window_bodies(recording, rows[shown]), strict=True))
     gone = {row: known[serial] for row in rows[~shown] if (serial := believed.serial[row]) in known}

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import orjson
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -278,7 +279,7 @@ def open_state(url: str) -> Engine:
 
 def state_engine(url: str) -> Engine:
     """The state database as another process keeps it: nothing is made, nothing checked."""
-    engine = create_engine(url)
+    engine = create_engine(url, json_serializer=_json, json_deserializer=orjson.loads)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -363,6 +364,10 @@ def _check_version(connection: Connection) -> None:
         raise StoreError(
             f"the state database has schema {found}, this program knows {SCHEMA_VERSION}: install a newer pdm-twin"
         )
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode()
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

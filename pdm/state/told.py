@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, Table, and_, bindparam, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from pdm.errors import NotFoundError
 from pdm.state.schema import (
@@ -48,9 +49,18 @@ class InterventionStatus(StrEnum):
     WITHDRAWN = "withdrawn"
 
 
+MOST_LISTED = 1_000
+"""From so many machines on it is cheaper to read what all of them have."""
+
 ENDED = (InterventionStatus.DONE, InterventionStatus.REJECTED, InterventionStatus.WITHDRAWN)
 
 _LIVE = select(alerts).where(alerts.c.state != AlertState.CLOSED).order_by(alerts.c.opened_ms, alerts.c.id)
+_INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_STANDING = (
+    select(*(interventions.c[name] for name in ("id", "serial", "status", "committed")))
+    .where(interventions.c.status.not_in(ENDED))
+    .order_by(interventions.c.revision)
+)
 _CHANGE_INTERVENTION = update(interventions).where(interventions.c.id == bindparam("of_id"))
 _LIVE_OF = _LIVE.where(alerts.c.serial.in_(bindparam("serials", expanding=True)))
 
@@ -130,13 +140,8 @@ def alert_transitions(connection: Connection, alert_id: str) -> list[Row[Any]]:
 
 def add_prognoses(connection: Connection, rows: list[dict[str, Any]]) -> None:
     """Freeze prognoses; one that is already frozen under the same id stays as it is."""
-    if not rows:
-        return
-    known = connection.execute(select(prognoses.c.id).where(prognoses.c.id.in_([row["id"] for row in rows])))
-    frozen = set(known.scalars())
-    fresh = [row for row in rows if row["id"] not in frozen]
-    if fresh:
-        connection.execute(insert(prognoses), fresh)
+    if rows:
+        connection.execute(_INSERT[connection.dialect.name](prognoses).on_conflict_do_nothing(), rows)
 
 
 def issued_prognoses(connection: Connection, serial: str, until_ms: int | None = None) -> list[Row[Any]]:
@@ -174,6 +179,12 @@ def open_interventions(connection: Connection, serials: Sequence[str] | None = N
     if serials is not None:
         query = query.where(interventions.c.serial.in_(serials))
     return list(connection.execute(query.order_by(interventions.c.revision)))
+
+
+def standing_interventions(connection: Connection, serials: Sequence[str]) -> dict[str, Row[Any]]:
+    """Id, status and commitment of the open windows of these machines, by serial."""
+    query = _STANDING if len(serials) > MOST_LISTED else _STANDING.where(interventions.c.serial.in_(serials))
+    return {row.serial: row for row in connection.execute(query)}
 
 
 def add_interventions(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
