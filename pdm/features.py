@@ -118,8 +118,11 @@ def fold(frame: Frame, state: FeatureState, rows: Rows, columns: Floats) -> None
 
 def emit(frame: Frame, state: FeatureState, rows: Rows = ALL) -> Floats:
     """Features `[m, F]` of the assets `rows`, in the order of `frame.feature_names`. Each needs at least one step."""
-    parts = [_emit(frame, _view(frame, state.values[:, part])) for part, _, _ in _chunks(rows, len(state))]
-    return np.concatenate(parts, axis=1).T.copy() if parts else np.empty((0, len(frame.feature_names)))
+    chunks = _chunks(rows, len(state))
+    features = np.empty((chunks[-1][2] if chunks else 0, len(frame.feature_names)))
+    for part, begin, end in chunks:
+        features[begin:end] = _emit(frame, _view(frame, state.values[:, part])).T
+    return features
 
 
 def outside(frame: Frame, state: FeatureState, rows: Rows = ALL) -> NDArray[np.bool_]:
@@ -145,10 +148,18 @@ def _view(frame: Frame, values: Floats) -> _View:
 
 def _chunks(rows: Rows, count: int) -> list[tuple[Rows, int, int]]:
     """Parts of `rows` that fit the cache, each with its place in the step's columns."""
-    if isinstance(rows, slice):
-        first, last, _ = rows.indices(count)
-        return [(slice(i, min(i + _CHUNK, last)), i - first, i - first + _CHUNK) for i in range(first, last, _CHUNK)]
-    return [(rows[i : i + _CHUNK], i, i + _CHUNK) for i in range(0, len(rows), _CHUNK)]
+    if not isinstance(rows, slice):
+        parts = [(rows[i : i + _CHUNK], i) for i in range(0, len(rows), _CHUNK)]
+        return [(_as_slice(part), i, i + len(part)) for part, i in parts]
+    first, last, _ = rows.indices(count)
+    ends = [(i, min(i + _CHUNK, last)) for i in range(first, last, _CHUNK)]
+    return [(slice(i, end), i - first, end - first) for i, end in ends]
+
+
+def _as_slice(rows: NDArray[np.intp]) -> Rows:
+    """Neighbours in order as a slice, which needs no copy of their state."""
+    neighbours = rows[-1] - rows[0] == len(rows) - 1 and bool((np.diff(rows) == 1).all())
+    return slice(int(rows[0]), int(rows[-1]) + 1) if neighbours else rows
 
 
 def _fold(frame: Frame, view: _View, columns: Floats) -> None:

@@ -39,6 +39,7 @@ from pdm.policies import FinishedLife, Looks, best_interval, best_threshold
 from pdm.prognosis import LEVELS, MEDIAN
 from pdm.scoring import age_only, score
 from pdm.spread_fit import fit_spread
+from pdm.steps import Steps
 
 FEWEST_FAILURES = 3
 FOLDS = 5
@@ -72,6 +73,25 @@ class Life:
     def length(self) -> float:
         """The whole life [life steps]."""
         return float(self.share.sum())
+
+
+def life_of(serial: str, steps: Steps, mode: str | None, *, complete: bool = True) -> Life:
+    """The life of a machine that failed, from its steps in order: those in which it ran.
+
+    What it used in a gap, as much as in other steps on average, counts with the next step.
+    """
+    usual = float(np.nanmean(steps.share)) if np.isfinite(steps.share).any() else 0.0
+    used = np.cumsum(np.where(np.isnan(steps.share), usual, steps.share))
+    ran = steps.share > 0
+    return Life(
+        serial=serial,
+        columns=steps.values[ran],
+        share=np.diff(used[ran], prepend=0.0),
+        failed=True,
+        mode=mode,
+        complete=complete,
+        end_ms=steps.end_ms[ran],
+    )
 
 
 class LeftOut(NamedTuple):

@@ -17,34 +17,23 @@ from sqlalchemy import Connection
 
 from pdm import demo_plants
 from pdm.adapters import model_folder
+from pdm.demo.lives import engine_life, pump_lives
 from pdm.errors import ConfigurationError, ModelError, PdmError
 from pdm.installations import Fleet
-from pdm.learn import Life, train
+from pdm.learn import Life, life_of, train
 from pdm.learned import Model, Origin
 from pdm.plant import AssetClass
 from pdm.plant_file import parse_plant
-from pdm.readings import Readings
 from pdm.services import Services
 from pdm.settings import load_settings
-from pdm.simulated_plant import PUMP_SENSORS, PumpLives, simulate_pumps
 from pdm.state.cohorts import history
 from pdm.state.plants import current_fleet, current_plant
 from pdm.state.schema import read
-from pdm.steps import Steps, make_steps
 from pdm.turbofans import read_engines
 
 SCHEDULE = None
 
 SEED = 1
-HOUR_MS = 3_600_000
-START_MS = 1_735_689_600_000  # 2025-01-01 00:00 UTC
-YEAR_MS = 8_766 * HOUR_MS
-STATION = 10
-"""Pumps of one simulated station share its weather and its load: a single station would teach these, not wear. So
-training takes several, which start at different times of the year."""
-
-FIRST_STATION = 1_000_000
-"""Seeds of training stations begin here; those of demos and benchmarks are small numbers."""
 
 
 def run(services: Services, at: int) -> str:
@@ -87,67 +76,18 @@ def finished_lives(connection: Connection, fleet: Fleet, asset_class: AssetClass
         yield life_of(serial, lived, life.mode, complete=life.start_known and not late)
 
 
-def life_of(serial: str, steps: Steps, mode: str | None, *, complete: bool = True) -> Life:
-    """The life of a machine that failed, from its steps in order: those in which it ran.
-
-    What it used in a gap, as much as it used on average, counts with the next step.
-    """
-    usual = float(np.nanmean(steps.share)) if np.isfinite(steps.share).any() else 0.0
-    used = np.cumsum(np.where(np.isnan(steps.share), usual, steps.share))
-    ran = steps.share > 0
-    return Life(
-        serial=serial,
-        columns=steps.values[ran],
-        share=np.diff(used[ran], prepend=0.0),
-        failed=True,
-        mode=mode,
-        complete=complete,
-        end_ms=steps.end_ms[ran],
-    )
-
-
-def pump_lives(asset_class: AssetClass, count: int, seed: int) -> list[Life]:
-    """Simulated pumps from new until failure, through the steps of the service."""
-    stations = -(-count // STATION)
-    lives: list[Life] = []
-    for station in range(stations):
-        start_ms = START_MS + station * YEAR_MS // stations // HOUR_MS * HOUR_MS
-        pumps = min(STATION, count - len(lives))
-        simulated = simulate_pumps(pumps, seed=FIRST_STATION + 1000 * seed + station, start_ms=start_ms)
-        lives += [pump_life(asset_class, simulated, pump, start_ms) for pump in range(pumps)]
-    return lives
-
-
-def pump_life(asset_class: AssetClass, simulated: PumpLives, pump: int, start_ms: int) -> Life:
-    """One simulated pump."""
-    truth, time_ms = simulated.truth[pump], simulated.time_ms[pump]
-    if truth.failure_ms is None:
-        raise ModelError("a simulated pump outlived its simulation")
-    readings = Readings(
-        sensors=tuple(sensor.name for sensor in PUMP_SENSORS),
-        source=np.full(len(time_ms), "pump", dtype=object),
-        time_ms=time_ms,
-        values=np.column_stack([simulated.values[pump][sensor.name] for sensor in PUMP_SENSORS]),
-        flags=np.zeros(len(time_ms), dtype=np.uint8),
-    )
-    row = np.zeros(len(time_ms), dtype=np.int64)
-    steps = make_steps(asset_class, readings, row, np.array([start_ms]), np.array([truth.failure_ms]))
-    return life_of(f"pump-{start_ms}-{pump}", steps, str(truth.failure_mode))
-
-
 def train_pumps(count: int, seed: int, console: Console) -> Model:
     """A model of the pumps of the simulated station."""
-    asset_class = parse_plant(demo_plants.pump_plant(1, start_ms=START_MS)).classes["pump"]
+    asset_class = parse_plant(demo_plants.pump_plant(1, start_ms=0)).classes["pump"]
     with console.status(f"{count} simulated pumps live until they fail"):
         lives = pump_lives(asset_class, count, seed)
     return _train(asset_class, lives, seed, Origin.SIMULATED, console)
 
 
-def train_turbofans(data: Path, seed: int, console: Console, units: Sequence[int] | None = None) -> Model:
-    """A model of the engines of C-MAPSS FD001, or of those of these units."""
-    asset_class = parse_plant(demo_plants.turbofan_plant([1], start_ms=START_MS)).classes["turbofan"]
-    engines = [engine for engine in read_engines(data) if units is None or engine.unit in units]
-    lives = [Life(f"E-{e.unit:03}", e.columns, np.ones(len(e.columns)), failed=True) for e in engines]
+def train_turbofans(data: Path, units: Sequence[int] | None, seed: int, console: Console) -> Model:
+    """A model of the engines of C-MAPSS FD001, all or those of these units."""
+    asset_class = parse_plant(demo_plants.turbofan_plant([1], start_ms=0)).classes["turbofan"]
+    lives = [engine_life(engine) for engine in read_engines(data) if units is None or engine.unit in units]
     return _train(asset_class, lives, seed, Origin.BENCHMARK, console)
 
 
@@ -170,6 +110,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("class_name", choices=["pump", "turbofan"])
     parser.add_argument("--lives", type=int, default=80, help="simulated pumps to learn from")
     parser.add_argument("--data", type=Path, help="folder with the C-MAPSS files")
+    parser.add_argument("--units", type=int, nargs="*", help="engines to learn from; all by default")
     parser.add_argument("--seed", type=int, default=SEED, help="same lives and seed, same files")
     parser.add_argument("--out", type=Path, default=Path("trained_models"), help="folder of models")
     asked = parser.parse_args(arguments)
@@ -179,7 +120,9 @@ def main(arguments: Sequence[str]) -> int:
     try:
         pumps = asked.class_name == "pump"
         model = (
-            train_pumps(asked.lives, asked.seed, console) if pumps else train_turbofans(asked.data, asked.seed, console)
+            train_pumps(asked.lives, asked.seed, console)
+            if pumps
+            else train_turbofans(asked.data, asked.units, asked.seed, console)
         )
         path = model_folder.save(model, asked.out)
     except PdmError as error:

@@ -1,0 +1,130 @@
+"""The pipeline that trains: lives from the stored steps of the plant, simulated pumps, C-MAPSS engines."""
+
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pdm import demo_plants
+from pdm.adapters import model_folder
+from pdm.demo.lives import pump_lives
+from pdm.errors import ConfigurationError
+from pdm.installations import EventKind, MaintenanceEvent
+from pdm.learn import life_of
+from pdm.plant_file import parse_plant
+from pdm.schedule import load_pipelines
+from pdm.services import Services
+from pdm.settings import shipped_folder
+from pdm.state.plants import current_fleet, current_plant
+from pdm.state.schema import read
+from pdm.steps import Steps
+from pdm.tick import tick
+from tests.small_plant import HOUR, START, feed, make_services, readings, report
+
+LIVED = {"F-1": 40, "F-2": 55, "F-3": 48}
+
+
+@pytest.fixture
+def services(tmp_path: Path) -> Services:
+    """Three fans that ran to failure."""
+    made = make_services(tmp_path)
+    for serial, hours in LIVED.items():
+        feed(made, readings(f"fan{serial[-1]}", range(hours)))
+        report(made, MaintenanceEvent(serial, EventKind.FAILED, START + hours * HOUR, mode="belt"), f"end of {serial}")
+    tick(made, START + 60 * HOUR)
+    return made
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Any:
+    return load_pipelines(shipped_folder("pipelines"))["train_models"]
+
+
+def script(pipeline: Any) -> ModuleType:
+    return sys.modules[pipeline.run.__module__]
+
+
+def test_it_runs_by_hand_only(pipeline: Any) -> None:
+    assert pipeline.trigger is None
+
+
+def test_finished_lives_are_the_steps_in_which_a_machine_ran(services: Services, pipeline: Any) -> None:
+    with read(services.engine) as connection:
+        plant = current_plant(connection)
+        fleet = current_fleet(connection, plant)
+        lives = list(script(pipeline).finished_lives(connection, fleet, plant.plant.classes["fan"]))
+    assert {life.serial: life.length for life in lives} == LIVED
+    assert all(life.failed and life.complete and life.mode == "belt" for life in lives)
+
+
+def test_a_plant_learns_from_its_own_failures(
+    services: Services, pipeline: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PDM_MODELS", str(tmp_path / "models"))
+    said = pipeline.run(services, START)
+    kept = model_folder.versions(tmp_path / "models", "fan")
+    assert said.startswith("fan: ")
+    assert ("not kept" in said) == (kept == [])
+
+
+def test_without_failures_it_says_what_is_missing(
+    tmp_path: Path, pipeline: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PDM_MODELS", str(tmp_path / "models"))
+    assert "0 lives from start to failure" in pipeline.run(make_services(tmp_path), START)
+
+
+def test_without_a_folder_for_models_it_names_the_setting(
+    tmp_path: Path, pipeline: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PDM_MODELS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match="models"):
+        pipeline.run(make_services(tmp_path), START)
+
+
+def test_what_was_used_in_a_gap_counts_with_the_next_step() -> None:
+    share = np.array([1.0, 0.5, np.nan, 0.0, 0.9, 1.0])
+    hours = START + HOUR * np.arange(6)
+    row = np.zeros(6, dtype=np.int64)
+    steps = Steps(row, hours, hours + HOUR, share, np.ones(6, dtype=np.int32), np.arange(12.0).reshape(6, 2))
+    life = life_of("F-1", steps, None)
+    # on average a step used (1 + 0.5 + 0 + 0.9 + 1) / 5 = 0.68
+    assert life.share == pytest.approx([1.0, 0.5, 0.68 + 0.9, 1.0])
+    assert life.columns[:, 0].tolist() == [0.0, 2.0, 8.0, 10.0]
+    assert life.end_ms is not None
+    assert life.end_ms[-1] == START + 6 * HOUR
+
+
+def test_simulated_pumps_are_the_same_for_the_same_seed_and_differ_otherwise() -> None:
+    pump = parse_plant(demo_plants.pump_plant(1, start_ms=0)).classes["pump"]
+    first, again, other = (pump_lives(pump, 1, seed)[0] for seed in (1, 1, 2))
+    assert first.columns.tobytes() == again.columns.tobytes()
+    assert first.length != other.length
+    assert first.mode in {mode.name for mode in pump.failure_modes}
+    assert len(first.columns) <= first.length
+
+
+@pytest.mark.slow
+def test_a_pump_model_is_trained_saved_and_proven(pipeline: Any, tmp_path: Path) -> None:
+    assert script(pipeline).main(["pump", "--lives", "6", "--out", str(tmp_path)]) == 0
+    pump = parse_plant(demo_plants.pump_plant(1, start_ms=0)).classes["pump"]
+    (version,) = model_folder.versions(tmp_path, "pump")
+    model = model_folder.load(tmp_path / "pump" / version, pump)
+    assert model.facts.lives == 6
+
+
+def test_the_shipped_pump_model_belongs_to_the_pumps_of_the_demo() -> None:
+    pump = parse_plant(demo_plants.pump_plant(1, start_ms=0)).classes["pump"]
+    folder = shipped_folder("trained_models")
+    model = model_folder.load(folder / "pump" / model_folder.versions(folder, "pump")[-1], pump)
+    assert (model.facts.origin, model.facts.failures) == ("simulated", 80)
+
+
+def test_turbofans_need_the_folder_of_their_data(pipeline: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        script(pipeline).main(["turbofan"])
+    assert "--data" in capsys.readouterr().err
