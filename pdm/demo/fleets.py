@@ -125,7 +125,9 @@ class EngineFleet:
             readings = [SourceReading(f"engine{engine.unit:03}", at_ms, engine.values(cycle)) for engine in flying]
             ended = [engine for engine in flying if cycle == len(engine.columns) - 1]
             self._flown = cycle + 1
-            yield PlantStep(readings, [FailureReport(f"E-{e.unit:03}", at_ms + 1, None) for e in ended], at_ms)
+            # a life holds the steps before its end, so the last flight is before the failure
+            failures = [FailureReport(f"E-{engine.unit:03}", at_ms + 1, None) for engine in ended]
+            yield PlantStep(readings, failures, at_ms + 1)
 
     def replace(self, serial: str) -> str | None:
         return None  # recorded engines have no successors
