@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, bindparam, select
 
 from pdm.errors import ConflictError
 from pdm.respond.act import Act, RequestError, expect_revision
@@ -11,6 +11,12 @@ from pdm.ruleset import Ruleset
 from pdm.state import told
 from pdm.state.schema import alerts
 from pdm.state.told import TICK, AlertState
+
+_SHELVED_UNTIL = (
+    select(alerts)
+    .where(alerts.c.state == AlertState.SHELVED, alerts.c.shelved_until_ms <= bindparam("at_ms"))
+    .order_by(alerts.c.id)
+)
 
 
 def acknowledge(connection: Connection, alert_id: str, act: Act) -> None:
@@ -78,9 +84,8 @@ def undo(connection: Connection, alert_id: str, act: Act) -> None:
 
 def end_shelving(connection: Connection, rules: Ruleset, at_ms: int, wall_ms: int) -> int:
     """Put alerts back on the list whose shelving is over, and tell of them again; returns how many."""
-    over = (alerts.c.state == AlertState.SHELVED) & (alerts.c.shelved_until_ms <= at_ms)
     routes = {rule.name: rule.routes for rule in rules.rules}
-    lapsed = connection.execute(select(alerts).where(over).order_by(alerts.c.id)).all()
+    lapsed = connection.execute(_SHELVED_UNTIL, {"at_ms": at_ms}).all()
     for alert in lapsed:
         act = Act(TICK, at_ms, "the time for which it was shelved is over")
         _change_alert(connection, alert, "unshelved", act, routes.get(alert.rule, ()), wall_ms, shelved_until_ms=None)
