@@ -110,9 +110,11 @@ def apply(
 @app.command()
 def up(settings: SettingsFile = None) -> None:
     """Run everything: readings from the broker, the schedule, API and pages. Ctrl-C or SIGTERM stops it cleanly."""
+    loaded = _settings(settings)  # before much is imported: what is wrong with it is said at once
+
     from pdm.running import run_service
 
-    run_service(_settings(settings), settings)
+    run_service(loaded, settings)
 
 
 @app.command(hidden=True)

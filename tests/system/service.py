@@ -85,19 +85,20 @@ def wait_until(condition: Callable[[], Any], otherwise: str, patience_s: float =
 class Service:
     """One folder with a plant in force, and the processes that work on it; the end of its block kills what runs."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any] | None = None, *, plant: str | None = PLANT):
+    def __init__(
+        self, folder: Path, settings: Mapping[str, Any] | None = None, *, plant: str = PLANT, data: Path | None = None
+    ):
         self.folder = folder
-        self.data = folder / "data"
+        self.data = data or folder / "data"
         self._process: subprocess.Popen[bytes] | None = None
         self._log = folder / "up.log"
         self._logged_before = 0
         self._client = httpx2.Client(timeout=PATIENCE_S, verify=False)  # plain HTTP: no certificates to load
         folder.mkdir(parents=True, exist_ok=True)
         self.configure({**(settings or {})})
-        if plant is not None:
-            (folder / "plant.yaml").write_text(plant)
-            (folder / "rules.yaml").write_text(RULES)
-            apply(self.data, plant)
+        (folder / "plant.yaml").write_text(plant)
+        (folder / "rules.yaml").write_text(RULES)
+        apply(self.data, plant)
 
     def __enter__(self) -> "Service":
         return self
@@ -116,9 +117,7 @@ class Service:
         }
         (self.folder / "pdm.yaml").write_bytes(orjson.dumps(usual | dict(settings)))  # JSON is YAML
 
-    def run(
-        self, *arguments: str, patience_s: float = PATIENCE_S, **environment: str
-    ) -> "subprocess.CompletedProcess[str]":
+    def run(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         """Run a command in the folder to its end."""
         command = [sys.executable, "-m", "pdm.cli", *arguments]
         return subprocess.run(

@@ -1,0 +1,119 @@
+"""Troubles that come and go while the service runs: no broker, no room on the disk."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+
+from pdm.adapters.mqtt import MqttLink
+from pdm.adapters.mqtt_publisher import MqttPublisher
+from pdm.clocks import ServiceClock
+from tests.mosquitto import Mosquitto
+from tests.system.drill import subscribe_once
+from tests.system.service import DAY_MS, PATIENCE_S, PLANT, Service, assert_whole, message, wait_until
+
+BASE_MS = ServiceClock().plant_ms() - DAY_MS
+BALLAST = b"x" * 65_536
+
+
+class Gateway:
+    """Publishes numbered readings of one source."""
+
+    def __init__(self, broker: Mosquitto, source: str):
+        self._publisher = MqttPublisher(MqttLink(port=broker.port, client_id="gateway"), timeout_s=PATIENCE_S)
+        self._source = source
+
+    def publish(self, number: int) -> None:
+        self._publisher.publish(f"pdm/site/line/{self._source}", orjson.dumps(message(number, BASE_MS)))
+        self._publisher.flush()
+
+    def close(self) -> None:
+        self._publisher.close()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 32 MB."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small disk")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", folder], check=True)
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Take all the room there is."""
+    ballast = disk / "ballast"
+    with ballast.open("ab", buffering=0) as file:
+        for size in (len(BALLAST), 4096, 1):
+            try:
+                while file.write(BALLAST[:size]):
+                    pass
+            except OSError:
+                continue
+    return ballast
+
+
+@pytest.mark.timeout(600)
+def test_without_a_broker_it_says_so_goes_on_and_listens_when_one_comes(broker: Mosquitto, tmp_path: Path) -> None:
+    broker.stop()
+    with Service(tmp_path / "plant", {"mqtt": {"port": broker.port}}) as service:
+        service.start()
+        assert service.wait_for_event("no broker answers: readings come by HTTP and from files until one does")
+        assert service.post(message(0, BASE_MS, source="p1")).status_code == 200
+        broker.start()
+        gateway = Gateway(broker, "p1")
+
+        def heard() -> bool:
+            gateway.publish(1)  # what comes before it subscribes, this broker gives to nobody
+            return bool(service.get("assets/P-1/twin")["steps"] == 2)
+
+        wait_until(heard, "it does not listen")
+        gateway.close()
+        assert service.stop() == 0
+
+
+@pytest.mark.timeout(600)
+def test_with_a_full_disk_nothing_is_acknowledged_and_with_room_again_it_goes_on(
+    broker: Mosquitto, disk: Path, tmp_path: Path
+) -> None:
+    subscribe_once(broker)
+    gateway = Gateway(broker, "p2")
+    taken: list[int] = []
+    with Service(tmp_path / "plant", {"mqtt": {"port": broker.port}}, data=disk / "data") as service:
+        (service.folder / "history.csv").write_text("source,time,number\nf1,2026-01-01T00:00:00Z,1\n")
+
+        def post() -> int:
+            number = len(taken)
+            status = service.post(message(number, BASE_MS, source="p1")).status_code
+            if status == 200:
+                taken.append(number)
+            return status
+
+        service.start()
+        gateway.publish(0)
+        wait_until(lambda: post() == 200 and service.get("assets/P-2/twin")["steps"] == 1, "it does not begin")
+
+        ballast = fill(disk)
+        wait_until(lambda: post() == 503, "readings are taken that cannot be kept")
+        gateway.publish(1)
+        service.wait_for_event("pipeline failed")
+        assert service.get("assets/P-1")["serial"] == "P-1"
+        (service.folder / "plant.yaml").write_text(PLANT.replace("System test", "Another name"))
+        for command in (("apply",), ("import", "readings", "history.csv")):
+            done = service.run(*command)
+            assert (done.returncode, "disk is full" in done.stderr) == (1, True), done.stderr
+
+        ballast.unlink()
+        wait_until(lambda: post() == 200, "it does not recover")
+        service.wait_for_event("pipeline works again")
+        wait_until(lambda: service.get("assets/P-2/twin")["steps"] == 2, "what the broker kept is missing")
+        assert sum(line["event"] == "pipeline failed" for line in service.logged()) == 2  # tick and deliver, once each
+        assert service.stop() == 0
+        assert_whole(service.data, {"p1": taken, "p2": [0, 1], "f1": []}, {"p1": taken, "p2": [0, 1]})
+    gateway.close()
