@@ -127,13 +127,13 @@ def emit(frame: Frame, state: FeatureState, rows: Rows = ALL) -> Floats:
 
 def outside(frame: Frame, state: FeatureState, rows: Rows = ALL) -> NDArray[np.bool_]:
     """`[m]` whether an asset lately ran mostly under conditions far outside of what training saw."""
-    view = _view(frame, state.values[:, rows])
-    return np.asarray(2 * view.strange > view.s15, dtype=np.bool_)
+    view = _view(frame, state.values)
+    return np.asarray(2 * view.strange[rows] > view.s15[rows], dtype=np.bool_)
 
 
 def silent_steps(frame: Frame, state: FeatureState, rows: Rows = ALL) -> Floats:
     """`[m, p]` for how many steps in a row each kept sensor has brought no value."""
-    return _view(frame, state.values[:, rows]).silent.T.copy()
+    return _view(frame, state.values).silent[:, rows].T.copy()
 
 
 def _height(frame: Frame) -> int:

@@ -142,6 +142,7 @@ def train(
         progress("learning from all machines", FOLDS / (FOLDS + 1))
         frame, (squared, poisson), modes = _fit(asset_class, failed, seed)
         spread = _spread(left_out, asset_class.horizon)
+        said = _quantiles(left_out, asset_class.horizon)
     life = fit_life_table(np.array([one.length for one in whole]), np.array([one.failed for one in whole]))
     progress("learned", 1.0)
     return Model(
@@ -158,8 +159,9 @@ def train(
             steps=sum(len(one.columns) for one in failed),
             median_life=float(np.median([one.length for one in failed])),
             modes=dict(Counter(one.mode for one in failed if one.mode is not None)),
-            figures=_figures(asset_class, failed, left_out),
-            rivals=_rivals(asset_class, failed, left_out),
+            figures=_figures(asset_class, failed, left_out, said)
+            | _mode_figures(failed, left_out, asset_class.horizon),
+            rivals=_rivals(asset_class, failed, left_out, said[:, MEDIAN]),
         ),
     )
 
@@ -233,18 +235,26 @@ def _spread(left_out: LeftOut, horizon: float, part: int | None = None) -> Sprea
     return fit_spread(left_out.expected[counted], remaining, 1 / np.bincount(life)[life], horizon)
 
 
-def _figures(asset_class: AssetClass, failed: Sequence[Life], left_out: LeftOut) -> dict[str, float]:
-    """How right the model was on machines that neither its forests nor its spread had seen, inside the horizon."""
-    quantiles = _left_out_quantiles(left_out, asset_class.horizon)
-    ours = score(quantiles, left_out.remaining, left_out.life, asset_class.horizon).mean()
+def _quantiles(left_out: LeftOut, horizon: float) -> Floats:
+    """What was said of machines left out, `[r, 21]` up to the horizon, by the spread of the other parts."""
+    quantiles = np.empty((len(left_out.part), len(LEVELS)))
+    for part in np.unique(left_out.part):
+        here = left_out.part == part
+        quantiles[here], _ = read_spread(_spread(left_out, horizon, part), left_out.expected[here])
+    return quantiles
+
+
+def _figures(asset_class: AssetClass, failed: Sequence[Life], left_out: LeftOut, said: Floats) -> dict[str, float]:
+    """How right the quantiles `said` `[r, 21]` were about machines left out, inside the horizon."""
+    ours = score(said, left_out.remaining, left_out.life, asset_class.horizon).mean()
     lengths = np.array([life.length for life in failed])
-    by_age = np.empty_like(quantiles)
+    by_age = np.empty_like(said)
     for part in np.unique(left_out.part):
         here = left_out.part == part
         others = np.delete(lengths, np.unique(left_out.life[here]))
         by_age[here] = age_only(others, left_out.used[here])
     age = score(by_age, left_out.remaining, left_out.life, asset_class.horizon).mean()
-    figures = {
+    return {
         "coverage_80": ours.coverage_80,
         "coverage_90": ours.coverage_90,
         "width_80": ours.width_80,
@@ -252,7 +262,6 @@ def _figures(asset_class: AssetClass, failed: Sequence[Life], left_out: LeftOut)
         "crps_age_only": age.crps,
         "rmse": ours.rmse,
     }
-    return figures | _mode_figures(failed, left_out, asset_class.horizon)
 
 
 def _mode_figures(failed: Sequence[Life], left_out: LeftOut, horizon: float) -> dict[str, float]:
@@ -266,23 +275,13 @@ def _mode_figures(failed: Sequence[Life], left_out: LeftOut, horizon: float) -> 
     return {"mode_right": float(np.average(right, weights=1 / np.bincount(life)[life]))}
 
 
-def _left_out_quantiles(left_out: LeftOut, horizon: float) -> Floats:
-    """Quantiles `[r, 21]` up to the horizon, by the spread of the other parts."""
-    quantiles = np.empty((len(left_out.part), len(LEVELS)))
-    for part in np.unique(left_out.part):
-        here = left_out.part == part
-        quantiles[here], _ = read_spread(_spread(left_out, horizon, part), left_out.expected[here])
-    return quantiles
-
-
-def _rivals(asset_class: AssetClass, failed: Sequence[Life], left_out: LeftOut) -> Rivals:
-    """What simpler policies would have chosen on these machines."""
+def _rivals(asset_class: AssetClass, failed: Sequence[Life], left_out: LeftOut, medians: Floats) -> Rivals:
+    """What simpler policies would have chosen on these machines; `medians` `[r]` are those of what was said of them."""
     lengths = tuple(life.length for life in failed)
     costs = asset_class.costs
     if costs is None:
         return Rivals(lengths)
     finished = [_finished(asset_class, life) for life in failed]
-    medians = _left_out_quantiles(left_out, asset_class.horizon)[:, MEDIAN]
     looks = []
     for number, life in enumerate(finished):
         mine = np.flatnonzero(left_out.life == number)
