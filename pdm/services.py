@@ -1,6 +1,6 @@
 """What the flows, the pipelines and the web work with, put together once by `pdm.wiring`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,8 @@ class Services:
         readings: the reading side of the reading store.
         clock: plant time and wall time.
         models: the proven model of each class that has one.
-        model_problems: why a class has no model although a folder is there, by class.
+        model_problems: why a class has no model, or not its newest one, although a folder is there, by class.
+        foreign_models: classes without a model because those in the folders were made for other machines.
         notifiers: the routes of `rules.yaml` by name, beside the log.
         public_url: where people reach the pages, for the links in messages.
         ingest: takes readings that come by HTTP; None where this process does not take any.
@@ -36,6 +37,7 @@ class Services:
     clock: Clock
     models: dict[str, Model] = field(default_factory=dict)
     model_problems: dict[str, str] = field(default_factory=dict)
+    foreign_models: Set[str] = frozenset()
     notifiers: Mapping[str, Notifier] = field(default_factory=dict)
     public_url: str = ""
     ingest: "Ingest | None" = None

@@ -61,6 +61,8 @@ def tick_class(services: Services, plant: CurrentPlant, asset_class: AssetClass,
             memory = rule_memory(connection, machines, [rule.name for rule in watching])
         heard = np.maximum.reduce([machines.before.last_reading_ms, changed.heard_ms, machines.twin.last_row_ms])
         prognosis = forecast_moved(machines, moved, heard, at_ms)
+        if asset_class.name in services.foreign_models:
+            forecast.refuse(prognosis, prognosis.refusal == Refusal.NO_MODEL, Refusal.FOREIGN_MODEL)
         memory, intents = rules.evaluate(watching, situation(machines, prognosis, heard, at_ms), memory)
         issued = to_issue(machines, moved, prognosis, intents, at_ms)
         believed = conclude(machines, plant, heard, closed, prognosis, memory, issued, at_ms)

@@ -9,7 +9,7 @@ from pdm.adapters import model_folder
 from pdm.adapters.notifiers import notifiers_of
 from pdm.adapters.reading_log import ReadingLog, ReadingLogWriter
 from pdm.decode import Decoder
-from pdm.errors import NotFoundError
+from pdm.errors import ForeignModelError, NotFoundError
 from pdm.ingest import Ingest
 from pdm.learned import Model
 from pdm.plant import AssetClass
@@ -57,29 +57,31 @@ def use_plant(services: Services, settings: Settings, plant: CurrentPlant) -> No
     """Bring the models and routes of a plant into use; a model that cannot be used is named and left out.
 
     Raises:
-        ConfigurationError: a route lacks its secret; the routes and models before stay in use.
+        ConfigurationError: a route lacks its secret; the routes before stay in use.
     """
-    notifiers = notifiers_of(plant.rules.routes, _secret_of, settings.notify.allow_private)
-    models, problems = dict[str, Model](), dict[str, str]()
+    models, problems, foreign = dict[str, Model](), dict[str, str](), set[str]()
     for name, asset_class in plant.plant.classes.items():
         model, problem = _newest_model(asset_class, settings.model_folders())
         if model is not None:
             models[name] = model
+        elif isinstance(problem, ForeignModelError):
+            foreign.add(name)
         if problem is not None:
-            problems[name] = problem
+            problems[name] = str(problem)
     # at once, since a tick may be under way
-    services.notifiers, services.models, services.model_problems = notifiers, models, problems
+    services.models, services.model_problems, services.foreign_models = models, problems, foreign
+    services.notifiers = notifiers_of(plant.rules.routes, _secret_of, settings.notify.allow_private)
 
 
-def _newest_model(asset_class: AssetClass, folders: Sequence[Path]) -> tuple[Model | None, str | None]:
+def _newest_model(asset_class: AssetClass, folders: Sequence[Path]) -> tuple[Model | None, Exception | None]:
     """The newest model of a class that can be used, and why a newer one cannot."""
-    problem = None
+    problem: Exception | None = None
     for folder in folders:
         for version in reversed(model_folder.versions(folder, asset_class.name)):
             try:
                 return model_folder.load(folder / asset_class.name / version, asset_class), problem
             except Exception as error:  # whatever is in a folder of models, the service starts
-                problem = problem or str(error)
+                problem = problem or error
                 _log.warning("model left out", asset_class=asset_class.name, version=version, why=str(error))
     return None, problem
 
