@@ -125,6 +125,11 @@ def test_every_command_named_exists_and_has_the_options_named() -> None:
         assert not strange, f"{page}: pdm-twin {name} has no {strange}"
 
 
+def test_every_option_named_alone_belongs_to_a_command() -> None:
+    known = set().union(*map(options_of, commands()))
+    assert not [found for found in named(r"^(--[a-z-]+)(?: |$)") if found.what not in known]
+
+
 def test_every_option_of_the_demo_that_make_is_given_exists() -> None:
     given = named(r'make demo ARGS="([^"]+)"')
     assert given
