@@ -51,7 +51,7 @@ def what_changed(connection: Connection, readings: ReadingStore, cohort: Cohort)
     arrived = readings.changes(cohort.asset_class.name, cohort.cursors.readings)
     earliest = cohort.intervals.earliest(len(cohort.serials), arrived.source, arrived.earliest_ms)
     heard = np.where(earliest < NEVER_MS, earliest, -1)
-    marks, row_of = marks_after(connection, cohort.cursors.marks), cohort.row_of()
+    marks, row_of = marks_after(connection, cohort.cursors.marks), cohort.row_of
     for mark in marks:
         if (row := row_of.get(mark.serial)) is not None:
             earliest[row] = min(earliest[row], mark.earliest_ms)
@@ -64,11 +64,13 @@ def close_steps(connection: Connection, readings: ReadingStore, cohort: Cohort, 
     until = closed_until(cohort.asset_class, at_ms)
     from_ms = _first_to_make(cohort, changed, until)
     behind = _behind(cohort, from_ms, until)
-    made, next_ms = _no_steps(cohort.asset_class), np.where(from_ms < until, -1, cohort.next_ms)
+    parts, next_ms = [], np.where(from_ms < until, -1, cohort.next_ms)
     for rows in (~behind & (from_ms < until), behind):
         if rows.any():
             part, following = _make(readings, cohort, rows, from_ms, until)
-            made, next_ms = joined([made, part]), np.where(rows, following, next_ms)
+            parts.append(part)
+            next_ms = np.where(rows, following, next_ms)
+    made = joined(parts) if parts else _no_steps(cohort.asset_class)
     rewound = np.flatnonzero((from_ms < until) & (from_ms <= cohort.last_step_ms))
     if len(rewound):
         made, rewound = _only_differences(connection, cohort, made, rewound, from_ms)

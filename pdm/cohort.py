@@ -4,6 +4,7 @@ All of it can be lost at any time: twins are folded again from the newest checkp
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,7 @@ class Cohort:
         """Whose history reaches back to the start of its life. `[n]`."""
         return twin.history_complete(self.asset_class, self.twin, self.life_from_ms, self.start_known)
 
+    @cached_property
     def row_of(self) -> dict[str, int]:
         return {serial: row for row, serial in enumerate(self.serials)}
 
@@ -183,12 +185,11 @@ def refold(connection: Connection, cohort: Cohort, rows: NDArray[np.int64], unst
     fold(cohort, made)
 
 
-def fold(cohort: Cohort, steps: Steps) -> NDArray[np.int64]:
-    """Fold those steps that belong to the present life of their machine; returns the rows that were folded."""
+def fold(cohort: Cohort, steps: Steps) -> None:
+    """Fold those steps that belong to the present life of their machine."""
     mine = (steps.start_ms >= cohort.life_from_ms[steps.row]) & (steps.start_ms < cohort.life_to_ms[steps.row])
     lived = steps.take(mine & (steps.count >= 0))
     twin.fold(cohort.asset_class, cohort.frame, cohort.twin, lived)
-    return np.unique(lived.row)
 
 
 def latest_of(stored: Steps, made: Steps) -> Steps:
@@ -204,6 +205,8 @@ def latest_of(stored: Steps, made: Steps) -> Steps:
 def joined(parts: list[Steps]) -> Steps:
     """Steps one after the other; parts without any rows may have no columns."""
     filled = [part for part in parts if len(part)] or parts[:1]
+    if len(filled) == 1:
+        return filled[0]
     columns = {name: [getattr(part, name) for part in filled] for name in Steps.__dataclass_fields__}
     return Steps(**{name: np.concatenate(values) for name, values in columns.items()})
 
@@ -227,7 +230,7 @@ def _from_checkpoint(
 
 def _catch_up(connection: Connection, cohort: Cohort, tick: int) -> None:
     """Fold the steps stored after the checkpoint; machines whose past was changed since are folded from the start."""
-    row_of = cohort.row_of()
+    row_of = cohort.row_of
     rewound: set[int] = set()
     for batch in step_batches_after(connection, cohort.asset_class.name, tick):
         columns = dict(batch.columns)

@@ -241,7 +241,7 @@ def _drivers(machines: Cohort, row: int) -> list[Driver]:
 
 def _end_matters(recording: _Recording) -> int:
     """Close what was open about machines whose life has ended or begun anew since it was opened."""
-    machines, row_of = recording.machines, recording.machines.row_of()
+    machines, row_of = recording.machines, recording.machines.row_of
     ended = 0
     for alert in told.live_alerts(recording.connection):
         row = row_of.get(alert.serial)

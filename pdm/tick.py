@@ -83,11 +83,12 @@ def fold_twins(connection: Connection, machines: Cohort, closed: Closed) -> NDAr
         (machines.twin.first_start_ms >= 0) & (machines.twin.first_start_ms < machines.life_from_ms)
         | (machines.twin.last_row_ms >= machines.life_to_ms)
     )
-    again = np.union1d(closed.rewound, outlived)
+    again, new = np.union1d(closed.rewound, outlived), closed.made
     if len(again):
-        cohort.refold(connection, machines, again, closed.made.take(np.isin(closed.made.row, again)))
+        remade = np.isin(new.row, again)
+        cohort.refold(connection, machines, again, new.take(remade))
         moved[again] = True
-    new = closed.made.take(~np.isin(closed.made.row, again))
+        new = new.take(~remade)
     cohort.fold(machines, new)
     moved[new.row[new.share != 0]] = True  # a gap (NaN) moves a twin too
     return moved
@@ -111,7 +112,7 @@ def rule_memory(connection: Connection, machines: Cohort, names: list[str]) -> R
     """What the rules remember of the last tick, with the alerts as people have left them since."""
     memory = RuleMemory.none(len(machines.serials), len(names))
     memory.pending_ms[:] = machines.before.pending_ms
-    row_of = machines.row_of()
+    row_of = machines.row_of
     for alert in live_alerts(connection):
         if alert.serial in row_of and alert.rule in names:
             at = row_of[alert.serial], names.index(alert.rule)
@@ -140,7 +141,8 @@ def to_issue(
     """Which prognoses are frozen now `[n]`: at the fixed times of the class, and whenever something is told."""
     every, last = machines.asset_class.issue_every_ms, machines.before.issued_ms
     due = moved if every is None else moved & (at_ms // every > last // every)
-    told = np.isin(np.arange(len(moved)), [intent.row for intent in intents])
+    told = np.zeros(len(moved), dtype=bool)
+    told[[intent.row for intent in intents]] = True
     return np.asarray((due | told) & (prognosis.refusal == Refusal.NONE))
 
 

@@ -49,8 +49,8 @@ class InterventionStatus(StrEnum):
     WITHDRAWN = "withdrawn"
 
 
-MOST_LISTED = 1_000
-"""From so many machines on it is cheaper to read what all of them have."""
+MOST_LISTED = 10_000
+"""A statement names no more machines than this: from there on it reads what all of them have."""
 
 ENDED = (InterventionStatus.DONE, InterventionStatus.REJECTED, InterventionStatus.WITHDRAWN)
 
