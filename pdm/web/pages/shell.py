@@ -112,4 +112,4 @@ def _late(now: Snapshot, now_ms: int) -> str | None:
     at_ms, asset_class = min(overdue, key=lambda pair: pair[0])
     title = asset_class.title or asset_class.name
     ago = words.ago(at_ms, now_ms)
-    return f"The last tick of {title} was {ago}; one is due every minute. `pdm-twin doctor` says what is wrong."
+    return f"The last tick of {title} was {ago}; one is due every minute. The log of the service says why."
