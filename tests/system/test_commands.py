@@ -1,0 +1,237 @@
+"""The commands beside `up`: what they print, what they change, and the code that they end with."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import structlog
+
+from pdm import __version__, cli, reading_files
+from pdm.adapters.reading_log import ReadingLog, ReadingLogWriter
+from pdm.errors import StoreError
+from pdm.settings import shipped_folder
+from pdm.state import told
+from pdm.state.lock import sole_writer
+from pdm.state.plants import current_plant
+from pdm.state.schema import open_state, read, write
+from tests.small_plant import PLANT, RULES, START
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Shell:
+    """Runs commands in a folder, as the program does."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+        self._monkeypatch, self._capsys = monkeypatch, capsys
+
+    def __call__(self, *arguments: str) -> Ended:
+        self._monkeypatch.setattr(sys, "argv", ["pdm-twin", *arguments])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        code = end.value.code
+        return Ended(code if isinstance(code, int) else 0, *self._capsys.readouterr())
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
+    monkeypatch.chdir(tmp_path)
+    handlers, level, kept = logging.root.handlers, logging.root.level, structlog.get_config()
+    yield Shell(monkeypatch, capsys)
+    logging.root.handlers = handlers
+    logging.root.setLevel(level)
+    structlog.configure(**kept)
+
+
+@pytest.fixture
+def plant(shell: Shell, tmp_path: Path) -> Path:
+    """The small plant in force; its file."""
+    (tmp_path / "plant.yaml").write_text(PLANT)
+    (tmp_path / "rules.yaml").write_text(RULES)
+    assert shell("apply").code == 0
+    return tmp_path / "plant.yaml"
+
+
+def state_url() -> str:
+    return "sqlite:///pdm-data/state.db"
+
+
+def test_the_version_is_shown(shell: Shell) -> None:
+    assert shell("--version") == Ended(0, f"pdm-twin {__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("fly",), ("up", "--fast"), ("run",), ("import", "readings"), ("import", "readings", "--epoch-unit", "d", "x")],
+)
+def test_bad_usage_ends_with_2(shell: Shell, arguments: tuple[str, ...]) -> None:
+    ended = shell(*arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert "Usage" in ended.err
+
+
+def test_what_init_writes_can_be_checked_applied_and_ticked(shell: Shell, tmp_path: Path) -> None:
+    assert "pdm-twin check" in shell("init").out
+    checked = json.loads(shell("check", "--json").out)
+    assert (checked["classes"], checked["assets"]) == (1, 1)
+    assert "- adds asset" in shell("apply").out
+    assert shell("run", "tick").out == "1 machines, 0 steps, 0 forecast, 0 told\n"
+    assert (tmp_path / "pdm-data" / "state.db").exists()
+
+
+def test_init_overwrites_only_by_force(shell: Shell, tmp_path: Path) -> None:
+    assert shell("init").code == 0
+    (tmp_path / "plant.yaml").write_text("mine")
+    refused = shell("init")
+    assert (refused.code, (tmp_path / "plant.yaml").read_text()) == (2, "mine")
+    assert "plant.yaml" in refused.err
+    assert "--force" in refused.err
+    assert shell("init", "--force").code == 0
+    assert (tmp_path / "plant.yaml").read_text() != "mine"
+
+
+def test_check_names_file_line_and_key_of_everything_that_is_wrong(shell: Shell, plant: Path) -> None:
+    plant.write_text(PLANT.replace("unit: rpm", "unit: rpmm").replace("horizon: 1000", "horizon: soon"))
+    ended = shell("check")
+    assert ended.code == 2
+    lines = ended.err.splitlines()
+    wanted = PLANT.splitlines()
+    horizon, rpm = (1 + next(i for i, line in enumerate(wanted) if text in line) for text in ("horizon", "unit: rpm"))
+    assert f"plant.yaml:{horizon}: classes.fan.horizon" in lines[0]
+    assert f"plant.yaml:{rpm}: classes.fan.sensors.speed.unit" in lines[1]
+
+
+def test_a_broken_plant_file_leaves_the_version_in_force(shell: Shell, plant: Path) -> None:
+    plant.write_text(PLANT.replace("classes:", "classes"))
+    assert shell("apply").code == 2
+    with read(engine := open_state(state_url())) as connection:
+        assert current_plant(connection).number == 1
+    engine.dispose()
+
+
+def test_apply_shows_what_it_changes_and_the_same_again_changes_nothing(shell: Shell, plant: Path) -> None:
+    plant.write_text(PLANT.replace("notice: 24 h", "notice: 36 h"))
+    assert shell("apply").out == "- class fan: notice was 1 d, becomes 36 h\nVersion 2 is in force.\n"
+    assert shell("apply").out == "- nothing changes\nVersion 2 is in force.\n"
+
+
+def test_apply_refuses_to_orphan_what_is_open(shell: Shell, plant: Path) -> None:
+    window = {"id": "w", "serial": "F-2", "target": "any", "status": "proposed", "updated_ms": START, "advised": {}}
+    with write(engine := open_state(state_url())) as connection:
+        told.add_interventions(connection, [window])
+    plant.write_text("\n".join(line for line in PLANT.splitlines() if "F-2" not in line))
+    ended = shell("apply")
+    assert ended.code == 2
+    assert "asset F-2 still has open matters" in ended.err
+    with read(engine) as connection:
+        assert current_plant(connection).number == 1
+    engine.dispose()
+
+
+def test_without_a_plant_a_command_says_how_to_get_one(shell: Shell) -> None:
+    for command in (("run", "tick"), ("import", "readings", "x.csv")):
+        ended = shell(*command)
+        assert (ended.code, ended.out) == (2, "")
+        assert "pdm-twin apply" in ended.err
+
+
+def test_run_names_the_pipelines_that_there_are(shell: Shell, plant: Path) -> None:
+    ended = shell("run", "tock")
+    assert ended.code == 2
+    assert "tick" in ended.err
+
+
+def test_run_leaves_the_work_to_a_service_that_is_up(shell: Shell, plant: Path) -> None:
+    with sole_writer(state_url()):
+        ended = shell("run", "tick")
+    assert ended.code == 1
+    assert "another pdm-twin (process " in ended.err
+    assert shell("run", "tick").code == 0
+
+
+def test_the_shipped_models_are_listed(shell: Shell) -> None:
+    listed = [line.split("\t") for line in shell("models", "list").out.splitlines()]
+    folders = [Path(folder) for _, _, folder in listed]
+    assert {name for name, _, _ in listed} == {"pump"}
+    assert all(folder.parent.parent == shipped_folder("trained_models") for folder in folders)
+
+
+def history(hours: range) -> str:
+    rows = [f"fan1,2026-01-05T{hour:02}:30:00Z,1500,{2 + hour / 100}" for hour in hours]
+    return "\n".join(["source,time,speed,vibration", *rows, ""])
+
+
+def stored() -> int:
+    log = ReadingLog(Path("pdm-data/readings"))
+    try:
+        return len(log.window("fan", ["fan1"], 0, 2**60))
+    finally:
+        log.close()
+
+
+def test_imported_readings_are_ticked_and_not_imported_twice(shell: Shell, plant: Path) -> None:
+    Path("history.csv").write_text(history(range(10)))
+    assert shell("import", "readings", "history.csv").out == "history.csv: 10 rows\n"
+    assert shell("import", "readings", "history.csv").out == "history.csv: 10 rows, imported before\n"
+    assert stored() == 10
+    assert shell("run", "tick").out.startswith("3 machines, ")
+    assert json.loads(shell("import", "readings", "history.csv", "--json").out)["already"] is True
+
+
+def test_an_import_that_was_cut_short_goes_on_where_it_stopped(
+    shell: Shell, plant: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading_files, "_BLOCK_BYTES", 300)
+    Path("history.csv").write_text(history(range(24)))
+    append, calls = ReadingLogWriter.append, []
+
+    def fails_once(writer: ReadingLogWriter, *given: object, **named: object) -> None:
+        calls.append(named)
+        if len(calls) == 2:
+            raise StoreError("the disk is full")
+        append(writer, *given, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ReadingLogWriter, "append", fails_once)
+    ended = shell("import", "readings", "history.csv")
+    assert (ended.code, "the disk is full" in ended.err) == (1, True)
+    before = stored()
+    assert 0 < before < 24
+    assert shell("import", "readings", "history.csv").out == "history.csv: 24 rows\n"
+    assert stored() == 24
+
+
+def test_bad_rows_go_to_a_report_and_the_others_in(shell: Shell, plant: Path) -> None:
+    Path("history.csv").write_text(history(range(3)) + "fan1,tomorrow,1,1\nnobody,2026-01-05T00:00:00Z,1,1\n")
+    ended = shell("import", "readings", "history.csv")
+    assert ended.out == "history.csv: 5 rows, 2 of them bad: see pdm-data/import-report.csv\n"
+    report = Path("pdm-data/import-report.csv").read_text().splitlines()
+    assert [line.split(",")[2] for line in report[1:]] == ["wrong_timestamp", "unknown_source"]
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "words"),
+    [
+        (None, (), "cannot be opened"),
+        ("source,when,speed\n", (), "has no column 'time'"),
+        ("source,time,torque\n", (), "hold no sensor of the plant"),
+        ("source,time,speed\n", ("--time-zone", "Nowhere"), "expected a zone such as Europe/Berlin, not 'Nowhere'"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_named_with_what_was_expected(
+    shell: Shell, plant: Path, text: str | None, options: tuple[str, ...], words: str
+) -> None:
+    if text is not None:
+        Path("history.csv").write_text(text)
+    ended = shell("import", "readings", "history.csv", *options)
+    assert (ended.code, ended.out) == (2, "")
+    assert words in ended.err
