@@ -38,7 +38,7 @@ def build(folder: Path) -> Services:
     with write(engine) as connection:
         store_plant(connection, _STATION, RULES, START)
     services = Services(engine=engine, readings=MemoryReadings(), clock=ReplayClock(START))
-    for begin, end in ((0, NOW_HOURS - 48), (NOW_HOURS - 48, NOW_HOURS - 24), (NOW_HOURS - 24, NOW_HOURS)):
+    for begin, end in ((0, NOW_HOURS - 24), (NOW_HOURS - 24, NOW_HOURS)):
         feed(services, *(readings(source, range(begin, end)) for source in ("fan1", "fan2")))
         tick(services, START + end * HOUR)
     assert isinstance(services.readings, MemoryReadings)
