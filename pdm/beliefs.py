@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdm import forecast
-from pdm.columns import Columns
+from pdm.columns import Columns, named_columns
 from pdm.plant import AssetClass
 from pdm.prognosis import Prognosis
 from pdm.windows import Windows
@@ -80,23 +80,29 @@ def blank(serials: NDArray[Any], asset_class: AssetClass, rules: int) -> Beliefs
 
 
 def rearranged(
-    beliefs: Beliefs, serials: NDArray[Any], asset_class: AssetClass, old_rules: Sequence[str], rules: Sequence[str]
+    beliefs: Beliefs, facts: Mapping[str, Any], serials: NDArray[Any], asset_class: AssetClass, rules: Sequence[str]
 ) -> Beliefs:
-    """The same beliefs in another order of serials and rules; what was not there starts blank."""
-    if np.array_equal(beliefs.serial, serials) and list(old_rules) == list(rules):
+    """The same beliefs for the machines, the class and the rules as they are declared now.
+
+    Args:
+        facts: the names behind the stored columns, and the horizon.
+    """
+    modes = [mode.name for mode in asset_class.failure_modes]
+    now = {"rules": [*rules], "modes": modes, "columns": [*asset_class.column_names], "horizon": asset_class.horizon}
+    same = {name: facts[name] == value for name, value in now.items()}
+    if np.array_equal(beliefs.serial, serials) and all(same.values()):
         return beliefs
     made, known = to_columns(blank(serials, asset_class, len(rules))), to_columns(beliefs)
+    known["latest"] = named_columns(known["latest"], facts["columns"], asset_class.column_names)
+    known["pending_ms"] = named_columns(known["pending_ms"], facts["rules"], rules, missing=-1)
+    if not same["modes"]:
+        known["prognosis.mode"] = np.full((len(beliefs.serial), len(modes)), np.nan)  # until it is forecast again
     row_of = {serial: row for row, serial in enumerate(beliefs.serial)}
     kept = np.array([row for row, serial in enumerate(serials) if serial in row_of], dtype=np.int64)
     source = np.array([row_of[serial] for serial in serials if serial in row_of], dtype=np.int64)
     for name, values in made.items():
-        if name != "pending_ms" and known[name].shape[1:] == values.shape[1:]:  # another width: another class file
-            values = values.astype(known[name].dtype)
-            values[kept] = known[name][source]
-            made[name] = values
-    for new, rule in enumerate(rules):
-        if rule in old_rules:
-            made["pending_ms"][kept, new] = known["pending_ms"][source, list(old_rules).index(rule)]
+        made[name] = values.astype(known[name].dtype)
+        made[name][kept] = known[name][source]
     return from_columns(made, asset_class.horizon)
 
 

@@ -129,7 +129,7 @@ def _only_differences(
     connection: Connection, cohort: Cohort, made: Steps, rewound: NDArray[np.int64], from_ms: NDArray[np.int64]
 ) -> tuple[Steps, NDArray[np.int64]]:
     """Of re-made steps keep those that differ from the stored ones, and take back stored ones that are gone."""
-    stored = history(connection, cohort.asset_class.name, [str(s) for s in cohort.serials[rewound]])
+    stored = history(connection, cohort.asset_class, [str(s) for s in cohort.serials[rewound]])
     stored = replace(stored, row=rewound[stored.row])
     stored = stored.take(stored.start_ms >= from_ms[stored.row])
     key_made, key_stored = _keys(made), _keys(stored)

@@ -138,7 +138,7 @@ def _restore(
     rules = [rule.name for rule in plant.rules_of(asset_class)]
     before = beliefs.blank(serials, asset_class, len(rules))
     if stored is not None:
-        before = beliefs.rearranged(stored.beliefs, serials, asset_class, stored.facts["rules"], rules)
+        before = beliefs.rearranged(stored.beliefs, stored.facts, serials, asset_class, rules)
     checkpoint_tick, twins = _from_checkpoint(connection, asset_class, model, serials)
     cohort = Cohort(
         asset_class=asset_class,
@@ -178,7 +178,7 @@ def refold(connection: Connection, cohort: Cohort, rows: NDArray[np.int64], unst
         unstored: steps made in this tick that the database does not hold yet; they stand over stored ones.
     """
     twin.reset(cohort.asset_class, cohort.frame, cohort.twin, rows)
-    known = history(connection, cohort.asset_class.name, list(cohort.serials[rows]))
+    known = history(connection, cohort.asset_class, list(cohort.serials[rows]))
     made = Steps(**{**_fields(known), "row": rows[known.row]})
     if unstored is not None:
         made = latest_of(made, unstored)
@@ -212,15 +212,20 @@ def joined(parts: list[Steps]) -> Steps:
 
 
 def frame_name(model: Model | None) -> str:
-    """The name under which checkpoints of a frame are kept."""
+    """What a prognosis rests on, by name."""
     return "none" if model is None else model.version
+
+
+def checkpoint_name(asset_class: AssetClass, model: Model | None) -> str:
+    """The name under which checkpoints are kept: of another frame, or of other columns of the class, none is of use."""
+    return f"{frame_name(model)} of {','.join(asset_class.column_names)}"
 
 
 def _from_checkpoint(
     connection: Connection, asset_class: AssetClass, model: Model | None, serials: NDArray[Any]
 ) -> tuple[int, Twin]:
     frame = None if model is None else model.frame
-    found = load_checkpoint(connection, asset_class.name, frame_name(model))
+    found = load_checkpoint(connection, asset_class.name, checkpoint_name(asset_class, model))
     if found is None:
         return 0, twin.start(asset_class, frame, len(serials))
     tick, columns = found
@@ -232,7 +237,7 @@ def _catch_up(connection: Connection, cohort: Cohort, tick: int) -> None:
     """Fold the steps stored after the checkpoint; machines whose past was changed since are folded from the start."""
     row_of = cohort.row_of
     rewound: set[int] = set()
-    for batch in step_batches_after(connection, cohort.asset_class.name, tick):
+    for batch in step_batches_after(connection, cohort.asset_class, tick):
         columns = dict(batch.columns)
         serial = columns.pop("serial")
         row = np.array([row_of.get(s, -1) for s in serial], dtype=np.int64)

@@ -5,7 +5,7 @@ and DuckDB can open what we keep.
 """
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,17 @@ def unpack(body: bytes) -> Columns:
     with pa.ipc.open_stream(body) as reader:
         batch = reader.read_next_batch()
     return {name: _to_numpy(batch.column(i)) for i, name in enumerate(batch.schema.names)}
+
+
+def named_columns(
+    values: NDArray[Any], names: Sequence[str], wanted: Sequence[str], missing: float = np.nan
+) -> NDArray[Any]:
+    """The columns `wanted` of values `[rows, len(names)]` stored under other names or in another order."""
+    made = np.full((len(values), len(wanted)), missing, dtype=values.dtype)
+    for column, name in enumerate(wanted):
+        if name in names:
+            made[:, column] = values[:, names.index(name)]
+    return made
 
 
 def checksum(body: bytes) -> int:

@@ -16,7 +16,7 @@ from pdm import features, intervention, learned, twin
 from pdm.advice import likely_mode
 from pdm.beliefs import Beliefs
 from pdm.closing import Changed, Closed
-from pdm.cohort import Cohort, checkpoint_due, frame_name
+from pdm.cohort import Cohort, checkpoint_due, checkpoint_name, frame_name
 from pdm.learned import Driver
 from pdm.plant import ANY_TARGET
 from pdm.prognosis import Basis, Refusal
@@ -67,7 +67,7 @@ def record(
     recording = _Recording(connection, machines, plant, made, tick, services.clock.wall_ms())
     if len(made.closed.made):
         columns = made.closed.made.to_columns(machines.serials)
-        cohorts.store_steps(connection, machines.asset_class.name, tick, made.at_ms, columns)
+        cohorts.store_steps(connection, machines.asset_class, tick, made.at_ms, columns)
     told.add_prognoses(connection, _prognosis_rows(recording))
     changes = sum(_apply(recording, intent) for intent in made.intents) + _end_matters(recording)
     changes += end_shelving(connection, plant.rules, made.at_ms, recording.wall_ms)
@@ -76,7 +76,8 @@ def record(
     cohorts.store_cursors(connection, machines.asset_class.name, made.changed.cursors)
     if checkpoint_due(machines, tick):
         columns = twin.to_columns(machines.twin, machines.serials)
-        cohorts.store_checkpoint(connection, machines.asset_class.name, tick, frame_name(machines.model), columns)
+        frame = checkpoint_name(machines.asset_class, machines.model)
+        cohorts.store_checkpoint(connection, machines.asset_class.name, tick, frame, columns)
     return tick, changes
 
 

@@ -65,7 +65,7 @@ def _learn_if_it_helps(asset_class: AssetClass, lives: Sequence[Life], origin: O
 def finished_lives(connection: Connection, fleet: Fleet, asset_class: AssetClass) -> Iterator[Life]:
     """The lives of a class that ended in failure, from the stored steps."""
     serials = [serial for serial in fleet.serials_of(asset_class.name) if fleet.lives[serial].failed]
-    steps = history(connection, asset_class.name, serials)
+    steps = history(connection, asset_class, serials)
     for row, serial in enumerate(serials):
         life = fleet.lives[serial]
         mine = (steps.row == row) & (steps.start_ms >= life.from_ms) & (steps.start_ms < life.to_ms)

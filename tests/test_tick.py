@@ -107,8 +107,8 @@ def test_a_late_reading_makes_its_step_and_the_twin_again(tmp_path: Path) -> Non
     feed(services, late)
     tick(services, START + 20 * HOUR + 1)
     with read(services.engine) as connection:
-        steps = history(connection, "fan", ["F-1"])
-        known_before = history(connection, "fan", ["F-1"], known_ms=START + 20 * HOUR)
+        steps = history(connection, cohort(services).asset_class, ["F-1"])
+        known_before = history(connection, cohort(services).asset_class, ["F-1"], known_ms=START + 20 * HOUR)
     column = cohort(services).asset_class.column_names.index("vibration_max")
     assert steps.values[5, column] == 8.0
     assert known_before.values[5, column] < 3.0

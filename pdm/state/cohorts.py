@@ -7,8 +7,9 @@ import numpy as np
 from sqlalchemy import Connection, Table, bindparam, delete, insert, select, update
 
 from pdm.beliefs import Beliefs, from_columns, to_columns
-from pdm.columns import Columns, checksum, pack, unpack, verified
+from pdm.columns import Columns, checksum, named_columns, pack, unpack, verified
 from pdm.errors import DamagedRecordError
+from pdm.plant import AssetClass
 from pdm.state.schema import beliefs, checkpoints, cursors, step_batches
 from pdm.steps import Steps
 
@@ -72,33 +73,49 @@ def store_beliefs(
     _put(connection, beliefs, class_name, row)
 
 
-def store_steps(connection: Connection, class_name: str, tick: int, at_ms: int, columns: Columns) -> None:
+def store_steps(connection: Connection, asset_class: AssetClass, tick: int, at_ms: int, columns: Columns) -> None:
     body = pack(columns)
-    row = {"tick": tick, "class_name": class_name, "recorded_ms": at_ms, "body": body, "crc": checksum(body)}
+    row = {
+        "tick": tick,
+        "class_name": asset_class.name,
+        "recorded_ms": at_ms,
+        "columns": list(asset_class.column_names),
+        "body": body,
+        "crc": checksum(body),
+    }
     connection.execute(_ADD_STEPS, row)
 
 
 def step_batches_after(
-    connection: Connection, class_name: str, tick: int, known_ms: int | None = None
+    connection: Connection, asset_class: AssetClass, tick: int, known_ms: int | None = None
 ) -> Iterator[StepBatch]:
-    """Steps made after a tick (and by plant time `known_ms`), in the order in which they were made."""
-    query = select(step_batches).where(step_batches.c.class_name == class_name, step_batches.c.tick > tick)
+    """Steps made after a tick (and by plant time `known_ms`), in the order in which they were made.
+
+    Values come in the columns that the class has now; NaN where a step was made before the class had a column.
+    """
+    query = select(step_batches).where(step_batches.c.class_name == asset_class.name, step_batches.c.tick > tick)
     if known_ms is not None:
         query = query.where(step_batches.c.recorded_ms <= known_ms)
     for row in connection.execute(query.order_by(step_batches.c.tick)):
-        body = verified(row.body, row.crc, f"steps of class {class_name}, tick {row.tick}")
-        yield StepBatch(row.tick, unpack(body))
+        columns = unpack(verified(row.body, row.crc, f"steps of class {asset_class.name}, tick {row.tick}"))
+        if row.columns != list(asset_class.column_names):
+            columns["values"] = named_columns(columns["values"], row.columns, asset_class.column_names)
+        yield StepBatch(row.tick, columns)
 
 
 def history(
-    connection: Connection, class_name: str, serials: list[str], known_ms: int | None = None, from_tick: int = 0
+    connection: Connection,
+    asset_class: AssetClass,
+    serials: list[str],
+    known_ms: int | None = None,
+    from_tick: int = 0,
 ) -> Steps:
     """Steps of some machines as known by plant time `known_ms` (None: now); `row` counts in `serials`.
 
     Of equally keyed steps the one made last stands; a step that was taken back (`count` -1) is left out.
     """
     parts = []
-    for batch in step_batches_after(connection, class_name, from_tick, known_ms):
+    for batch in step_batches_after(connection, asset_class, from_tick, known_ms):
         found = np.isin(batch.columns["serial"], serials)
         if found.any():
             parts.append({name: values[found] for name, values in batch.columns.items()})

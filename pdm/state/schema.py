@@ -102,6 +102,7 @@ step_batches = Table(
     Column("tick", BigInteger, primary_key=True, autoincrement=False),
     Column("class_name", String, primary_key=True),
     Column("recorded_ms", BigInteger, nullable=False),
+    Column("columns", JSON, nullable=False),  # names of the columns of values: the class may change them later
     Column("body", LargeBinary, nullable=False),
     Column("crc", BigInteger, nullable=False),
 )

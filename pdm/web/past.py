@@ -33,7 +33,7 @@ def past_twin(services: Services, serial: str, as_of_ms: int, known_ms: int | No
     machine = asset(now, serial)
     asset_class = now.current.plant.class_of(machine)
     with schema.read(services.engine) as connection:
-        steps = cohorts.history(connection, asset_class.name, [serial], known_ms)
+        steps = cohorts.history(connection, asset_class, [serial], known_ms)
         fleet = fleet_of(now.current.plant, _events(connection, as_of_ms, known_ms))
         tick = _tick(connection, asset_class.name, known_ms)
     life = fleet.lives.get(serial, now.fleet.lives[serial])

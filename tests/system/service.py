@@ -295,7 +295,7 @@ def _ticked(state: Path, data: Path, at_ms: int) -> Services:
 
 def _steps(services: Services, class_name: str) -> Steps:
     with read(services.engine) as connection:
-        return history(connection, class_name, SERIALS[class_name])
+        return history(connection, services.cohorts[class_name].asset_class, SERIALS[class_name])
 
 
 def _columns(steps: Steps) -> dict[str, Any]:

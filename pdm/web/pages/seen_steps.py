@@ -31,7 +31,7 @@ class Seen(NamedTuple):
 
 @dataclass
 class _Kept:
-    machines: OrderedDict[str, Seen] = field(default_factory=OrderedDict)
+    machines: OrderedDict[tuple[str, tuple[str, ...]], Seen] = field(default_factory=OrderedDict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -42,9 +42,10 @@ def seen_steps(services: Services, asset_class: AssetClass, serial: str) -> Seen
     """What the twin of a machine has seen lately, all its lives."""
     kept = _kept.setdefault(services.engine, _Kept())
     with kept.lock, schema.read(services.engine) as connection:
-        before = kept.machines.get(serial) or _nothing(connection, asset_class)
-        seen = kept.machines[serial] = _read_on(connection, asset_class.name, serial, before)
-        kept.machines.move_to_end(serial)
+        key = serial, asset_class.column_names
+        before = kept.machines.get(key) or _nothing(connection, asset_class)
+        seen = kept.machines[key] = _read_on(connection, asset_class, serial, before)
+        kept.machines.move_to_end(key)
         if len(kept.machines) > MACHINES_KEPT:
             kept.machines.popitem(last=False)
     return seen
@@ -60,10 +61,10 @@ def _nothing(connection: Connection, asset_class: AssetClass) -> Seen:
     return Seen(Steps(none, none, none, np.empty(0), np.empty(0, dtype=np.int32), values), int(tick), not tick)
 
 
-def _read_on(connection: Connection, class_name: str, serial: str, before: Seen) -> Seen:
+def _read_on(connection: Connection, asset_class: AssetClass, serial: str, before: Seen) -> Seen:
     """Add the steps that were made since; those made again stand over what they were."""
     parts, tick = [before.steps], before.tick
-    for batch in cohorts.step_batches_after(connection, class_name, before.tick):
+    for batch in cohorts.step_batches_after(connection, asset_class, before.tick):
         tick = batch.tick
         mine = batch.columns["serial"] == serial
         if mine.any():
