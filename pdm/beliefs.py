@@ -85,18 +85,16 @@ def rearranged(
     """The same beliefs for the machines, the class and the rules as they are declared now.
 
     Args:
-        facts: the names behind the stored columns, and the horizon.
+        facts: what `names_behind` said when they were stored.
     """
-    modes = [mode.name for mode in asset_class.failure_modes]
-    now = {"rules": [*rules], "modes": modes, "columns": [*asset_class.column_names], "horizon": asset_class.horizon}
-    same = {name: facts[name] == value for name, value in now.items()}
-    if np.array_equal(beliefs.serial, serials) and all(same.values()):
+    now = names_behind(asset_class, rules)
+    if np.array_equal(beliefs.serial, serials) and all(facts[name] == value for name, value in now.items()):
         return beliefs
     made, known = to_columns(blank(serials, asset_class, len(rules))), to_columns(beliefs)
     known["latest"] = named_columns(known["latest"], facts["columns"], asset_class.column_names)
     known["pending_ms"] = named_columns(known["pending_ms"], facts["rules"], rules, missing=-1)
-    if not same["modes"]:
-        known["prognosis.mode"] = np.full((len(beliefs.serial), len(modes)), np.nan)  # until it is forecast again
+    if facts["modes"] != now["modes"]:  # shares of other modes say nothing of these: unknown until the next forecast
+        known["prognosis.mode"] = np.full((len(beliefs.serial), len(now["modes"])), np.nan)
     row_of = {serial: row for row, serial in enumerate(beliefs.serial)}
     kept = np.array([row for row, serial in enumerate(serials) if serial in row_of], dtype=np.int64)
     source = np.array([row_of[serial] for serial in serials if serial in row_of], dtype=np.int64)
@@ -104,6 +102,16 @@ def rearranged(
         made[name] = values.astype(known[name].dtype)
         made[name][kept] = known[name][source]
     return from_columns(made, asset_class.horizon)
+
+
+def names_behind(asset_class: AssetClass, rules: Sequence[str]) -> dict[str, Any]:
+    """What the columns of beliefs are about; stored beside them."""
+    return {
+        "horizon": asset_class.horizon,
+        "rules": [*rules],
+        "modes": [mode.name for mode in asset_class.failure_modes],
+        "columns": [*asset_class.column_names],
+    }
 
 
 def to_columns(beliefs: Beliefs) -> Columns:

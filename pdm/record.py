@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from pdm import features, intervention, learned, twin
 from pdm.advice import likely_mode
-from pdm.beliefs import Beliefs
+from pdm.beliefs import Beliefs, names_behind
 from pdm.closing import Changed, Closed
 from pdm.cohort import Cohort, checkpoint_due, checkpoint_name, frame_name
 from pdm.learned import Driver
@@ -92,11 +92,7 @@ def prognosis_id(recording: _Recording, row: int) -> str:
 def _facts(recording: _Recording) -> dict[str, Any]:
     """The names behind the columns of the beliefs."""
     asset_class, model = recording.machines.asset_class, recording.machines.model
-    return {
-        "horizon": asset_class.horizon,
-        "rules": [rule.name for rule in recording.plant.rules_of(asset_class)],
-        "modes": [mode.name for mode in asset_class.failure_modes],
-        "columns": list(asset_class.column_names),
+    return names_behind(asset_class, [rule.name for rule in recording.plant.rules_of(asset_class)]) | {
         "model": None if model is None else model.version,
         "plant": recording.plant_version,
         "plant_number": recording.plant.number,

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sqlalchemy import Connection, Table, bindparam, delete, insert, select, update
 
-from pdm.beliefs import Beliefs, from_columns, to_columns
+from pdm.beliefs import Beliefs, from_columns, names_behind, rearranged, to_columns
 from pdm.columns import Columns, checksum, named_columns, pack, unpack, verified
 from pdm.errors import DamagedRecordError
 from pdm.plant import AssetClass
@@ -58,6 +58,15 @@ def load_beliefs(connection: Connection, class_name: str) -> StoredBeliefs | Non
         return None
     columns = unpack(verified(row.body, row.crc, f"beliefs of class {class_name}"))
     return StoredBeliefs(row.tick, row.at_ms, row.facts, from_columns(columns, row.facts["horizon"]))
+
+
+def as_declared(stored: StoredBeliefs, asset_class: AssetClass) -> StoredBeliefs:
+    """The same beliefs in the columns that the class has now; itself where it has not changed."""
+    rules = stored.facts["rules"]
+    made = rearranged(stored.beliefs, stored.facts, stored.beliefs.serial, asset_class, rules)
+    if made is stored.beliefs:
+        return stored
+    return stored._replace(beliefs=made, facts=stored.facts | names_behind(asset_class, rules))
 
 
 def beliefs_tick(connection: Connection, class_name: str) -> int:

@@ -135,8 +135,10 @@ def _class_beliefs(
     asset_class = current.plant.classes[name]
     known = None if before is None else before.classes.get(name)
     if known is not None and known.stored is not None and known.stored.tick == tick:
-        return ClassBeliefs(asset_class, known.stored, known.row_of)
+        return ClassBeliefs(asset_class, cohorts.as_declared(known.stored, asset_class), known.row_of)
     stored = cohorts.load_beliefs(connection, name)
+    if stored is not None:
+        stored = cohorts.as_declared(stored, asset_class)
     row_of = {} if stored is None else {serial: row for row, serial in enumerate(stored.beliefs.serial)}
     return ClassBeliefs(asset_class, stored, row_of)
 
