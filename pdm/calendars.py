@@ -20,6 +20,7 @@ from pdm.plant import Calendar, Shift
 _DAY_MS = 86_400_000
 _FORTNIGHT_MS = 14 * _DAY_MS
 _LONGEST_SEARCH_MS = 3 * 366 * _DAY_MS
+_BLOCK_DAYS = 28  # laid out at a time, and kept: tick after tick asks for nearly the same days
 
 
 def working_time(calendar: Calendar, zone: ZoneInfo, from_ms: int, until_ms: int) -> NDArray[np.int64]:
@@ -31,7 +32,8 @@ def working_time(calendar: Calendar, zone: ZoneInfo, from_ms: int, until_ms: int
     if not calendar.shifts:
         return np.array([[from_ms, until_ms]], dtype=np.int64)
     first, last = _local_date(from_ms, zone) - timedelta(days=2), _local_date(until_ms, zone) + timedelta(days=2)
-    stretches = _stretches(calendar, zone, first, last)
+    blocks = first.toordinal() // _BLOCK_DAYS, last.toordinal() // _BLOCK_DAYS + 1
+    stretches = _stretches(calendar, zone, *blocks)
     return stretches[(stretches[:, 1] > from_ms) & (stretches[:, 0] < until_ms)]
 
 
@@ -89,10 +91,10 @@ def _finished(stretches: NDArray[np.int64], starts_ms: NDArray[np.int64], durati
     return finished
 
 
-@lru_cache(maxsize=64)  # every tick of a day asks for the same days
-def _stretches(calendar: Calendar, zone: ZoneInfo, first: date, last: date) -> NDArray[np.int64]:
-    """Stretches `[k, 2]` of working time whose shifts begin on these local days."""
-    days = [first + timedelta(days=day) for day in range((last - first).days + 1)]
+@lru_cache(maxsize=64)
+def _stretches(calendar: Calendar, zone: ZoneInfo, first: int, until: int) -> NDArray[np.int64]:
+    """Stretches `[k, 2]` of working time whose shifts begin in these blocks of local days, `until` excluded."""
+    days = map(date.fromordinal, range(first * _BLOCK_DAYS, until * _BLOCK_DAYS))
     shifts = [
         _times(shift, day, zone) for day in days for shift in calendar.shifts if _takes_place(shift, calendar, day)
     ]

@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdm.plant import ANY_TARGET, AssetClass, Limit
+from pdm.prognosis import LEVELS
 from pdm.quantiles import failure_probability, quantile
 from pdm.ruleset import FailureProbabilityRule, Rule, RulQuantileRule, SensorLimitRule, SilentSensorRule
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-EARLY_LEVEL = 0.1
+EARLY = int(np.argmin(np.abs(LEVELS - 0.1)))
 """Severity counts the time until this quantile of the remaining life: one machine in ten fails earlier."""
 
 _HOUR_MS = 3_600_000
@@ -249,8 +250,8 @@ def _plant_time_ms(life: Floats, duty_rate: Floats) -> Floats:
 
 
 def _severity_of_life(situation: Situation) -> NDArray[np.int8]:
-    """Severity by the time that is left until `EARLY_LEVEL`, beyond the notice period; `PLAN` where nobody knows."""
-    left_ms = _plant_time_ms(quantile(situation.quantiles, EARLY_LEVEL), situation.duty_rate)
+    """Severity by the time that is left until quantile `EARLY`, beyond the notice period; `PLAN` where nobody knows."""
+    left_ms = _plant_time_ms(situation.quantiles[:, EARLY], situation.duty_rate)
     hours = (left_ms - situation.asset_class.notice_ms) / _HOUR_MS
     steps = [hours <= 0, hours <= 12, hours <= 7 * 24]
     return np.select(steps, [Severity.NOW, Severity.SHIFT, Severity.WEEK], Severity.PLAN).astype(np.int8)

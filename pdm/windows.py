@@ -162,6 +162,8 @@ class Windows:
 
     def replaced(self, rows: NDArray[np.bool_], by: "Windows") -> "Windows":
         """These windows, with those of `by` in the rows that the mask names."""
+        if not rows.any():
+            return self
         return Windows(**{f.name: np.where(rows, getattr(by, f.name), getattr(self, f.name)) for f in fields(self)})
 
     def row(self, row: int) -> InterventionWindow | None:
