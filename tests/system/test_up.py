@@ -37,7 +37,7 @@ def test_readings_by_mqtt_and_by_http_reach_the_api_and_the_twin(station: Statio
     readings = service.get(
         "assets/P-1/readings", start=np.datetime_as_string(np.datetime64(BASE_MS, "ms"), timezone="UTC")
     )
-    assert readings["columns"][-1]["values"] == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]
+    assert list(readings["sensors"].values())[-1]["values"] == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]
 
 
 def test_the_schedule_runs_and_its_runs_stand_in_the_ledger(station: Station) -> None:
