@@ -7,14 +7,13 @@ several times faster than those of a real fleet.
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pdm import cohort, twin
 from pdm.adapters.reading_log import ReadingLog, ReadingLogWriter
-from pdm.beliefs import Beliefs, blank
+from pdm.beliefs import Beliefs, blank, names_behind
 from pdm.clocks import ReplayClock
 from pdm.cohort import Cohort
 from pdm.learn import Life, train
@@ -201,15 +200,14 @@ class LiveFleet:
                 steps = _steps(start_ms, self.send_hour())
                 cohort.fold(machines, steps)
                 tick = next_number(connection, "tick")
-                store_steps(connection, "machine", tick, self.now_ms, steps.to_columns(machines.serials))
+                store_steps(connection, self.asset_class, tick, self.now_ms, steps.to_columns(machines.serials))
             columns = twin.to_columns(machines.twin, machines.serials)
-            store_checkpoint(connection, "machine", tick, cohort.frame_name(machines.model), columns)
-            store_beliefs(connection, "machine", tick, self.now_ms, self._facts(), self._beliefs(machines))
+            frame = cohort.checkpoint_name(self.asset_class, machines.model)
+            store_checkpoint(connection, "machine", tick, frame, columns)
+            facts = names_behind(self.asset_class, [rule.name for rule in self.plant.rules.rules])
+            store_beliefs(connection, "machine", tick, self.now_ms, facts, self._beliefs(machines))
             store_cursors(connection, "machine", Cursors(self.services.readings.latest_cursor(), 0))
         self.services.cohorts.clear()
-
-    def _facts(self) -> dict[str, Any]:
-        return {"horizon": self.asset_class.horizon, "rules": [rule.name for rule in self.plant.rules.rules]}
 
     def _beliefs(self, machines: Cohort) -> Beliefs:
         """What is believed of machines that were watched, but not forecast yet."""
