@@ -6,6 +6,7 @@ are applied to that: nobody's acknowledgement is undone, no alert opens twice.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,11 @@ class _Recording:
     def plant_version(self) -> str:
         return f"{self.plant.plant.version[:12]}-{self.plant.rules.version[:12]}"
 
+    @cached_property
+    def likely(self) -> NDArray[np.int64]:
+        """Index of the failure mode that most likely comes first `[n]`, -1 where that is not known."""
+        return likely_mode(self.made.believed.prognosis)
+
 
 def record(
     connection: Connection, services: Services, machines: Cohort, plant: CurrentPlant, made: Conclusions
@@ -101,7 +107,7 @@ def _facts(recording: _Recording) -> dict[str, Any]:
 
 def _prognosis_rows(recording: _Recording) -> list[dict[str, Any]]:
     believed, asset_class = recording.made.believed, recording.machines.asset_class
-    likely = likely_mode(believed.prognosis)
+    likely = recording.likely
     return [
         {
             "id": prognosis_id(recording, row),
@@ -198,7 +204,7 @@ def _advise(recording: _Recording, intent: Intent, alert_id: str) -> Recommendat
     """Put into words what is told, and keep it."""
     row, machines, believed = intent.row, recording.machines, recording.made.believed
     asset = machines.fleet.assets[believed.serial[row]]
-    likely = int(likely_mode(believed.prognosis)[row])
+    likely = int(recording.likely[row])
     advice = recommendation(
         plant=recording.plant.plant,
         asset=asset,
@@ -278,7 +284,7 @@ def _publish_windows(recording: _Recording) -> None:
 def _window_bodies(recording: _Recording, rows: NDArray[np.intp]) -> list[dict[str, Any]]:
     """What is advised for machines with a window, in the order of `rows`."""
     believed, machines, plant = recording.made.believed, recording.machines, recording.plant.plant
-    modes = [intervention.mode_of(machines.asset_class, likely) for likely in likely_mode(believed.prognosis)[rows]]
+    modes = [intervention.mode_of(machines.asset_class, likely) for likely in recording.likely[rows]]
     finishes = intervention.finishes(plant, machines.asset_class, modes, believed.published.latest_ms[rows])
     windows = believed.published.take(rows).rows()
     return [

@@ -6,7 +6,7 @@ from enum import StrEnum
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Table, and_, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, Row, Select, Table, and_, bindparam, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pdm.errors import NotFoundError
@@ -61,6 +61,20 @@ _STANDING = (
     .where(interventions.c.status.not_in(ENDED))
     .order_by(interventions.c.revision)
 )
+_CHANGE_ALERT = update(alerts).where(alerts.c.id == bindparam("of_id"))
+_NEXT_ORDINAL = select(func.coalesce(func.max(transitions.c.ordinal), 0) + 1).where(
+    transitions.c.alert_id == bindparam("of_alert")
+)
+_SUPERSEDE = (
+    update(recommendations)
+    .where(
+        recommendations.c.serial == bindparam("of_serial"),
+        recommendations.c.target == bindparam("of_target"),
+        recommendations.c.state == "open",
+        recommendations.c.id != bindparam("but_id"),
+    )
+    .values(state="superseded")
+)
 _CHANGE_INTERVENTION = update(interventions).where(interventions.c.id == bindparam("of_id"))
 _LIVE_OF = _LIVE.where(alerts.c.serial.in_(bindparam("serials", expanding=True)))
 
@@ -91,13 +105,13 @@ def get(connection: Connection, table: Table, record_id: str) -> Row[Any]:
 
 def add_alert(connection: Connection, row: dict[str, Any], reason: str, routes: Sequence[str], wall_ms: int) -> None:
     """Open an alert: the record, its first transition, one delivery a route."""
-    connection.execute(insert(alerts).values(revision=next_number(connection, "revision"), **row))
+    connection.execute(insert(alerts), {"revision": next_number(connection, "revision"), **row})
     add_transition(connection, row["id"], "opened", row["opened_ms"], TICK, reason, row["severity"], routes, wall_ms)
 
 
 def change_alert(connection: Connection, alert_id: str, **changed: Any) -> None:
     revision = next_number(connection, "revision")
-    connection.execute(update(alerts).where(alerts.c.id == alert_id).values(revision=revision, **changed))
+    connection.execute(_CHANGE_ALERT, {"of_id": alert_id, "revision": revision, **changed})
 
 
 def add_transition(
@@ -112,24 +126,13 @@ def add_transition(
     wall_ms: int = 0,
 ) -> int:
     """Store a change of an alert with its reason, and one delivery for each route that shall hear of it."""
-    ordinal = 1 + len(alert_transitions(connection, alert_id))
-    connection.execute(
-        insert(transitions).values(
-            alert_id=alert_id, ordinal=ordinal, kind=kind, at_ms=at_ms, who=who, reason=reason, severity=severity
-        )
-    )
+    ordinal = int(connection.execute(_NEXT_ORDINAL, {"of_alert": alert_id}).scalar_one())
+    key = {"alert_id": alert_id, "ordinal": ordinal}
+    change = {"kind": kind, "at_ms": at_ms, "who": who, "reason": reason, "severity": severity}
+    connection.execute(insert(transitions), key | change)
     for route in routes:
-        connection.execute(
-            insert(deliveries).values(
-                id=derived_id("delivery", alert_id, ordinal, route),
-                alert_id=alert_id,
-                ordinal=ordinal,
-                route=route,
-                state="due",
-                attempts=0,
-                due_ms=wall_ms,
-            )
-        )
+        delivery = {"id": derived_id("delivery", alert_id, ordinal, route), "route": route, "due_ms": wall_ms}
+        connection.execute(insert(deliveries), key | delivery | {"state": "due", "attempts": 0})
     return ordinal
 
 
@@ -154,16 +157,11 @@ def issued_prognoses(connection: Connection, serial: str, until_ms: int | None =
 
 def put_recommendation(connection: Connection, row: dict[str, Any]) -> None:
     """Store a recommendation; an older one on the same asset and target is superseded."""
-    older = and_(
-        recommendations.c.serial == row["serial"],
-        recommendations.c.target == row["target"],
-        recommendations.c.state == "open",
-        recommendations.c.id != row["id"],
-    )
     revision = next_number(connection, "revision")
-    connection.execute(update(recommendations).where(older).values(state="superseded", revision=revision))
-    if connection.execute(select(recommendations.c.id).where(recommendations.c.id == row["id"])).first() is None:
-        connection.execute(insert(recommendations).values(revision=revision, state="open", **row))
+    same = {"of_serial": row["serial"], "of_target": row["target"], "but_id": row["id"]}
+    connection.execute(_SUPERSEDE, {"revision": revision, **same})
+    new = {"revision": revision, "state": "open", **row}
+    connection.execute(_INSERT[connection.dialect.name](recommendations).on_conflict_do_nothing(), new)
 
 
 def close_recommendations(connection: Connection, serial: str) -> None:
