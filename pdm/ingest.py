@@ -100,6 +100,10 @@ class Ingest:
                 problems.append(Problem(index, error.reason, error.detail))
         return Accepted(*group.store(self._writer), tuple(problems))
 
+    def close(self) -> None:
+        """Let go of the store; what was added and not committed is given up."""
+        self._writer.close()
+
 
 class _Group:
     """Messages that are committed together."""

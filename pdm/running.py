@@ -28,7 +28,7 @@ from pdm.wiring import open_services, use_plant
 LOOK_S = 2.0
 """How often the service looks whether ingest lives and the plant is still the same."""
 
-STOP_WITHIN_S = 8.0
+STOP_WITHIN_S = 6.0
 """Time from the signal to the end. A run that takes longer is cut short, and made again at the next start."""
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -47,8 +47,8 @@ def run_service(settings: Settings, settings_file: Path | None) -> None:
         services = open_services(settings, ServiceClock(), log_name="http")
         stack.callback(services.close)
         in_use = _plant_number(services)
-        server = Server(create_app(services, settings.api_key_hashes()), settings.http.host, settings.http.port)
         schedule = Schedule(services, load_pipelines(settings.pipelines_folder(), {"tick": settings.tick.interval_ms}))
+        server = Server(create_app(services, settings.api_key_hashes()), settings.http.host, settings.http.port)
         ingest = IngestProcess(settings.mqtt, settings_file)
         stack.callback(ingest.stop, 0.0)  # whatever happens, it does not stay behind
         ingest.look()

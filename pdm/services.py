@@ -46,5 +46,7 @@ class Services:
 
     def close(self) -> None:
         """Let go of the stores."""
+        if self.ingest is not None:
+            self.ingest.close()
         self.readings.close()
         self.engine.dispose()

@@ -1,8 +1,14 @@
+import logging
+import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+import structlog
 
+from pdm import cli
 from pdm.adapters.mqtt import MqttLink
 from pdm.adapters.mqtt_publisher import MqttPublisher
 from tests.mosquitto import Mosquitto
@@ -22,6 +28,41 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
     broker = Mosquitto(folder).start()
     yield broker
     broker.stop()
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Shell:
+    """Runs commands in the working folder as the program does, in this process: most of a command is its imports."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+        self._monkeypatch, self._capsys = monkeypatch, capsys
+
+    def __call__(self, *arguments: str) -> Ended:
+        self._monkeypatch.setattr(sys, "argv", ["pdm-twin", *arguments])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        code = end.value.code
+        return Ended(code if isinstance(code, int) else 0, *self._capsys.readouterr())
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
+    monkeypatch.chdir(tmp_path)
+    handlers, level, kept = logging.root.handlers, logging.root.level, structlog.get_config()
+    signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield Shell(monkeypatch, capsys)
+    logging.root.handlers = handlers
+    logging.root.setLevel(level)
+    structlog.configure(**kept)
+    for number, handler in signals.items():
+        signal.signal(number, handler)
 
 
 class Station:

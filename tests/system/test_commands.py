@@ -1,16 +1,11 @@
 """The commands beside `up`: what they print, what they change, and the code that they end with."""
 
 import json
-import logging
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
-import structlog
 
-from pdm import __version__, cli, reading_files
+from pdm import __version__, reading_files
 from pdm.adapters.reading_log import ReadingLog, ReadingLogWriter
 from pdm.errors import StoreError
 from pdm.settings import shipped_folder
@@ -19,38 +14,7 @@ from pdm.state.lock import sole_writer
 from pdm.state.plants import current_plant
 from pdm.state.schema import open_state, read, write
 from tests.small_plant import PLANT, RULES, START
-
-
-class Ended(NamedTuple):
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-class Shell:
-    """Runs commands in a folder, as the program does."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-        self._monkeypatch, self._capsys = monkeypatch, capsys
-
-    def __call__(self, *arguments: str) -> Ended:
-        self._monkeypatch.setattr(sys, "argv", ["pdm-twin", *arguments])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        code = end.value.code
-        return Ended(code if isinstance(code, int) else 0, *self._capsys.readouterr())
-
-
-@pytest.fixture
-def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
-    monkeypatch.chdir(tmp_path)
-    handlers, level, kept = logging.root.handlers, logging.root.level, structlog.get_config()
-    yield Shell(monkeypatch, capsys)
-    logging.root.handlers = handlers
-    logging.root.setLevel(level)
-    structlog.configure(**kept)
+from tests.system.conftest import Ended, Shell
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import socket
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +10,7 @@ from sqlalchemy import update
 
 from pdm.state.plants import store_plant
 from pdm.state.schema import SCHEMA_VERSION, meta, open_state, write
+from tests.system.conftest import Shell
 from tests.system.service import PLANT, RULES, Service
 
 Spoil = Callable[[Service], None]
@@ -74,28 +74,32 @@ REFUSALS = {
 }
 
 
-@pytest.mark.timeout(600)
-def test_each_refusal_says_what_is_wrong_and_nothing_else(tmp_path: Path) -> None:
-    with socket.socket() as other, ExitStack() as stack:
+@pytest.mark.parametrize("name", REFUSALS)
+def test_it_says_what_it_cannot_run_on(shell: Shell, tmp_path: Path, name: str) -> None:
+    refusal = REFUSALS[name]
+    with Service(tmp_path) as service:
+        refusal.spoil(service)
+        ended = shell("up")
+    assert (ended.code, ended.out) == (refusal.code, "")
+    assert refusal.words in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
+    with socket.socket() as other, Service(tmp_path) as service:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        taken = Refusal(settings(f"http: {{port: {port}}}"), 2, f"http.port: cannot listen on 127.0.0.1, port {port}")
-        begun = []
-        for name, refusal in (REFUSALS | {"a port in use": taken}).items():
-            service = stack.enter_context(Service(tmp_path / name.replace(" ", "-")))
-            refusal.spoil(service)
-            service.begin()  # all at the same time: most of it is waiting for Python
-            begun.append((name, refusal, service))
-        for name, refusal, service in begun:
-            assert (name, service.wait()) == (name, refusal.code), service.log_text()
-            assert refusal.words in service.log_text()
-            assert "Traceback" not in service.log_text()
+        settings(f"http: {{port: {port}}}")(service)
+        service.begin()
+        assert service.wait() == 2
+        expected = f"pdm-twin: http.port: cannot listen on 127.0.0.1, port {port}: "
+        assert [line[: len(expected)] for line in service.log_text().splitlines()] == [expected]
 
 
-def test_a_newer_state_is_left_as_it_was(tmp_path: Path) -> None:
-    service = Service(tmp_path)
-    newer_state(service)
-    before = (service.data / "state.db").read_bytes()
-    assert service.run("apply").returncode == 1
-    assert (service.data / "state.db").read_bytes() == before
+def test_a_newer_state_is_left_as_it_was(shell: Shell, tmp_path: Path) -> None:
+    with Service(tmp_path) as service:
+        newer_state(service)
+        before = (service.data / "state.db").read_bytes()
+        assert shell("apply").code == 1
+        assert (service.data / "state.db").read_bytes() == before

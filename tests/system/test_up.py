@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import orjson
+import pytest
 
 from pdm.clocks import ServiceClock
 from pdm.settings import load_settings
 from pdm.state.ledger import last_runs
 from pdm.state.schema import read
 from pdm.wiring import open_services
-from tests.system.conftest import MORE_ASSETS, Station
+from tests.system.conftest import MORE_ASSETS, Shell, Station
 from tests.system.service import DAY_MS, PLANT, Service, message, wait_until
 
 BASE_MS = ServiceClock().plant_ms() - DAY_MS
@@ -51,10 +52,13 @@ def test_the_schedule_runs_and_its_runs_stand_in_the_ledger(station: Station) ->
     assert {run["outcome"] for run in station.service.get("runs")} <= {"done", "running"}
 
 
-def test_a_second_service_on_the_same_data_says_who_works_on_it(station: Station) -> None:
-    done = station.service.run("up")
-    assert done.returncode == 1
-    assert f"another pdm-twin (process {station.service.pid}) works on" in done.stderr
+def test_a_second_service_on_the_same_data_says_who_works_on_it(
+    station: Station, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(station.service.folder)
+    ended = shell("up")
+    assert (ended.code, ended.out) == (1, "")
+    assert f"another pdm-twin (process {station.service.pid}) works on" in ended.err
 
 
 def test_an_ingest_that_dies_is_started_again_and_loses_nothing(station: Station) -> None:
