@@ -64,6 +64,17 @@ class _Recording:
         """Index of the failure mode that most likely comes first `[n]`, -1 where that is not known."""
         return likely_mode(self.made.believed.prognosis)
 
+    @cached_property
+    def drivers(self) -> dict[int, list[Driver]]:
+        """Why the learned forecasts are what they are, by row, where something is told."""
+        model, state = self.machines.model, self.machines.twin.features
+        told_of = {intent.row for intent in self.made.intents if intent.change != Change.CLOSE}
+        rows = np.array(sorted(told_of), dtype=np.int64)
+        rows = rows[self.made.believed.prognosis.basis[rows] == Basis.LEARNED]
+        if model is None or state is None or not len(rows):
+            return {}
+        return dict(zip(rows.tolist(), learned.drivers(model, features.emit(model.frame, state, rows)), strict=True))
+
 
 def record(
     connection: Connection, services: Services, machines: Cohort, plant: CurrentPlant, made: Conclusions
@@ -216,7 +227,7 @@ def _advise(recording: _Recording, intent: Intent, alert_id: str) -> Recommendat
         lives=0 if machines.model is None else machines.model.facts.lives,
         duty_rate=float(believed.duty_rate[row]),
         window=believed.windows.row(row),
-        drivers=_drivers(machines, row) if believed.prognosis.basis[row] == Basis.LEARNED else [],
+        drivers=recording.drivers.get(row, []),
         now_ms=recording.made.at_ms,
     )
     row_id = derived_id("recommendation", alert_id, recording.made.at_ms)
@@ -233,13 +244,6 @@ def _advise(recording: _Recording, intent: Intent, alert_id: str) -> Recommendat
         },
     )
     return advice
-
-
-def _drivers(machines: Cohort, row: int) -> list[Driver]:
-    if machines.model is None or machines.twin.features is None:
-        return []
-    seen = features.emit(machines.model.frame, machines.twin.features, np.array([row]))
-    return learned.drivers(machines.model, seen)[0]
 
 
 def _end_matters(recording: _Recording) -> int:
