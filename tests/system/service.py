@@ -219,11 +219,11 @@ def message(number: int, base_ms: int, *, source: str | None = None) -> dict[str
     return body if source is None else {"source": source, **body}
 
 
-def apply(data: Path, plant: str) -> None:
+def apply(data: Path, plant: str, rules: str = RULES) -> None:
     """Put a plant into force as `pdm-twin apply` does."""
     engine = open_state(f"sqlite:///{data / 'state.db'}")
     with write(engine) as connection:
-        store_plant(connection, plant, RULES, 0)
+        store_plant(connection, plant, rules, 0)
     engine.dispose()
 
 

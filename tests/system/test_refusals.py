@@ -40,6 +40,12 @@ def damaged_state(service: Service) -> None:
     (service.data / "state.db").write_bytes(b"this was a database once " * 1000)
 
 
+def damaged_log(service: Service) -> None:
+    folder = service.data / "readings"
+    folder.mkdir()
+    (folder / "http.db").write_bytes(b"these were readings once " * 1000)
+
+
 def missing_secret(service: Service) -> None:
     route = "routes:\n  cmms: {kind: webhook, url: https://cmms.example.com/hook, secret_env: NOT_SET}\n"
     with write(engine := open_state(f"sqlite:///{service.data / 'state.db'}")) as connection:
@@ -70,6 +76,7 @@ REFUSALS = {
     "a secret that is not set": Refusal(missing_secret, 2, "the environment variable NOT_SET is not set"),
     "a pipeline that is no Python": Refusal(broken_pipeline, 2, "tick.py:2: is no Python"),
     "a newer state": Refusal(newer_state, 1, f"has schema {SCHEMA_VERSION + 1}, this program knows"),
+    "a reading log that is no database": Refusal(damaged_log, 1, "reading log http.db is damaged"),
     "a state that is no database": Refusal(damaged_state, 1, "the state database is damaged: file is not a database"),
 }
 

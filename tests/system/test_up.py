@@ -14,7 +14,7 @@ from pdm.state.ledger import last_runs
 from pdm.state.schema import read
 from pdm.wiring import open_services
 from tests.system.conftest import MORE_ASSETS, Shell, Station
-from tests.system.service import DAY_MS, PLANT, Service, message, wait_until
+from tests.system.service import DAY_MS, PLANT, RULES, Service, apply, message, wait_until
 
 BASE_MS = ServiceClock().plant_ms() - DAY_MS
 
@@ -87,6 +87,16 @@ def test_a_plant_applied_meanwhile_is_used_by_http_and_by_mqtt(station: Station)
         return bool(service.get("assets/NEW/twin")["steps"] == 2)
 
     wait_until(by_mqtt, "MQTT does not follow")
+
+
+def test_a_route_without_its_secret_is_named_and_the_service_goes_on(station: Station) -> None:
+    service = station.service
+    route = "routes:\n  cmms: {kind: webhook, url: https://cmms.example.com/hook, secret_env: NOT_SET}\n"
+    apply(service.data, PLANT + MORE_ASSETS, RULES + route)
+    named = service.wait_for_event("plant version in use, but not all of it")
+    assert "NOT_SET" in named["why"]
+    assert service.post(message(0, BASE_MS, source="s2")).status_code == 200
+    wait_until(lambda: service.get("assets/S-2/twin")["steps"] == 1, "no tick any more")
 
 
 def test_a_run_that_takes_long_is_cut_short_by_the_end_and_named_so_at_the_next_start(tmp_path: Path) -> None:
