@@ -34,7 +34,7 @@ from pdm.wiring import open_services
 
 _log = structlog.stdlib.get_logger(__name__)
 
-STORED_PATIENCE_S = 60.0
+STORED_PATIENCE_S, LOOK_S = 60.0, 0.004
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +106,10 @@ class Demo:
         self._clock.advance(step.tick_ms)
         self._transport.send(step.readings)
         self.sent += len(step.readings)
-        self._wait_until_stored()
         for failure in step.failures:
             self._report_failure(failure)
         self._do_accepted_work(step.tick_ms)
+        self._wait_until_stored()
         self.told += tick(self._services, step.tick_ms).told
         deliver(self._services)
 
@@ -118,7 +118,7 @@ class Demo:
         while (counts := self._services.readings.counts()).readings + counts.dead_letters < self.sent:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"of {self.sent} readings sent only {counts.readings} were stored")
-            time.sleep(0.002)
+            time.sleep(LOOK_S)
 
     def _report_failure(self, failure: FailureReport) -> None:
         event = {"serial": failure.serial, "kind": "failed", "at": _instant(failure.at_ms), "mode": failure.mode}

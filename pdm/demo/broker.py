@@ -15,6 +15,7 @@ _START_PATIENCE_S = 10.0
 _CONFIGURATION = """\
 listener {port} 127.0.0.1
 allow_anonymous true
+set_tcp_nodelay true
 persistence false
 max_queued_messages 0
 max_inflight_messages 0

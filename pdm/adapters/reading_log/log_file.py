@@ -81,10 +81,11 @@ class LogFile:
         self, class_name: str, *, after: int = 0, start_ms: int = _EVER.min, end_ms: int = _EVER.max
     ) -> list[Head]:
         """Batches of a class that came in time, after this number, and may hold readings in start <= time < end."""
-        layouts = [id_ for id_, layout in self.layouts.items() if layout.class_name == class_name and not layout.late]
         heads = self.heads[np.searchsorted(self.heads["id"], after, side="right") :]
         during = (heads["last_ms"] >= start_ms) & (heads["first_ms"] < end_ms)
-        return [Head(*head) for head in heads[during & np.isin(heads["layout"], layouts)].tolist()]
+        found = [Head(*head) for head in heads[during].tolist()]
+        mine = {id_ for id_, layout in self.layouts.items() if layout.class_name == class_name and not layout.late}
+        return [head for head in found if head.layout in mine]
 
     def sensors_of(self, class_name: str) -> list[str]:
         """Every sensor that a class has had, in the order in which they appeared."""
