@@ -27,14 +27,14 @@ from pdm.serving import Server
 from pdm.settings import Settings
 from pdm.state.plants import current_plant, store_plant
 from pdm.state.schema import open_state, read, write
-from pdm.state.told import open_interventions
+from pdm.state.told import accepted_interventions
 from pdm.tick import tick
 from pdm.web.app import create_app
 from pdm.wiring import open_services
 
 _log = structlog.stdlib.get_logger(__name__)
 
-STORED_PATIENCE_S, LOOK_S = 60.0, 0.004
+STORED_PATIENCE_S, LOOK_S = 60.0, 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ class Demo:
     def _do_accepted_work(self, now_ms: int) -> None:
         """Replace the machines whose accepted window has come, as the crew of the plant would."""
         with read(self._services.engine) as connection:
-            accepted = [row for row in open_interventions(connection) if row.committed is not None]
+            accepted = accepted_interventions(connection)
         for row in accepted:
             if row.committed["start_ms"] <= now_ms and (newcomer := self.fleet.replace(row.serial)):
                 at = _instant(now_ms)

@@ -61,6 +61,7 @@ _STANDING = (
     .where(interventions.c.status.not_in(ENDED))
     .order_by(interventions.c.revision)
 )
+_ACCEPTED = _STANDING.where(interventions.c.status.in_((InterventionStatus.ACCEPTED, InterventionStatus.SCHEDULED)))
 _CHANGE_ALERT = update(alerts).where(alerts.c.id == bindparam("of_id"))
 _NEXT_ORDINAL = select(func.coalesce(func.max(transitions.c.ordinal), 0) + 1).where(
     transitions.c.alert_id == bindparam("of_alert")
@@ -183,6 +184,11 @@ def standing_interventions(connection: Connection, serials: Sequence[str]) -> di
     """Id, status and commitment of the open windows of these machines, by serial."""
     query = _STANDING if len(serials) > MOST_LISTED else _STANDING.where(interventions.c.serial.in_(serials))
     return {row.serial: row for row in connection.execute(query)}
+
+
+def accepted_interventions(connection: Connection) -> list[Row[Any]]:
+    """Id, serial, status and commitment of the windows that somebody has accepted and nobody has begun."""
+    return list(connection.execute(_ACCEPTED))
 
 
 def add_interventions(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
