@@ -11,7 +11,8 @@ NOTICES_AHEAD = 3
 """A failure is near within three times the notice of its class; where a step has no duration, within a quarter of the
 horizon."""
 
-LIKELY = "30 %"
+LIKELY, UNLIKELY = "30 %", "20 %"
+"""Probabilities of failure at which the alert opens and closes: apart, or it would come and go."""
 
 _HEAD = "# Rules to begin with, made from the plant file. What each key means: docs/rules-file.md\n"
 
@@ -32,6 +33,7 @@ def _rules_of(asset_class: AssetClass) -> dict[str, dict[str, Any]]:
             "classes": [name],
             "within": _near(asset_class),
             "above": LIKELY,
+            "clear": UNLIKELY,
         }
     for mode in asset_class.failure_modes:
         if mode.limit is not None:

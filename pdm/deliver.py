@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import structlog
 from sqlalchemy import Connection
 
-from pdm.errors import DeliveryError
+from pdm.errors import DeliveryError, RouteGoneError
 from pdm.messages import Site, alert_message, group_message, message_of
 from pdm.ports import Message
 from pdm.state import telling
@@ -47,13 +47,6 @@ PATIENCE_S = 2.0
 
 _log = structlog.stdlib.get_logger(__name__)
 _random = SystemRandom()
-
-
-class RouteGoneError(DeliveryError):
-    """The receiver asks never to be told again."""
-
-    def __init__(self, message: str):
-        super().__init__(message, retry_helps=False)
 
 
 class Outcome(StrEnum):

@@ -88,6 +88,13 @@ class DeliveryError(PdmError):
         self.retry_helps = retry_helps
 
 
+class RouteGoneError(DeliveryError):
+    """The receiver asks never to be told again."""
+
+    def __init__(self, message: str):
+        super().__init__(message, retry_helps=False)
+
+
 class ModelError(PdmError):
     """A trained model cannot be used."""
 

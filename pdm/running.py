@@ -24,6 +24,7 @@ from pdm.state.plants import current_plant
 from pdm.state.schema import read
 from pdm.web.app import create_app
 from pdm.wiring import open_services, use_plant
+from pdm.words import listed
 
 LOOK_S = 2.0
 """How often the service looks whether ingest lives and the plant is still the same."""
@@ -70,7 +71,7 @@ def run_pipeline(settings: Settings, name: str) -> str:
     """
     pipelines = load_pipelines(settings.pipelines_folder())
     if name not in pipelines:
-        raise ConfigurationError(f"there is no pipeline {name!r}: expected {' or '.join(pipelines)}")
+        raise ConfigurationError(f"there is no pipeline {name!r}: expected {listed(list(pipelines), 'or')}")
     with sole_writer(settings.state_url()):
         services = open_services(settings, ServiceClock())
         try:

@@ -1,7 +1,8 @@
 """What the flows, the pipelines and the web work with, put together once by `pdm.wiring`."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
@@ -24,6 +25,7 @@ class Services:
         clock: plant time and wall time.
         models: the proven model of each class that has one.
         model_problems: why a class has no model, or not its newest one, although a folder is there, by class.
+        model_folders: where the plant keeps models of its own; new ones go to the first.
         foreign_models: classes without a model because those in the folders were made for other machines.
         notifiers: the routes of `rules.yaml` by name, beside the log.
         public_url: where people reach the pages, for the links in messages.
@@ -37,6 +39,7 @@ class Services:
     clock: Clock
     models: dict[str, Model] = field(default_factory=dict)
     model_problems: dict[str, str] = field(default_factory=dict)
+    model_folders: Sequence[Path] = ()
     foreign_models: Set[str] = frozenset()
     notifiers: Mapping[str, Notifier] = field(default_factory=dict)
     public_url: str = ""

@@ -39,6 +39,7 @@ def open_services(
         engine=engine,
         readings=ReadingLog(settings.readings_folder()),
         clock=clock,
+        model_folders=settings.models,
         public_url=settings.http.public_url or "",
         simulation=simulation,
     )

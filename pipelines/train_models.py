@@ -25,7 +25,6 @@ from pdm.learned import Model, Origin
 from pdm.plant import AssetClass
 from pdm.plant_file import parse_plant
 from pdm.services import Services
-from pdm.settings import load_settings
 from pdm.state.cohorts import history
 from pdm.state.plants import current_fleet, current_plant
 from pdm.state.schema import read
@@ -38,7 +37,7 @@ SEED = 1
 
 def run(services: Services, at: int) -> str:
     """Learn from the plant's own finished lives, class by class, into the first folder of the setting `models`."""
-    folders = load_settings().models
+    folders = services.model_folders
     if not folders:
         raise ConfigurationError("expected a folder to write models to", key="models")
     with read(services.engine) as connection:

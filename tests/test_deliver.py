@@ -21,8 +21,8 @@ from sqlalchemy import Connection, Engine, insert, select, update
 from structlog.testing import capture_logs
 
 from pdm import deliver as delivery
-from pdm.deliver import MOST_ATTEMPTS, DeliveryReport, RouteGoneError, deliver, retry_after_ms
-from pdm.errors import DeliveryError
+from pdm.deliver import MOST_ATTEMPTS, DeliveryReport, deliver, retry_after_ms
+from pdm.errors import DeliveryError, RouteGoneError
 from pdm.ports import Message, Notifier
 from pdm.services import Services
 from pdm.state.plants import store_plant

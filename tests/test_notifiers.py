@@ -21,8 +21,7 @@ from standardwebhooks import Webhook
 from pdm.adapters import http_client
 from pdm.adapters.http_client import LARGEST_ANSWER, post, refusal
 from pdm.adapters.notifiers import LogNotifier, SmtpNotifier, WebhookNotifier, notifiers_of
-from pdm.deliver import RouteGoneError
-from pdm.errors import ConfigurationError, DeliveryError
+from pdm.errors import ConfigurationError, DeliveryError, RouteGoneError
 from pdm.ports import Message
 from pdm.ruleset import LogRoute, Route, Secret, SmtpRoute, WebhookRoute
 

@@ -60,28 +60,21 @@ def test_finished_lives_are_the_steps_in_which_a_machine_ran(services: Services,
     assert all(life.failed and life.complete and life.mode == "belt" for life in lives)
 
 
-def test_a_plant_learns_from_its_own_failures(
-    services: Services, pipeline: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PDM_MODELS", str(tmp_path / "models"))
+def test_a_plant_learns_from_its_own_failures(services: Services, pipeline: Any, tmp_path: Path) -> None:
+    services.model_folders = (tmp_path / "models",)
     said = pipeline.run(services, START)
     kept = model_folder.versions(tmp_path / "models", "fan")
     assert said.startswith("fan: ")
     assert ("not kept" in said) == (kept == [])
 
 
-def test_without_failures_it_says_what_is_missing(
-    tmp_path: Path, pipeline: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PDM_MODELS", str(tmp_path / "models"))
-    assert "0 lives from start to failure" in pipeline.run(make_services(tmp_path), START)
+def test_without_failures_it_says_what_is_missing(tmp_path: Path, pipeline: Any) -> None:
+    services = make_services(tmp_path)
+    services.model_folders = (tmp_path / "models",)
+    assert "0 lives from start to failure" in pipeline.run(services, START)
 
 
-def test_without_a_folder_for_models_it_names_the_setting(
-    tmp_path: Path, pipeline: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("PDM_MODELS", raising=False)
-    monkeypatch.chdir(tmp_path)
+def test_without_a_folder_for_models_it_names_the_setting(tmp_path: Path, pipeline: Any) -> None:
     with pytest.raises(ConfigurationError, match="models"):
         pipeline.run(make_services(tmp_path), START)
 

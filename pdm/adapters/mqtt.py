@@ -108,8 +108,8 @@ class MqttIngest:
     """Feeds an `Ingest` from a broker.
 
     One thread does everything: it reads until the socket is empty or the group is large enough, commits the group,
-    acknowledges each of its messages, and reads on. So a lone message is committed within milliseconds, and under load
-    a group is as large as the traffic makes it. What was not committed is never acknowledged: the broker sends it again.
+    acknowledges each of its messages, and reads on. So a lone message is committed within milliseconds, and a group is
+    as large as the traffic makes it. What was not committed is never acknowledged: the broker sends it again.
 
     Attributes:
         sessions_lost: how often the broker came back without what it should have kept for us.

@@ -14,8 +14,7 @@ from standardwebhooks.webhooks import EmptyWebhookSecretError
 
 import pdm
 from pdm.adapters.http_client import TIMEOUT_S, Answer, Network, post, refusal
-from pdm.deliver import RouteGoneError
-from pdm.errors import ConfigurationError, DeliveryError
+from pdm.errors import ConfigurationError, DeliveryError, RouteGoneError
 from pdm.ports import Message, Notifier
 from pdm.ruleset import LogRoute, Route, Secret, SmtpRoute, WebhookRoute
 

@@ -229,16 +229,6 @@ interventions = Table(
     Column("outcome", JSON),
 )
 
-activations = Table(
-    "activations",
-    metadata,
-    Column("number", Integer, primary_key=True),
-    Column("class_name", String, nullable=False),
-    Column("version", String, nullable=False),
-    Column("at_ms", BigInteger, nullable=False),
-    Column("who", String, nullable=False),
-)
-
 runs = Table(
     "runs",
     metadata,
