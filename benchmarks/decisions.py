@@ -26,9 +26,9 @@ from pdm.demo.fleets import START_MS, EngineFleet, Fleet, PlantStep, PumpFleet
 from pdm.demo.summary import History
 from pdm.installations import EventKind, MaintenanceEvent
 from pdm.learn import train
-from pdm.learned import Model, Origin
 from pdm.plant import AssetClass
-from pdm.plant_file import parse_plant
+from pdm.plant.file import parse_plant
+from pdm.prognosis.learned import Model, Origin
 from pdm.readings import Readings
 from pdm.scoring import AlertOutcomes, LifeScores, age_only, score
 from pdm.services import Services

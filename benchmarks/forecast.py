@@ -30,13 +30,13 @@ from pdm import demo_plants, learn, twin
 from pdm.adapters import model_folder
 from pdm.cohort import joined
 from pdm.demo.lives import engine_life, pump_steps
-from pdm.forecast import forecast
-from pdm.frame import Floats
-from pdm.learned import Model, Origin
+from pdm.features.frame import Floats
 from pdm.plant import AssetClass
-from pdm.plant_file import parse_plant
+from pdm.plant.file import parse_plant
 from pdm.prognosis import MEDIAN
-from pdm.quantiles import expected_excess
+from pdm.prognosis.forecast import forecast
+from pdm.prognosis.learned import Model, Origin
+from pdm.prognosis.quantiles import expected_excess
 from pdm.scoring import age_only, crps, nasa_score, score
 from pdm.settings import shipped_folder
 from pdm.simulated_plant import simulate_pumps

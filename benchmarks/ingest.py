@@ -35,8 +35,8 @@ from pdm.adapters.mqtt_publisher import MqttPublisher
 from pdm.adapters.reading_log import ReadingLog, ReadingLogWriter
 from pdm.clocks import ServiceClock
 from pdm.columns import pack, unpack
-from pdm.decode import Decoder
 from pdm.ingest import Ingest
+from pdm.ingest.decode import Decoder
 from pdm.plant import Asset, AssetClass, LifeStep, Plant, Sensor
 from pdm.ports import DeadLetter, ImportProgress
 from pdm.readings import Readings

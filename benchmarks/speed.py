@@ -26,7 +26,7 @@ from benchmarks.speed_fleet import HOUR_MS, LiveFleet, trained_model
 from benchmarks.speed_loop import MachineLoop
 from pdm import twin
 from pdm.cohort import Cohort
-from pdm.learned import Model
+from pdm.prognosis.learned import Model
 from pdm.tick import tick
 
 PAST_HOURS = 120  # the features remember about as many

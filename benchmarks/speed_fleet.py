@@ -17,9 +17,9 @@ from pdm.beliefs import Beliefs, blank, names_behind
 from pdm.clocks import ReplayClock
 from pdm.cohort import Cohort
 from pdm.learn import Life, train
-from pdm.learned import Model, Origin
 from pdm.plant import AssetClass
-from pdm.plant_file import parse_plant
+from pdm.plant.file import parse_plant
+from pdm.prognosis.learned import Model, Origin
 from pdm.readings import Readings
 from pdm.services import Services
 from pdm.state.cohorts import Cursors, store_beliefs, store_checkpoint, store_cursors, store_steps

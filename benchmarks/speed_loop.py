@@ -15,8 +15,7 @@ import orjson
 import pandas as pd
 from numpy.typing import NDArray
 
-from pdm import advice, learned
-from pdm.frame import (
+from pdm.features.frame import (
     HEALTH,
     Frame,
     nearest_regime,
@@ -25,11 +24,12 @@ from pdm.frame import (
     project_own,
     standardise,
 )
-from pdm.learned import Model
 from pdm.plant import AssetClass, Plant
-from pdm.prognosis import Prognosis
-from pdm.quantiles import failure_probability
-from pdm.ruleset import FailureProbabilityRule, Rule, SensorLimitRule
+from pdm.prognosis import Prognosis, learned
+from pdm.prognosis.learned import Model
+from pdm.prognosis.quantiles import failure_probability
+from pdm.rules.ruleset import FailureProbabilityRule, Rule, SensorLimitRule
+from pdm.windows import advice
 
 HOUR_MS = 3_600_000
 

@@ -5,12 +5,12 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from pdm.default_rules import default_rules
 from pdm.errors import ConfigurationError, NotFoundError
 from pdm.plant import Plant
-from pdm.plant_difference import difference, orphaned
-from pdm.plant_file import parse_plant
-from pdm.ruleset import Ruleset, parse_rules
+from pdm.plant.difference import difference, orphaned
+from pdm.plant.file import parse_plant
+from pdm.rules.default import default_rules
+from pdm.rules.ruleset import Ruleset, parse_rules
 from pdm.state.plants import CurrentPlant, current_plant, store_plant
 from pdm.state.told import live_alerts, open_interventions
 

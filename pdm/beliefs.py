@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pdm import forecast
 from pdm.columns import Columns, named_columns
 from pdm.plant import AssetClass
-from pdm.prognosis import Prognosis
+from pdm.prognosis import Prognosis, forecast
 from pdm.windows import Windows
 
 

@@ -183,7 +183,7 @@ def import_readings(
 ) -> None:
     """Bring stored readings in; a run that was cut short goes on where it stopped."""
     from pdm.import_command import REPORT, import_into_log
-    from pdm.reading_rows import TableForm
+    from pdm.ingest.rows import TableForm
 
     loaded = _settings(settings)
     zone = None if time_zone is None else _zone(time_zone)

@@ -13,10 +13,10 @@ from sqlalchemy import Connection
 
 from pdm import beliefs, twin
 from pdm.beliefs import Beliefs
-from pdm.frame import Frame
+from pdm.features.frame import Frame
 from pdm.installations import ALWAYS_MS, NEVER_MS, Fleet, Intervals
-from pdm.learned import Model, fingerprint
 from pdm.plant import AssetClass
+from pdm.prognosis.learned import Model, fingerprint
 from pdm.services import Services
 from pdm.state.cohorts import (
     Cursors,

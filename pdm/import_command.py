@@ -9,9 +9,9 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from pdm.adapters.reading_log import ReadingLogWriter
 from pdm.clocks import ServiceClock
 from pdm.errors import ConfigurationError, NotFoundError
-from pdm.import_readings import Imported, import_files
+from pdm.ingest.history import Imported, import_files
+from pdm.ingest.rows import TableForm
 from pdm.plant import Plant
-from pdm.reading_rows import TableForm
 from pdm.settings import Settings
 from pdm.state.plants import current_plant
 from pdm.state.schema import open_state, read

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdm import words
-from pdm.learned import AGE, OVERALL, Driver
 from pdm.plant import Asset, AssetClass, FailureMode, Plant
 from pdm.prognosis import LEVELS, MEDIAN, Basis, Refusal
+from pdm.prognosis.learned import AGE, OVERALL, Driver
 from pdm.rules import Intent, Severity
-from pdm.ruleset import FailureProbabilityRule, Rule, RulQuantileRule, SensorLimitRule, SilentSensorRule
+from pdm.rules.ruleset import FailureProbabilityRule, Rule, RulQuantileRule, SensorLimitRule, SilentSensorRule
 from pdm.windows import Bound, InterventionWindow
 
 EARLY, LATE = int(np.argmin(np.abs(LEVELS - 0.1))), int(np.argmin(np.abs(LEVELS - 0.9)))

@@ -13,23 +13,24 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from pdm import features, intervention, learned, twin
-from pdm.advice import likely_mode
+from pdm import features, twin
 from pdm.beliefs import Beliefs, names_behind
 from pdm.closing import Changed, Closed
 from pdm.cohort import Cohort, checkpoint_due, checkpoint_name, frame_name
-from pdm.learned import Driver
 from pdm.plant import ANY_TARGET
-from pdm.prognosis import Basis, Refusal
+from pdm.prognosis import Basis, Refusal, learned
+from pdm.prognosis.learned import Driver
 from pdm.recommend import Recommendation, recommendation
 from pdm.respond import end_shelving
 from pdm.rules import Change, Intent
-from pdm.ruleset import Rule
+from pdm.rules.ruleset import Rule
 from pdm.services import Services
 from pdm.state import cohorts, told
 from pdm.state.plants import CurrentPlant
 from pdm.state.schema import next_number
 from pdm.state.told import TICK, AlertState, InterventionStatus, derived_id
+from pdm.windows import intervention
+from pdm.windows.advice import likely_mode
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import NoReturn
 import structlog
 
 from pdm.clocks import ServiceClock
-from pdm.decode import Decoder
 from pdm.errors import ConfigurationError, NotFoundError, PdmError
+from pdm.ingest.decode import Decoder
 from pdm.ingest_process import IngestProcess
 from pdm.schedule import Schedule, load_pipelines, run_now
 from pdm.services import Services

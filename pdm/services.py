@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
-from pdm.learned import Model
 from pdm.ports import Clock, Notifier, ReadingStore, Simulation
+from pdm.prognosis.learned import Model
 
 if TYPE_CHECKING:
     from pdm.cohort import Cohort

@@ -24,9 +24,9 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from pdm.entry_types import Duration, Entry, expectation
 from pdm.errors import ConfigurationError, ConfigurationFileError
-from pdm.marked_yaml import Document, did_you_mean
+from pdm.plant.entry_types import Duration, Entry, expectation
+from pdm.plant.marked_yaml import Document, did_you_mean
 
 T = TypeVar("T")
 

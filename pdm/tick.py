@@ -14,18 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from pdm import advice, cohort, forecast, rules
+from pdm import cohort, rules
 from pdm.beliefs import Beliefs
 from pdm.closing import Closed, close_steps, what_changed
 from pdm.cohort import Cohort
 from pdm.plant import AssetClass
-from pdm.prognosis import Prognosis, Refusal
+from pdm.prognosis import Prognosis, Refusal, forecast
 from pdm.record import Conclusions, record
 from pdm.rules import Intent, RuleMemory, Severity, Situation
 from pdm.services import Services
 from pdm.state.plants import CurrentPlant, current_plant
 from pdm.state.schema import read, write
 from pdm.state.told import live_alerts
+from pdm.windows import advice
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pdm import features
 from pdm.columns import Columns
 from pdm.features import FeatureState
-from pdm.frame import Frame
+from pdm.features.frame import Frame
 from pdm.plant import AssetClass
 from pdm.steps import Steps
 

@@ -8,13 +8,13 @@ import structlog
 from pdm.adapters import model_folder
 from pdm.adapters.notifiers import notifiers_of
 from pdm.adapters.reading_log import ReadingLog, ReadingLogWriter
-from pdm.decode import Decoder
 from pdm.errors import ForeignModelError, NotFoundError
 from pdm.ingest import Ingest
-from pdm.learned import Model
+from pdm.ingest.decode import Decoder
 from pdm.plant import AssetClass
 from pdm.ports import Clock, Simulation
-from pdm.ruleset import Secret
+from pdm.prognosis.learned import Model
+from pdm.rules.ruleset import Secret
 from pdm.services import Services
 from pdm.settings import Settings, read_secret
 from pdm.state.ledger import interrupt_runs

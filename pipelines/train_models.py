@@ -21,9 +21,9 @@ from pdm.demo.lives import engine_life, pump_lives
 from pdm.errors import ConfigurationError, ModelError, PdmError
 from pdm.installations import Fleet
 from pdm.learn import Life, life_of, train
-from pdm.learned import Model, Origin
 from pdm.plant import AssetClass
-from pdm.plant_file import parse_plant
+from pdm.plant.file import parse_plant
+from pdm.prognosis.learned import Model, Origin
 from pdm.services import Services
 from pdm.state.cohorts import history
 from pdm.state.plants import current_fleet, current_plant

@@ -5,10 +5,10 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from pdm.frame import Conditions, Frame
+from pdm.features.frame import Conditions, Frame
 from pdm.learn import Life, train
-from pdm.learned import Model, Origin
 from pdm.plant import AssetClass, Costs, FailureMode, LifeStep, Sensor
+from pdm.prognosis.learned import Model, Origin
 
 FAN = AssetClass(
     name="fan",

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pdm.calendars import feasible_starts, finish_times, working_time
 from pdm.plant import Calendar, Shift
+from pdm.plant.calendars import feasible_starts, finish_times, working_time
 
 BERLIN = ZoneInfo("Europe/Berlin")
 HOUR = 3_600_000

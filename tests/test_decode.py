@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pdm.decode import MOST_BYTES, Decoder, EpochUnit, Samples
 from pdm.errors import UnreadableMessageError
+from pdm.ingest.decode import MOST_BYTES, Decoder, EpochUnit, Samples
 from pdm.plant import Asset, AssetClass, LifeStep, Plant, Sensor
 from pdm.readings import ArrivalFlag
 
@@ -283,8 +283,8 @@ def test_one_batch_says_what_its_samples_say_one_by_one(samples: list[tuple[int,
 
 
 def test_every_reason_for_a_refusal_stands_in_the_guide() -> None:
-    root = Path(__file__).parent.parent
-    source = "".join((root / "pdm" / name).read_text() for name in ("decode.py", "units.py", "ingest.py"))
+    root = Path(__file__).parents[1]
+    source = "".join(path.read_text() for path in (*(root / "pdm" / "ingest").glob("*.py"), root / "pdm" / "units.py"))
     reasons = set(re.findall(r'UnreadableMessageError\(\s*"(\w+)"', source))
     reasons |= set(re.findall(r'(?:, |else |reason = |= reason, detail = )"([a-z_0-9]+)"\)?,?$', source, re.MULTILINE))
     guide = (root / "docs" / "readings.md").read_text()

@@ -21,6 +21,7 @@ from sqlalchemy import Connection, Engine, insert, select, update
 from structlog.testing import capture_logs
 
 from pdm import deliver as delivery
+from pdm import templates
 from pdm.deliver import MOST_ATTEMPTS, DeliveryReport, deliver, retry_after_ms
 from pdm.errors import DeliveryError, RouteGoneError
 from pdm.ports import Message, Notifier
@@ -29,7 +30,7 @@ from pdm.state.plants import store_plant
 from pdm.state.schema import alerts, deliveries, open_state, read, transitions, write
 from pdm.state.told import AlertState, add_alert, add_transition, derived_id, put_recommendation
 
-TEMPLATES = Path(delivery.__file__).parent / "templates"
+TEMPLATES = Path(templates.__file__).parent
 NOW_MS = 1_780_000_000_000  # 2026-05-28T20:26:40Z
 DAY_MS = 86_400_000
 
@@ -410,7 +411,7 @@ delivery.deliver(SimpleNamespace(
 
 def kill_while_delivering(engine: Engine, told: Path, when: str, now_ms: int) -> None:
     command = [sys.executable, "-c", textwrap.dedent(CHILD), str(engine.url), str(told), when, str(now_ms)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(delivery.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(delivery.__file__).parents[2])}
     died = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert died.returncode == -signal.SIGKILL, died.stderr
 

@@ -3,8 +3,8 @@
 from pdm.demo_plants import pump_plant, pump_rules, turbofan_plant, turbofan_rules
 from pdm.durations import UNITS_MS
 from pdm.plant import Costs, LifeStep
-from pdm.plant_file import parse_plant
-from pdm.ruleset import FailureProbabilityRule, parse_rules
+from pdm.plant.file import parse_plant
+from pdm.rules.ruleset import FailureProbabilityRule, parse_rules
 from pdm.simulated_plant import PUMP_SENSORS
 from pdm.simulated_plant import FailureMode as SimulatedFailureMode
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pdm.features import ALL, FeatureState, emit, fold, outside, silent_steps, start
-from pdm.frame import Frame
+from pdm.features.frame import Frame
 from tests.small_lives import plain_frame, random_frame, steps_of
 
 

@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from pdm import plant_entries, rule_entries
-from pdm.entry_types import Entry
-from pdm.marked_yaml import Document
-from pdm.plant_file import parse_plant
-from pdm.ruleset import parse_rules
+from pdm.plant import entries as plant_entries
+from pdm.plant.entry_types import Entry
+from pdm.plant.file import parse_plant
+from pdm.plant.marked_yaml import Document
+from pdm.rules import entries as rule_entries
+from pdm.rules.ruleset import parse_rules
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = {page: (DOCS / page).read_text(encoding="utf-8") for page in ("plant-file.md", "rules-file.md")}

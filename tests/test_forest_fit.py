@@ -3,8 +3,8 @@
 import numpy as np
 
 from pdm import features
-from pdm.forest_fit import fit_modes, fold_lives, learning_steps
-from pdm.frame_fit import Stack
+from pdm.learn.forest_fit import fit_modes, fold_lives, learning_steps
+from pdm.learn.frame_fit import Stack
 from tests.small_lives import random_frame, steps_of
 
 FRAME = random_frame(3)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from pdm.errors import ModelError
-from pdm.frame import Floats, Frame, nearest_regime, operating_conditions, project, standardise
-from pdm.frame_fit import CLIP_FLOOR, Stack, fit_frame
+from pdm.features.frame import Floats, Frame, nearest_regime, operating_conditions, project, standardise
+from pdm.learn.frame_fit import CLIP_FLOOR, Stack, fit_frame
 from tests.small_lives import FAN, fan_lives
 
 

@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import pdm.reading_files
+import pdm.ingest.files
 from pdm.adapters.memory_readings import MemoryReadings
 from pdm.adapters.reading_log import ReadingLog, ReadingLogWriter
 from pdm.errors import ConfigurationError, StoreError
-from pdm.import_readings import Imported, import_files
+from pdm.ingest.history import Imported, import_files
+from pdm.ingest.rows import TableForm
 from pdm.plant import Asset, AssetClass, LifeStep, Plant, Sensor
 from pdm.ports import DeadLetter, ImportProgress
-from pdm.reading_rows import TableForm
 from pdm.readings import ArrivalFlag, Readings, columns_of
 
 NOW = 1_795_341_600_000  # 2026-11-22T10:00:00Z
@@ -333,8 +333,8 @@ def many_rows(n: int) -> str:
 def test_an_import_cut_short_anywhere_goes_on_where_it_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr(pdm.reading_files, "_BLOCK_BYTES", 2_000)
-    monkeypatch.setattr(pdm.reading_files, "_PARQUET_ROWS", 100)
+    monkeypatch.setattr(pdm.ingest.files, "_BLOCK_BYTES", 2_000)
+    monkeypatch.setattr(pdm.ingest.files, "_PARQUET_ROWS", 100)
     path = tmp_path / f"history.{kind}"
     if kind == "csv":
         path.write_text(many_rows(1000))

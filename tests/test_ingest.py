@@ -6,9 +6,9 @@ import pytest
 
 from pdm.adapters.memory_readings import MemoryReadings
 from pdm.adapters.reading_log import ReadingLog, ReadingLogWriter
-from pdm.decode import Decoder, Samples
 from pdm.errors import StoreError, UnreadableMessageError
 from pdm.ingest import Accepted, Ingest, Problem
+from pdm.ingest.decode import Decoder, Samples
 from pdm.plant import Asset, AssetClass, LifeStep, Plant, Sensor
 
 NOW = 1_795_341_600_000  # 2026-11-22T10:00:00Z

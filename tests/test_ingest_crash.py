@@ -19,9 +19,9 @@ from pdm.adapters.mqtt import MqttIngest, MqttLink
 from pdm.adapters.mqtt_publisher import MqttPublisher
 from pdm.adapters.reading_log import ReadingLog, ReadingLogWriter
 from pdm.clocks import ServiceClock
-from pdm.decode import Decoder
 from pdm.errors import StoreError
 from pdm.ingest import Ingest
+from pdm.ingest.decode import Decoder
 from tests.ingest_process import PLANT
 from tests.mosquitto import Mosquitto
 

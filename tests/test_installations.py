@@ -20,7 +20,7 @@ from pdm.installations import (
     fleet_of,
     moved_serials,
 )
-from pdm.plant_file import parse_plant
+from pdm.plant.file import parse_plant
 from tests.small_plant import HOUR, PLANT, START
 
 SMALL = parse_plant(PLANT)

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pdm import learned
 from pdm.errors import ModelError
-from pdm.forest_fit import fold_lives
-from pdm.frame_fit import Stack
 from pdm.learn import FEWEST_FAILURES, Life, train
-from pdm.learned import Model, Origin
+from pdm.learn.forest_fit import fold_lives
+from pdm.learn.frame_fit import Stack
+from pdm.prognosis import learned
+from pdm.prognosis.learned import Model, Origin
 from pdm.scoring import score
 from tests.small_lives import FAN, fan_lives, fan_model
 

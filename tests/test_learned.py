@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pdm import features, learned
+from pdm import features
 from pdm.degradation import Weibull
-from pdm.frame import Floats
-from pdm.learned import AGE, OVERALL, Head, Model, Spread
+from pdm.features.frame import Floats
 from pdm.plant import Sensor
-from pdm.prognosis import LEVELS, MEDIAN
-from pdm.quantiles import failure_probability
+from pdm.prognosis import LEVELS, MEDIAN, learned
+from pdm.prognosis.learned import AGE, OVERALL, Head, Model, Spread
+from pdm.prognosis.quantiles import failure_probability
 from tests.small_lives import FAN, fan_life, fan_model
 
 MODES = [mode.name for mode in FAN.failure_modes]

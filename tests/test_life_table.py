@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pdm.life_table import SHAPES, fit_life_table
+from pdm.scoring.life_table import SHAPES, fit_life_table
 
 
 def test_the_law_that_drew_the_lives_is_found() -> None:

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdm.errors import ConfigurationError, ConfigurationFileError
-from pdm.marked_yaml import LARGEST_FILE
-from pdm.plant_file import parse_plant
+from pdm.plant.file import parse_plant
+from pdm.plant.marked_yaml import LARGEST_FILE
 from pdm.templates import plant_template
 
 PLANT = plant_template()

@@ -13,9 +13,9 @@ from pdm.adapters.memory_readings import MemoryReadings
 from pdm.adapters.mqtt import MqttIngest, MqttLink, new_client
 from pdm.adapters.mqtt_publisher import MqttPublisher
 from pdm.clocks import ServiceClock
-from pdm.decode import Decoder
 from pdm.errors import DeliveryError, StoreError
 from pdm.ingest import Ingest
+from pdm.ingest.decode import Decoder
 from pdm.plant import Asset, AssetClass, LifeStep, Plant, Sensor
 from pdm.readings import columns_of
 from tests.mosquitto import Mosquitto

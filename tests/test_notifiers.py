@@ -23,7 +23,7 @@ from pdm.adapters.http_client import LARGEST_ANSWER, post, refusal
 from pdm.adapters.notifiers import LogNotifier, SmtpNotifier, WebhookNotifier, notifiers_of
 from pdm.errors import ConfigurationError, DeliveryError, RouteGoneError
 from pdm.ports import Message
-from pdm.ruleset import LogRoute, Route, Secret, SmtpRoute, WebhookRoute
+from pdm.rules.ruleset import LogRoute, Route, Secret, SmtpRoute, WebhookRoute
 
 CERTIFICATE = Path(__file__).parent / "certificates" / "localhost.pem"
 LOOPBACK = (ip_network("127.0.0.0/8"),)

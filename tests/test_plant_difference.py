@@ -3,8 +3,8 @@
 import pytest
 
 from pdm.demo_plants import pump_plant
-from pdm.plant_difference import difference, orphaned
-from pdm.plant_file import parse_plant
+from pdm.plant.difference import difference, orphaned
+from pdm.plant.file import parse_plant
 
 TEXT = pump_plant(2, start_ms=1_767_506_400_000)
 PLANT = parse_plant(TEXT)

@@ -6,7 +6,7 @@ import pytest
 
 from pdm.errors import ConfigurationError, ConfigurationFileError
 from pdm.plant import Costs, ExpectedLife, GapRule, LifeStep, Limit, RunningWhen, Sensor, Shift, Summary
-from pdm.plant_file import parse_plant
+from pdm.plant.file import parse_plant
 
 HOUR_MS = 3_600_000
 

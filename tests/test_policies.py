@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pdm.policies import (
+from pdm.scoring.policies import (
     FinishedLife,
     Looks,
     best_interval,

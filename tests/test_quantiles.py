@@ -9,7 +9,7 @@ from scipy.integrate import quad
 
 from pdm.degradation import Weibull
 from pdm.prognosis import LEVELS, MEDIAN
-from pdm.quantiles import expected_excess, failure_probability, mean, quantile
+from pdm.prognosis.quantiles import expected_excess, failure_probability, mean, quantile
 
 UNIFORM = LEVELS[None, :] * 100.0  # between 0 and 99.5 life steps every step is as likely as any other
 

@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from pdm.learned import AGE, OVERALL, Driver
 from pdm.plant import Asset, AssetClass, ExpectedLife, FailureMode, LifeStep, Limit, Plant, Sensor, Summary
 from pdm.prognosis import LEVELS, Basis, Refusal
+from pdm.prognosis.learned import AGE, OVERALL, Driver
 from pdm.recommend import (
     Recommendation,
     alert_sentence,
@@ -23,7 +23,7 @@ from pdm.recommend import (
     when_text,
 )
 from pdm.rules import Change, Intent, Severity
-from pdm.ruleset import FailureProbabilityRule, Rule, RulQuantileRule, SensorLimitRule, SilentSensorRule
+from pdm.rules.ruleset import FailureProbabilityRule, Rule, RulQuantileRule, SensorLimitRule, SilentSensorRule
 from pdm.windows import Bound, InterventionWindow
 
 HOUR = 3_600_000

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pdm.plant import AssetClass, FailureMode, LifeStep, Limit, Sensor
 from pdm.prognosis import LEVELS
 from pdm.rules import Change, Intent, RuleMemory, Severity, Situation, evaluate
-from pdm.ruleset import FailureProbabilityRule, Rule, RulQuantileRule, SensorLimitRule, SilentSensorRule
+from pdm.rules.ruleset import FailureProbabilityRule, Rule, RulQuantileRule, SensorLimitRule, SilentSensorRule
 
 HOUR = 3_600_000
 NOW = 1_796_000_000_000

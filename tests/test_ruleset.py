@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from pdm.default_rules import default_rules
 from pdm.demo_plants import pump_plant, turbofan_plant
 from pdm.errors import ConfigurationFileError
-from pdm.plant_file import parse_plant
-from pdm.ruleset import (
+from pdm.plant.file import parse_plant
+from pdm.rules.default import default_rules
+from pdm.rules.ruleset import (
     FailureProbabilityRule,
     LogRoute,
     Rule,

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pdm.life_table import fit_life_table
-from pdm.policies import FinishedLife
 from pdm.prognosis import LEVELS, MEDIAN
 from pdm.scoring import age_only, alert_outcomes, bootstrap, crps, nasa_score, score
+from pdm.scoring.life_table import fit_life_table
+from pdm.scoring.policies import FinishedLife
 
 HOUR = 3_600_000
 UNIFORM = LEVELS * 100.0

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from pdm.frame import Floats
-from pdm.learned import read_spread
+from pdm.features.frame import Floats
+from pdm.learn.spread_fit import ENTRIES, fit_spread
 from pdm.prognosis import LEVELS, MEDIAN
-from pdm.spread_fit import ENTRIES, fit_spread
+from pdm.prognosis.learned import read_spread
 
 HORIZON = 125.0
 

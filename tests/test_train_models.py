@@ -14,7 +14,7 @@ from pdm.demo.lives import pump_lives
 from pdm.errors import ConfigurationError
 from pdm.installations import EventKind, MaintenanceEvent
 from pdm.learn import life_of
-from pdm.plant_file import parse_plant
+from pdm.plant.file import parse_plant
 from pdm.schedule import load_pipelines
 from pdm.services import Services
 from pdm.settings import shipped_folder

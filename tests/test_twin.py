@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pdm import twin
-from pdm.frame import Frame
+from pdm.features.frame import Frame
 from pdm.plant import AssetClass, GapRule, LifeStep, Sensor
 from pdm.steps import Steps
 from pdm.twin import DUTY_MEMORY_HOURS, Twin

@@ -25,13 +25,14 @@ import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
-from pdm import features, learned
+from pdm import features
 from pdm.degradation import Weibull
 from pdm.errors import DamagedModelError, ForeignModelError
-from pdm.frame import Conditions, Frame
-from pdm.learned import RECIPE, Facts, Head, ModeHead, Model, Origin, Rivals, Spread
-from pdm.model_card import card
+from pdm.features.frame import Conditions, Frame
+from pdm.learn.model_card import card
 from pdm.plant import AssetClass
+from pdm.prognosis import learned
+from pdm.prognosis.learned import RECIPE, Facts, Head, ModeHead, Model, Origin, Rivals, Spread
 
 MANIFEST = "manifest.json"
 LARGEST_FILE = 64 << 20

@@ -22,9 +22,9 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from pdm.adapters.reading_log import ReadingLogWriter
-from pdm.decode import Decoder, EpochUnit
 from pdm.errors import StoreError
 from pdm.ingest import Ingest
+from pdm.ingest.decode import Decoder, EpochUnit
 from pdm.plant import Plant
 from pdm.ports import Clock
 

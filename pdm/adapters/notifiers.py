@@ -16,7 +16,7 @@ import pdm
 from pdm.adapters.http_client import TIMEOUT_S, Answer, Network, post, refusal
 from pdm.errors import ConfigurationError, DeliveryError, RouteGoneError
 from pdm.ports import Message, Notifier
-from pdm.ruleset import LogRoute, Route, Secret, SmtpRoute, WebhookRoute
+from pdm.rules.ruleset import LogRoute, Route, Secret, SmtpRoute, WebhookRoute
 
 LONGEST_LOGGED_TEXT = 2_000
 _GONE = 410

@@ -19,9 +19,9 @@ from pdm.demo.fleets import EngineFleet, Fleet, PumpFleet, model_name, shown_uni
 from pdm.demo.simulation import FASTEST
 from pdm.errors import ConfigurationError, ModelError
 from pdm.learn import train
-from pdm.learned import Origin
 from pdm.logs import configure_logs
-from pdm.plant_file import parse_plant
+from pdm.plant.file import parse_plant
+from pdm.prognosis.learned import Origin
 from pdm.settings import Settings, load_settings
 from pdm.turbofans import Engine, engine_lives, read_engines
 

@@ -7,9 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, select
 
-from pdm.learned import Rivals
 from pdm.plant import AssetClass
-from pdm.policies import (
+from pdm.prognosis import MEDIAN
+from pdm.prognosis.learned import Rivals
+from pdm.scoring import AlertOutcomes, Scores, age_only, alert_outcomes, score
+from pdm.scoring.policies import (
     FinishedLife,
     Looks,
     by_threshold,
@@ -18,8 +20,6 @@ from pdm.policies import (
     perfect_foresight,
     run_to_failure,
 )
-from pdm.prognosis import MEDIAN
-from pdm.scoring import AlertOutcomes, Scores, age_only, alert_outcomes, score
 from pdm.state.cohorts import load_beliefs
 from pdm.state.plants import current_fleet, current_plant
 from pdm.state.schema import alerts, events, prognoses

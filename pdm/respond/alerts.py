@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Row, bindparam, select
 
 from pdm.errors import ConflictError
 from pdm.respond.act import Act, RequestError, expect_revision
-from pdm.ruleset import Ruleset
+from pdm.rules.ruleset import Ruleset
 from pdm.state import told
 from pdm.state.schema import alerts
 from pdm.state.told import TICK, AlertState

@@ -10,8 +10,8 @@ from sqlalchemy import Connection, Engine, bindparam, func, insert, select, upda
 from pdm.errors import ConflictError, NotFoundError
 from pdm.installations import EventKind, Fleet, MaintenanceEvent, fleet_of, moved_serials
 from pdm.plant import AssetClass, Plant
-from pdm.plant_file import parse_plant
-from pdm.ruleset import Rule, Ruleset, parse_rules
+from pdm.plant.file import parse_plant
+from pdm.rules.ruleset import Rule, Ruleset, parse_rules
 from pdm.state.schema import events, marks, next_number, plant_versions
 
 _NEWEST = select(plant_versions).order_by(plant_versions.c.number.desc()).limit(1)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pdm.plant import Asset
 from pdm.prognosis import MEDIAN, Basis, Refusal
-from pdm.quantiles import failure_probability
+from pdm.prognosis.quantiles import failure_probability
 from pdm.services import Services
 from pdm.web import snapshot
 from pdm.web.forecasts import HOUR_MS, date_of, in_words, instant, known, modes_of

@@ -8,10 +8,10 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from pdm.calendars import working_time
 from pdm.plant import ANY_TARGET, AssetClass, Plant
+from pdm.plant.calendars import working_time
 from pdm.prognosis import LEVELS, MEDIAN, Basis, Prognosis, Refusal
-from pdm.quantiles import failure_probability
+from pdm.prognosis.quantiles import failure_probability
 from pdm.recommend import EARLY, LATE, likely_text, refusal_text
 from pdm.web.shapes import EdgeView, ModeView, PrognosisView, QuantileView, RiskView, RulView, WindowView
 from pdm.windows import Bound, Windows

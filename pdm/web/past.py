@@ -3,10 +3,10 @@
 import numpy as np
 from sqlalchemy import Connection, func, select
 
-from pdm import forecast, twin
+from pdm import twin
 from pdm.installations import EventKind, Life, MaintenanceEvent, fleet_of
 from pdm.plant import Asset, AssetClass
-from pdm.prognosis import MEDIAN, Prognosis, Refusal
+from pdm.prognosis import MEDIAN, Prognosis, Refusal, forecast
 from pdm.services import Services
 from pdm.state import cohorts, schema
 from pdm.twin import Twin

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pdm import learned
 from pdm.adapters import model_folder
 from pdm.adapters.model_folder import MANIFEST
 from pdm.errors import DamagedModelError, ForeignModelError
 from pdm.learn import train
-from pdm.learned import Origin, Rivals
+from pdm.prognosis import learned
+from pdm.prognosis.learned import Origin, Rivals
 from tests.small_lives import FAN, fan_lives, fan_model
 
 

@@ -18,9 +18,9 @@ from pdm.adapters.memory_readings import MemoryReadings
 from pdm.adapters.mqtt import MqttIngest, MqttLink
 from pdm.adapters.mqtt_publisher import MqttPublisher
 from pdm.clocks import ServiceClock
-from pdm.decode import Decoder
 from pdm.ingest import Ingest
-from pdm.plant_file import parse_plant
+from pdm.ingest.decode import Decoder
+from pdm.plant.file import parse_plant
 from tests.mosquitto import Mosquitto
 from tests.system.service import (
     DAY_MS,

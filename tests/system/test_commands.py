@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from pdm import __version__, reading_files
+from pdm import __version__
 from pdm.adapters.reading_log import ReadingLog, ReadingLogWriter
 from pdm.errors import StoreError
+from pdm.ingest import files as reading_files
 from pdm.settings import shipped_folder
 from pdm.state import told
 from pdm.state.lock import sole_writer

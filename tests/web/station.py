@@ -10,8 +10,8 @@ from fastapi.testclient import TestClient
 
 from pdm.adapters.memory_readings import MemoryReadings
 from pdm.clocks import ReplayClock
-from pdm.decode import Decoder
 from pdm.ingest import Ingest
+from pdm.ingest.decode import Decoder
 from pdm.ports import DeadLetter
 from pdm.services import Services
 from pdm.state.plants import current_plant, store_plant

@@ -19,8 +19,8 @@ from pdm import words
 from pdm.errors import StoreError
 from pdm.installations import EventKind, MaintenanceEvent
 from pdm.learn import Life, train
-from pdm.learned import Model, Origin
-from pdm.plant_file import parse_plant
+from pdm.plant.file import parse_plant
+from pdm.prognosis.learned import Model, Origin
 from pdm.services import Services
 from pdm.state import schema
 from pdm.state.plants import store_plant

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pdm.errors import NotFoundError
 from pdm.installations import EventKind, MaintenanceEvent
 from pdm.prognosis import MEDIAN
-from pdm.quantiles import failure_probability
+from pdm.prognosis.quantiles import failure_probability
 from pdm.services import Services
 from pdm.state import schema
 from pdm.state.cohorts import load_beliefs, store_beliefs

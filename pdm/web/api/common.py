@@ -14,7 +14,7 @@ from sqlalchemy import Column, Connection, Row, Select, and_, or_
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from pdm.entry_types import instant_ms
+from pdm.plant.entry_types import instant_ms
 from pdm.respond import Act, RequestError
 from pdm.services import Services
 from pdm.state import schema

@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Row, func, select
 
 from pdm import words
-from pdm.calendars import working_time
 from pdm.plant import ANY_TARGET
+from pdm.plant.calendars import working_time
 from pdm.services import Services
 from pdm.state import schema
 from pdm.state.told import TICK, AlertState

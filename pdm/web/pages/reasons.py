@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from markupsafe import Markup
 
-from pdm import features, learned, recommend, words
-from pdm.learned import OVERALL, Driver, Model, Origin
+from pdm import features, recommend, words
 from pdm.plant import AssetClass
+from pdm.prognosis import learned
+from pdm.prognosis.learned import OVERALL, Driver, Model, Origin
 from pdm.services import Services
 from pdm.web import charts
 from pdm.web.shapes import AssetView, ModeView, SensorView, TwinView

@@ -1,7 +1,7 @@
 """How right forecasts and alerts were, judged on lives that have ended. Every life weighs the same.
 
 A forecast is scored where a date is worth anything: with a true remaining life up to the horizon, and with both the
-forecast and the truth clipped to it. Costs of decisions are in `pdm.policies`.
+forecast and the truth clipped to it. Costs of decisions are in `pdm.scoring.policies`.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pdm.life_table import fit_life_table
-from pdm.policies import FinishedLife
 from pdm.prognosis import LEVELS, MEDIAN, from_life_table
+from pdm.scoring.life_table import fit_life_table
+from pdm.scoring.policies import FinishedLife
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]

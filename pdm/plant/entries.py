@@ -1,4 +1,4 @@
-"""The sections of `plant.yaml` as they are written. `pdm.plant_file` makes the plant from them; docs/plant-file.md
+"""The sections of `plant.yaml` as they are written. `pdm.plant.file` makes the plant from them; docs/plant-file.md
 tells people about them, and a test holds the two together."""
 
 import re
@@ -12,9 +12,19 @@ from pydantic import AfterValidator, Field, PlainValidator, model_validator
 from pdm import units
 from pdm.degradation import Weibull
 from pdm.durations import duration_ms
-from pdm.entry_types import Day, Duration, Entry, Identity, Listed, LongerThanNothing, OneOrMore, Share, instant_ms
-from pdm.marked_yaml import did_you_mean
 from pdm.plant import GapRule, Summary
+from pdm.plant.entry_types import (
+    Day,
+    Duration,
+    Entry,
+    Identity,
+    Listed,
+    LongerThanNothing,
+    OneOrMore,
+    Share,
+    instant_ms,
+)
+from pdm.plant.marked_yaml import did_you_mean
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 EACH_STEP = "each step"

@@ -13,7 +13,16 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import silhouette_score
 
 from pdm.errors import ModelError
-from pdm.frame import HEALTH, Conditions, Floats, Frame, nearest_regime, operating_conditions, standardise, terms
+from pdm.features.frame import (
+    HEALTH,
+    Conditions,
+    Floats,
+    Frame,
+    nearest_regime,
+    operating_conditions,
+    standardise,
+    terms,
+)
 from pdm.plant import AssetClass
 
 REFERENCE_LIFE = 200.0  # the median life for which the memories of the features were chosen [life steps]

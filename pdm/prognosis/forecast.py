@@ -3,11 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from pdm import features, learned
+from pdm import features
 from pdm.degradation import Weibull
-from pdm.learned import Model
 from pdm.plant import AssetClass, GapRule
-from pdm.prognosis import LEVELS, Basis, Prognosis, Refusal, from_life_table
+from pdm.prognosis import LEVELS, Basis, Prognosis, Refusal, from_life_table, learned
+from pdm.prognosis.learned import Model
 from pdm.twin import Twin
 
 

@@ -5,11 +5,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from pdm.calendars import feasible_starts
 from pdm.degradation import Weibull
-from pdm.learned import Model
 from pdm.plant import AssetClass, Costs, Plant
+from pdm.plant.calendars import feasible_starts
 from pdm.prognosis import MEDIAN, Prognosis
+from pdm.prognosis.learned import Model
 from pdm.windows import Prices, Terms, Windows, long_run_cost_rate, materially_different, plan_windows
 
 CANDIDATES = 200

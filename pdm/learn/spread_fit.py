@@ -7,9 +7,9 @@ their errors. Machines that outlived the horizon have no error to show; they mak
 import numpy as np
 from scipy.stats import norm
 
-from pdm.frame import Floats
-from pdm.learned import Spread
+from pdm.features.frame import Floats
 from pdm.prognosis import LEVELS, MEDIAN
+from pdm.prognosis.learned import Spread
 
 ENTRIES = 251
 KERNEL = 8 / 125  # standard deviation of the kernel [horizons]

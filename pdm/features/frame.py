@@ -1,8 +1,8 @@
 """The frame of a model: everything fitted that turns the steps of a machine into features.
 
 A frame holds which step columns carry news, what they read under which operating conditions, how they combine into
-health channels, and the time scale of the memories. `pdm.frame_fit` makes frames, `pdm.features` folds steps with them.
-Cohorts are the last axis everywhere (m assets), regimes the last axis of fitted tables.
+health channels, and the time scale of the memories. `pdm.learn.frame_fit` makes frames, `pdm.features` folds steps
+with them. Cohorts are the last axis everywhere (m assets), regimes the last axis of fitted tables.
 """
 
 from dataclasses import dataclass

@@ -7,7 +7,7 @@ from typing import Any
 
 from pdm.durations import duration_text
 from pdm.plant import Asset, AssetClass, Plant, Shift
-from pdm.plant_entries import EACH_STEP, WEEKDAYS
+from pdm.plant.entries import EACH_STEP, WEEKDAYS
 
 Thing = tuple[str, ...]
 """What a sentence is about, from the outside in: kind and name, then kind and name of a part of it."""

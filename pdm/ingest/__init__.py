@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import structlog
 
-from pdm.decode import Decoder, Samples, messages_of
 from pdm.errors import UnreadableMessageError
+from pdm.ingest.decode import Decoder, Samples, messages_of
 from pdm.ports import Clock, DeadLetter, ReadingWriter
 from pdm.readings import ArrivalFlag, Readings
 

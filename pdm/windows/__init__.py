@@ -20,7 +20,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import gammainc
 
 from pdm.degradation import Weibull
-from pdm.quantiles import survival_and_excess
+from pdm.prognosis.quantiles import survival_and_excess
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -220,7 +220,7 @@ def plan_windows(
         prices: `[n]` each.
         terms: of the class.
         now_ms: plant time.
-        starts_ms: `[t]` feasible starts from now + notice on, rising (`pdm.calendars.feasible_starts`).
+        starts_ms: `[t]` feasible starts from now + notice on, rising (`pdm.plant.calendars.feasible_starts`).
     """
     if not len(starts_ms):
         return Windows.none(len(quantiles))

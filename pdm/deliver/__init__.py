@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import structlog
 from sqlalchemy import Connection
 
+from pdm.deliver.messages import Site, alert_message, group_message, message_of
 from pdm.errors import DeliveryError, RouteGoneError
-from pdm.messages import Site, alert_message, group_message, message_of
 from pdm.ports import Message
 from pdm.state import telling
 from pdm.state.plants import current_fleet, current_plant

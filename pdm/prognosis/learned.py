@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdm.degradation import Weibull
-from pdm.frame import Floats, Frame
+from pdm.features.frame import Floats, Frame
 from pdm.plant import AssetClass
 from pdm.prognosis import LEVELS
-from pdm.quantiles import failure_probability
+from pdm.prognosis.quantiles import failure_probability
 
 RECIPE = 1
 """Raised whenever the same lives and seed would give another model."""

@@ -16,10 +16,13 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from pdm.errors import ModelError
-from pdm.forest_fit import ROWS, UNTOLD, fit_forests, fit_modes, fold_lives, learning_steps
-from pdm.frame import Floats, Frame
-from pdm.frame_fit import Stack, fit_frame
-from pdm.learned import (
+from pdm.features.frame import Floats, Frame
+from pdm.learn.forest_fit import ROWS, UNTOLD, fit_forests, fit_modes, fold_lives, learning_steps
+from pdm.learn.frame_fit import Stack, fit_frame
+from pdm.learn.spread_fit import fit_spread
+from pdm.plant import AssetClass
+from pdm.prognosis import LEVELS, MEDIAN
+from pdm.prognosis.learned import (
     RECIPE,
     Facts,
     Head,
@@ -33,12 +36,9 @@ from pdm.learned import (
     mode_near_failure,
     read_spread,
 )
-from pdm.life_table import fit_life_table
-from pdm.plant import AssetClass
-from pdm.policies import FinishedLife, Looks, best_interval, best_threshold
-from pdm.prognosis import LEVELS, MEDIAN
 from pdm.scoring import age_only, score
-from pdm.spread_fit import fit_spread
+from pdm.scoring.life_table import fit_life_table
+from pdm.scoring.policies import FinishedLife, Looks, best_interval, best_threshold
 from pdm.steps import Steps
 
 FEWEST_FAILURES = 3

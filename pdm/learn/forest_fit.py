@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdm import features
-from pdm.frame import Floats, Frame
-from pdm.frame_fit import Stack
-from pdm.learned import ModeHead
+from pdm.features.frame import Floats, Frame
+from pdm.learn.frame_fit import Stack
+from pdm.prognosis.learned import ModeHead
 
 ROWS = 16_000  # about as many steps are enough: neighbours in a life say nearly the same
 NEAR = 0.5  # share of the horizon from which steps are taken ever more densely towards the failure

@@ -1,6 +1,6 @@
 """The card of a trained model: what it was learned from, how right it was on machines left out, its limits."""
 
-from pdm.learned import Model
+from pdm.prognosis.learned import Model
 
 
 def card(model: Model) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pdm.calendars import finish_times
 from pdm.plant import Asset, AssetClass, FailureMode, Plant
+from pdm.plant.calendars import finish_times
 from pdm.prognosis import LEVELS, MEDIAN
 from pdm.windows import Bound, InterventionWindow
 

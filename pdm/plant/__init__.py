@@ -1,6 +1,6 @@
 """What is watched: a plant, its classes of machines, their sensors and failure modes, its calendars and assets.
 
-Immutable data, made by `pdm.plant_file` from `plant.yaml`. Times are integer milliseconds UTC, durations milliseconds,
+Immutable data, made by `pdm.plant.file` from `plant.yaml`. Times are integer milliseconds UTC, durations milliseconds,
 lives and horizons in life steps of the class (an hour of running, a flight, a stroke).
 """
 

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pdm.decode import FUTURE_MS, MOST, OLDEST_MS, UNITS_PER_MS, EpochUnit
 from pdm.errors import ConfigurationError
+from pdm.ingest.decode import FUTURE_MS, MOST, OLDEST_MS, UNITS_PER_MS, EpochUnit
+from pdm.ingest.files import Piece
 from pdm.plant import AssetClass, Plant
-from pdm.reading_files import Piece
 from pdm.readings import ArrivalFlag, Readings
 from pdm.units import conversion
 

@@ -1,4 +1,4 @@
-"""The sections of `rules.yaml` as they are written. `pdm.ruleset` makes rules and routes from them."""
+"""The sections of `rules.yaml` as they are written. `pdm.rules.ruleset` makes rules and routes from them."""
 
 import re
 from typing import Annotated, Any, Literal, NamedTuple, Self
@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
 from pdm.durations import duration_ms
-from pdm.entry_types import Duration, Entry, Listed, LongerThanNothing, OneOrMore, Share
-from pdm.plant_entries import either_above_or_below
+from pdm.plant.entries import either_above_or_below
+from pdm.plant.entry_types import Duration, Entry, Listed, LongerThanNothing, OneOrMore, Share
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _ADDRESS = re.compile(r"[^@\s<>,]+@[^@\s<>,]+")

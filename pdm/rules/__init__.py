@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from pdm.plant import ANY_TARGET, AssetClass, Limit
 from pdm.prognosis import LEVELS
-from pdm.quantiles import failure_probability, quantile
-from pdm.ruleset import FailureProbabilityRule, Rule, RulQuantileRule, SensorLimitRule, SilentSensorRule
+from pdm.prognosis.quantiles import failure_probability, quantile
+from pdm.rules.ruleset import FailureProbabilityRule, Rule, RulQuantileRule, SensorLimitRule, SilentSensorRule
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]

@@ -9,9 +9,7 @@ from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from pdm.entry_types import instant_ms, wrong_name, wrong_sensor_name
 from pdm.errors import ConfigurationFileError
-from pdm.marked_yaml import Document, Path
 from pdm.plant import (
     ANY_TARGET,
     Asset,
@@ -27,7 +25,7 @@ from pdm.plant import (
     Sensor,
     Shift,
 )
-from pdm.plant_entries import (
+from pdm.plant.entries import (
     AssetEntry,
     CalendarEntry,
     ClassEntry,
@@ -36,6 +34,8 @@ from pdm.plant_entries import (
     PlantEntry,
     SensorEntry,
 )
+from pdm.plant.entry_types import instant_ms, wrong_name, wrong_sensor_name
+from pdm.plant.marked_yaml import Document, Path
 
 
 def parse_plant(text: str, *, file: str = "plant.yaml") -> Plant:

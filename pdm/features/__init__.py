@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdm.columns import Columns
-from pdm.frame import (
+from pdm.features.frame import (
     HEALTH,
     Floats,
     Frame,

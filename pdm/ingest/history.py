@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pdm.errors import ConfigurationError, UnreadableMessageError
+from pdm.ingest.files import column_names, read_pieces
+from pdm.ingest.rows import BadRow, TableForm, read_rows
 from pdm.plant import Plant
 from pdm.ports import ImportProgress, ReadingWriter
-from pdm.reading_files import column_names, read_pieces
-from pdm.reading_rows import BadRow, TableForm, read_rows
 from pdm.units import conversion
 
 Progress = Callable[[Path, float], None]

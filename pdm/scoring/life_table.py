@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from pdm.degradation import Weibull
-from pdm.frame import Floats
+from pdm.features.frame import Floats
 
 SHAPES = (0.2, 50.0)  # a handful of nearly equal lives would otherwise claim to know the day
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeVar, assert_never
 
-from pdm.entry_types import Entry, wrong_rule_name
 from pdm.errors import ConfigurationFileError
-from pdm.marked_yaml import Document, Path, did_you_mean
 from pdm.plant import AssetClass, Limit, Plant
-from pdm.plant_file import out_of_range, title_of
-from pdm.rule_entries import (
+from pdm.plant.entry_types import Entry, wrong_rule_name
+from pdm.plant.file import out_of_range, title_of
+from pdm.plant.marked_yaml import Document, Path, did_you_mean
+from pdm.rules.entries import (
     ROUTE_KINDS,
     RULE_KINDS,
     AnyRouteEntry,

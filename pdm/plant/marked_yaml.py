@@ -1,8 +1,8 @@
 """YAML that remembers where everything stands, so that every error names its line and key, and all come at once.
 
 Scalars stay the text that was written: a serial `0012` keeps its zeros and the code `NO` is not false. What a text
-means is said by the entry (`pdm.entry_types`) that reads it. Aliases and tags are refused: these files are plain data,
-and a few lines of aliases can stand for gigabytes.
+means is said by the entry (`pdm.plant.entry_types`) that reads it. Aliases and tags are refused: these files are plain
+data, and a few lines of aliases can stand for gigabytes.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -13,8 +13,8 @@ import yaml
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from pdm.entry_types import Entry, expectation
 from pdm.errors import ConfigurationError
+from pdm.plant.entry_types import Entry, expectation
 
 LARGEST_FILE = 32 * 2**20
 """Characters; a hundred thousand assets take 16 million."""
