@@ -284,7 +284,8 @@ def test_one_batch_says_what_its_samples_say_one_by_one(samples: list[tuple[int,
 
 def test_every_reason_for_a_refusal_stands_in_the_guide() -> None:
     root = Path(__file__).parents[1]
-    source = "".join(path.read_text() for path in (*(root / "pdm" / "ingest").glob("*.py"), root / "pdm" / "units.py"))
+    files = ("pdm/ingest/__init__.py", "pdm/ingest/decode.py", "pdm/units.py")
+    source = "".join((root / file).read_text() for file in files)
     reasons = set(re.findall(r'UnreadableMessageError\(\s*"(\w+)"', source))
     reasons |= set(re.findall(r'(?:, |else |reason = |= reason, detail = )"([a-z_0-9]+)"\)?,?$', source, re.MULTILINE))
     guide = (root / "docs" / "readings.md").read_text()
