@@ -48,5 +48,6 @@ def create_app(
     app.include_router(description.make_router(app))
     app.include_router(auth.login_router(gate))
     app.include_router(pages.make_router(services))
+    app.add_exception_handler(404, pages.page_of_nothing(services))
     app.add_middleware(Guard, gate=gate, metrics=metrics, local_names=local_names, body_limits=BODY_LIMITS)
     return app

@@ -67,7 +67,7 @@ def problem(
 
 def install(app: FastAPI) -> None:
     """Answer all errors that are expected with problems; the guard answers for the others."""
-    app.add_exception_handler(HTTPException, _of_http)
+    app.add_exception_handler(HTTPException, of_http)
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(PdmError, _of_ours)
     app.add_exception_handler(OperationalError, _of_database)
@@ -89,7 +89,8 @@ def status_of(error: PdmError) -> int:
     return 500
 
 
-async def _of_http(_request: Request, error: Any) -> Response:
+async def of_http(_request: Request, error: Any) -> Response:
+    """The answer to what the routing refused."""
     phrase = HTTPStatus(error.status_code).phrase
     detail = error.detail if error.detail != phrase else ""
     return problem(error.status_code, detail, headers=dict(error.headers or {}))

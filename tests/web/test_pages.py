@@ -337,6 +337,16 @@ def test_a_machine_that_is_not_there_is_an_error_page(client: TestClient) -> Non
     assert "To the fleet" in read(answer.text)
 
 
+def test_a_mistyped_address_is_an_error_page_for_people_and_a_problem_for_programs(client: TestClient) -> None:
+    for_people = client.get("/alertz", headers={"Accept": "text/html,*/*"})
+    assert for_people.status_code == 404
+    assert "There is no page at this address." in for_people.text
+    for address, accepted in (("/alertz", "*/*"), ("/api/v1/nothing", "text/html")):
+        answer = client.get(address, headers={"Accept": accepted})
+        assert (answer.status_code, answer.headers["Content-Type"]) == (404, "application/problem+json")
+    assert client.get("/api/v1/events", headers={"Accept": "text/html"}).status_code != 404
+
+
 def test_a_store_that_does_not_answer_leaves_the_page_readable(
     services: Services, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,5 @@
 """The pages that people see: what each shows, in words and charts, and the routes that render them."""
 
-from pdm.web.pages.router import make_router
+from pdm.web.pages.router import make_router, page_of_nothing
 
-__all__ = ["make_router"]
+__all__ = ["make_router", "page_of_nothing"]

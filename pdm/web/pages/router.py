@@ -1,7 +1,7 @@
 """The pages as routes: server-rendered HTML under a strict policy, and the files that they load."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 from fastapi import APIRouter, Request
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from pdm.errors import NotFoundError, PdmError
 from pdm.prognosis import LEVELS
 from pdm.services import Services
-from pdm.web import snapshot, views
+from pdm.web import problems, snapshot, views
 from pdm.web.api.common import csv_bytes
 from pdm.web.pages.alerts import alerts_page
 from pdm.web.pages.asset import asset_page
@@ -135,6 +136,20 @@ def make_router(services: Services) -> APIRouter:
         return Response(found.body, media_type=found.media_type, headers={"Cache-Control": kept})
 
     return router
+
+
+def page_of_nothing(services: Services) -> Callable[[Request, Any], Awaitable[Response]]:
+    """The answer to an address that nothing has: a page for people, a problem for programs."""
+
+    def nowhere(now: Snapshot) -> dict[str, Any]:
+        raise NotFoundError("there is no page at this address")
+
+    async def answer(request: Request, error: Any) -> Response:
+        if request.url.path.startswith("/api/") or "text/html" not in request.headers.get("Accept", ""):
+            return await problems.of_http(request, error)
+        return await run_in_threadpool(_page, services, request, "error.html", "nothing", nowhere)
+
+    return answer
 
 
 def _page(services: Services, request: Request, template: str, name: str, contents: Contents) -> Response:
