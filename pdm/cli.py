@@ -179,6 +179,9 @@ def import_readings(
     epoch_unit: Annotated[
         Literal["s", "ms", "us", "ns"] | None, typer.Option(help="of times that are numbers since 1970")
     ] = None,
+    rename: Annotated[list[str], typer.Option(help="COLUMN=SENSOR, where a column has another name")] = [],  # noqa: B006
+    ignore: Annotated[list[str], typer.Option(help="a column to leave out")] = [],  # noqa: B006
+    unit: Annotated[list[str], typer.Option(help="SENSOR=UNIT, where the file is not in the declared unit")] = [],  # noqa: B006
     as_json: AsJson = False,
 ) -> None:
     """Bring stored readings in; a run that was cut short goes on where it stopped."""
@@ -187,7 +190,8 @@ def import_readings(
 
     loaded = _settings(settings)
     zone = None if time_zone is None else _zone(time_zone)
-    form = TableForm(source_column, time_column, source, epoch_unit, zone)
+    renamed, units = _pairs(rename, "--rename"), _pairs(unit, "--unit")
+    form = TableForm(source_column, time_column, source, epoch_unit, zone, renamed, tuple(ignore), units)
     for done in import_into_log(loaded, files, form):
         facts = {"file": str(done.path), "rows": done.rows, "bad_rows": done.bad_rows, "already": done.already}
         before = ", imported before" if done.already else ""
@@ -220,6 +224,13 @@ def _zone(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError):
         raise ConfigurationError(f"expected a zone such as Europe/Berlin, not {name!r}", key="--time-zone") from None
+
+
+def _pairs(given: list[str], option: str) -> dict[str, str]:
+    pairs = dict(pair.split("=", 1) for pair in given if "=" in pair)
+    if len(pairs) != len(given):
+        raise ConfigurationError(f"expected NAME=VALUE, each name once, not {' '.join(given)!r}", key=option)
+    return pairs
 
 
 def _say(facts: dict[str, Any], as_json: bool, sentence: str) -> None:

@@ -153,6 +153,14 @@ def test_imported_readings_are_ticked_and_not_imported_twice(shell: Shell, plant
     assert json.loads(shell("import", "readings", "history.csv", "--json").out)["already"] is True
 
 
+def test_a_file_with_other_columns_and_units_is_imported_as_the_options_say(shell: Shell, plant: Path) -> None:
+    text = "source,time,vib,operator\nfan1,2026-01-05T06:00:00Z,0.1,Kim\n"
+    Path("history.csv").write_text(text)
+    options = ("--rename", "vib=vibration", "--unit", "vibration=in/s", "--ignore", "operator")
+    assert shell("import", "readings", "history.csv", *options).out == "history.csv: 1 rows\n"
+    assert stored() == 1
+
+
 def test_an_import_that_was_cut_short_goes_on_where_it_stopped(
     shell: Shell, plant: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,6 +197,7 @@ def test_bad_rows_go_to_a_report_and_the_others_in(shell: Shell, plant: Path) ->
         (None, (), "cannot be opened"),
         ("source,when,speed\n", (), "has no column 'time'"),
         ("source,time,torque\n", (), "hold no sensor of the plant"),
+        ("source,time,speed\n", ("--unit", "speed"), "--unit: expected NAME=VALUE, each name once, not 'speed'"),
         ("source,time,speed\n", ("--time-zone", "Nowhere"), "expected a zone such as Europe/Berlin, not 'Nowhere'"),
     ],
 )
