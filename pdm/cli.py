@@ -91,19 +91,19 @@ def apply(
 ) -> None:
     """Show what the files change, then store them as the version that the service works with."""
     from pdm.applying import apply_files, read_files, what_changes
-    from pdm.state.schema import open_state, read, write
+    from pdm.state.schema import opened_state, read, write
 
     loaded = _settings(settings)
     files = read_files(loaded.plant, loaded.rules)
-    engine = open_state(loaded.state_url())
-    with read(engine) as connection:
-        changes = what_changes(connection, files)
-    for sentence in changes.sentences or ["nothing changes"]:
-        typer.echo(f"- {sentence}")
-    if changes.sentences and not changes.orphaned and not yes and sys.stdin.isatty():
-        typer.confirm("Apply?", abort=True)
-    with write(engine) as connection:
-        stored = apply_files(connection, files, time.time_ns() // 1_000_000)
+    with opened_state(loaded.state_url()) as engine:
+        with read(engine) as connection:
+            changes = what_changes(connection, files)
+        for sentence in changes.sentences or ["nothing changes"]:
+            typer.echo(f"- {sentence}")
+        if changes.sentences and not changes.orphaned and not yes and sys.stdin.isatty():
+            typer.confirm("Apply?", abort=True)
+        with write(engine) as connection:
+            stored = apply_files(connection, files, time.time_ns() // 1_000_000)
     typer.echo(f"Version {stored.number} is in force.")
 
 

@@ -14,7 +14,7 @@ from pdm.ingest.rows import TableForm
 from pdm.plant import Plant
 from pdm.settings import Settings
 from pdm.state.plants import current_plant
-from pdm.state.schema import open_state, read
+from pdm.state.schema import opened_state, read
 
 REPORT = "import-report.csv"
 """Bad rows are added to this file in the data folder."""
@@ -48,8 +48,7 @@ def import_into_log(settings: Settings, paths: Sequence[Path], form: TableForm) 
 
 
 def _plant(settings: Settings) -> Plant:
-    engine = open_state(settings.state_url())
-    with read(engine) as connection:
+    with opened_state(settings.state_url()) as engine, read(engine) as connection:
         try:
             return current_plant(connection).plant
         except NotFoundError as error:

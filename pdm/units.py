@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache, lru_cache
+from math import isclose
 from typing import Any
 
 import numpy as np
@@ -71,10 +72,12 @@ def conversion(from_unit: str, to_unit: str) -> Conversion:
     if source_base != target_base:
         raise refusal
     try:
-        offset = registry.Quantity(Decimal(0), source).m_as(target)
-    except TypeError:  # decibels and the like, which are not affine
+        at_0, at_1, at_2 = (float(registry.Quantity(Decimal(value), source).m_as(target)) for value in range(3))
+    except (TypeError, ValueError, ArithmeticError):
         raise refusal from None
-    return Conversion(float(Decimal(source_factor) / Decimal(target_factor)), float(offset))
+    if not isclose(at_2 - at_1, at_1 - at_0):  # decibels and the like are not affine
+        raise refusal
+    return Conversion(float(Decimal(source_factor) / Decimal(target_factor)), at_0)
 
 
 def _known_unit(text: str) -> Any:

@@ -26,7 +26,7 @@ from pdm.services import Services
 from pdm.serving import Server
 from pdm.settings import Settings
 from pdm.state.plants import current_plant, store_plant
-from pdm.state.schema import open_state, read, write
+from pdm.state.schema import opened_state, read, write
 from pdm.state.told import accepted_interventions
 from pdm.tick import tick
 from pdm.web.app import create_app
@@ -61,10 +61,8 @@ class Demo:
         self._started = time.monotonic()
 
     def __enter__(self) -> "Demo":
-        engine = open_state(self._settings.state_url())
-        with write(engine) as connection:
+        with opened_state(self._settings.state_url()) as engine, write(engine) as connection:
             plant = store_plant(connection, self.fleet.plant_text, self.fleet.rules_text, START_MS)
-        engine.dispose()
         self._services = open_services(self._settings, self._clock, log_name="http", simulation=self.simulation)
         self._resources.callback(self._services.close)
         if self.fleet.class_name not in self._services.models:

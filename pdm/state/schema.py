@@ -268,6 +268,16 @@ def open_state(url: str) -> Engine:
     return engine
 
 
+@contextmanager
+def opened_state(url: str) -> Iterator[Engine]:
+    """The state database for a short piece of work; as `open_state`."""
+    engine = open_state(url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
 def state_engine(url: str) -> Engine:
     """The state database as another process keeps it: nothing is made, nothing checked."""
     engine = create_engine(url, json_serializer=_json, json_deserializer=orjson.loads)

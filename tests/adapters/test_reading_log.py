@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -129,9 +130,11 @@ def test_a_log_restored_from_an_older_copy_is_read_from_its_start(writer: Readin
         again = ReadingLogWriter(writer.path)
         again.append(pumps(time, 1.0))
         again.close()
-    ahead = ReadingLog(tmp_path).latest_cursor()
+    with closing(ReadingLog(tmp_path)) as newer:
+        ahead = newer.latest_cursor()
     writer.path.write_bytes(old)
-    assert ReadingLog(tmp_path).changes("pump", ahead).earliest_ms.tolist() == [1] * 5
+    with closing(ReadingLog(tmp_path)) as older:
+        assert older.changes("pump", ahead).earliest_ms.tolist() == [1] * 5
 
 
 def test_a_full_disk_is_a_store_error_and_keeps_nothing_of_the_commit(
