@@ -61,7 +61,8 @@ def _to_arrow(values: NDArray[Any]) -> Any:
     if values.ndim == 1:
         return pa.array(values, from_pandas=False)
     flat = pa.array(np.ascontiguousarray(values).reshape(-1), from_pandas=False)
-    return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+    # not FixedSizeListArray.from_arrays, which refuses lists of no width: a class may have no modes, or no rules
+    return pa.Array.from_buffers(pa.list_(flat.type, values.shape[1]), len(values), [None], children=[flat])
 
 
 def _to_numpy(column: Any) -> NDArray[Any]:
