@@ -22,7 +22,7 @@ class Changed:
 
     Attributes:
         earliest_ms: `[n]` from when on the readings or events of a machine changed, `NEVER_MS` if they did not.
-        heard_ms: `[n]` time of the first reading that arrived since the last tick, -1 for none.
+        heard_ms: `[n]` time of the latest reading that arrived since the last tick, -1 for none.
         cursors: up to where this has looked.
     """
 
@@ -50,7 +50,7 @@ def what_changed(connection: Connection, readings: ReadingStore, cohort: Cohort)
     """Readings that arrived, and marks that events, swaps and corrections left, since the cohort's cursors."""
     arrived = readings.changes(cohort.asset_class.name, cohort.cursors.readings)
     earliest = cohort.intervals.earliest(len(cohort.serials), arrived.source, arrived.earliest_ms)
-    heard = np.where(earliest < NEVER_MS, earliest, -1)
+    heard = cohort.intervals.latest(len(cohort.serials), arrived.source, arrived.earliest_ms, arrived.latest_ms)
     marks, row_of = marks_after(connection, cohort.cursors.marks), cohort.row_of
     for mark in marks:
         if (row := row_of.get(mark.serial)) is not None:
@@ -82,7 +82,8 @@ def _first_to_make(cohort: Cohort, changed: Changed, until: int) -> NDArray[np.i
     change = changed.earliest_ms.copy()
     late = change < NEVER_MS
     change[late] = step_start(cohort.asset_class, change[late])
-    due = np.where((cohort.next_ms >= 0) & cohort.in_service, cohort.next_ms, NEVER_MS)
+    goes_on = cohort.next_ms < np.minimum(cohort.life_to_ms, cohort.installed_until_ms)
+    due = np.where((cohort.next_ms >= 0) & goes_on, cohort.next_ms, NEVER_MS)
     return np.minimum(np.minimum(due, change), until)
 
 
@@ -114,7 +115,9 @@ def _make(
         following = _earliest(found, row, len(rows), until)
         following[following == NEVER_MS] = -1
     end = np.minimum(until, cohort.installed_until_ms)
-    return make_steps(cohort.asset_class, found, row, np.where(rows, from_ms, end), end), following
+    made = make_steps(cohort.asset_class, found, row, np.where(rows, from_ms, end), end)
+    # a machine on the shelf does not age: no gap where it sat behind no source
+    return made.take((made.count > 0) | cohort.intervals.sat(made.row, made.start_ms, made.end_ms)), following
 
 
 def _earliest(found: Readings, row: NDArray[np.int64], count: int, from_ms: int) -> NDArray[np.int64]:

@@ -3,6 +3,7 @@
 All of it can be lost at any time: twins are folded again from the newest checkpoint and the steps stored after it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -48,6 +49,7 @@ class Cohort:
         cursors: what the class has already seen.
         before: the beliefs of the last tick in the order of `serials`.
         checkpoint_tick: number of the tick that wrote the newest checkpoint.
+        described_anew: whether the last tick knew another plant file or model.
     """
 
     asset_class: AssetClass
@@ -67,6 +69,7 @@ class Cohort:
     cursors: Cursors
     before: Beliefs
     checkpoint_tick: int
+    described_anew: bool
 
     @property
     def frame(self) -> Frame | None:
@@ -151,6 +154,7 @@ def _restore(
         cursors=load_cursors(connection, asset_class.name),
         before=before,
         checkpoint_tick=checkpoint_tick,
+        described_anew=stored is not None and not _same_description(stored.facts, plant, model),
         **_of_fleet(fleet, serials),
     )
     _catch_up(connection, cohort, checkpoint_tick)
@@ -158,9 +162,14 @@ def _restore(
     return cohort
 
 
+def _same_description(facts: Mapping[str, Any], plant: CurrentPlant, model: Model | None) -> bool:
+    """Whether beliefs with these facts rest on this plant file and this model."""
+    return bool(facts["plant_number"] == plant.number and facts["model"] == (model and model.version))
+
+
 def advance(cohort: Cohort, believed: Beliefs, cursors: Cursors, tick: int) -> None:
     """Take over what a tick has committed."""
-    cohort.before, cohort.cursors = believed, cursors
+    cohort.before, cohort.cursors, cohort.described_anew = believed, cursors, False
     cohort.next_ms, cohort.last_step_ms = believed.next_ms, believed.last_step_ms
     if checkpoint_due(cohort, tick):
         cohort.checkpoint_tick = tick
@@ -237,18 +246,32 @@ def _catch_up(connection: Connection, cohort: Cohort, tick: int) -> None:
     """Fold the steps stored after the checkpoint; machines whose past was changed since are folded from the start."""
     row_of = cohort.row_of
     rewound: set[int] = set()
+    duration_ms = cohort.asset_class.life_step.duration_ms or 0
     for batch in step_batches_after(connection, cohort.asset_class, tick):
         columns = dict(batch.columns)
         serial = columns.pop("serial")
         row = np.array([row_of.get(s, -1) for s in serial], dtype=np.int64)
         made = Steps(row=row, **columns).take(row >= 0)
-        behind = made.start_ms < cohort.twin.last_end_ms[made.row]
+        behind = made.start_ms <= cohort.twin.last_end_ms[made.row] - duration_ms
         rewound.update(np.unique(made.row[behind]).tolist())
         fold(cohort, made.take(~np.isin(made.row, list(rewound))))
-    outlived = (cohort.twin.first_start_ms >= 0) & (cohort.twin.first_start_ms < cohort.life_from_ms)
-    rewound.update(np.flatnonzero(outlived).tolist())
+    rewound.update(of_other_lives(cohort).tolist())
     if rewound:
         refold(connection, cohort, np.array(sorted(rewound), dtype=np.int64))
+    note_lives(cohort)
+
+
+def of_other_lives(cohort: Cohort) -> NDArray[np.int64]:
+    """Rows whose twin holds steps outside their present life, or may lack some within it."""
+    folded = cohort.twin
+    outlived = (folded.first_start_ms < cohort.life_from_ms) | (folded.last_row_ms >= cohort.life_to_ms)
+    longer = (cohort.life_from_ms < folded.life_from_ms) | (cohort.life_to_ms > folded.life_to_ms)
+    return np.flatnonzero((folded.first_start_ms >= 0) & outlived | longer)
+
+
+def note_lives(cohort: Cohort) -> None:
+    """The twins hold the steps of the present lives."""
+    cohort.twin.life_from_ms[:], cohort.twin.life_to_ms[:] = cohort.life_from_ms, cohort.life_to_ms
 
 
 def _fields(steps: Steps) -> dict[str, NDArray[Any]]:

@@ -122,7 +122,7 @@ def fleet_of(plant: Plant, events: Iterable[MaintenanceEvent]) -> Fleet:
             case EventKind.REMOVED:
                 _remove(event.serial, event.at_ms, installed, ended)
             case EventKind.INSTALLED if event.source is not None:
-                _install(event.serial, event.source, event.at_ms, installed, ended)
+                _install(event.serial, event.source, event.at_ms, lives, installed, ended)
             case EventKind.REPLACED if event.by_serial is not None:
                 _replace(event, assets, lives, installed, ended)
     return Fleet(assets, (*ended, *installed.values()), lives)
@@ -182,6 +182,31 @@ class Intervals:
         np.minimum.at(earliest, self.row, np.where(changed < self.to_ms, changed, NEVER_MS))
         return earliest
 
+    def latest(
+        self, count: int, source: NDArray[Any], earliest_ms: NDArray[np.int64], latest_ms: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """For each of `count` rows about the latest time at which it was heard, -1 if it was not.
+
+        Args:
+            source, earliest_ms, latest_ms: `[m]` the sources that were heard, and from when until when.
+        """
+        index = self._index(source)
+        first, last = np.full((2, len(self.sources)), -1, dtype=np.int64)
+        first[index[index >= 0]], last[index[index >= 0]] = earliest_ms[index >= 0], latest_ms[index >= 0]
+        during = (first[self.source] < self.to_ms) & (last[self.source] >= self.from_ms)
+        heard = np.full(count, -1, dtype=np.int64)
+        np.maximum.at(heard, self.row, np.where(during, np.minimum(last[self.source], self.to_ms - 1), -1))
+        return heard
+
+    def sat(self, row: NDArray[np.int64], start_ms: NDArray[np.int64], end_ms: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether a machine sat behind any source in a part of start <= time < end. `[m]`."""
+        if not len(self.row):
+            return np.zeros(len(row), dtype=np.bool_)
+        starts = (self.row << 44) + (self.from_ms - ALWAYS_MS)
+        order = np.argsort(starts)
+        at = order[np.maximum(np.searchsorted(starts[order], (row << 44) + (end_ms - ALWAYS_MS)) - 1, 0)]
+        return np.asarray((self.row[at] == row) & (self.from_ms[at] < end_ms) & (self.to_ms[at] > start_ms))
+
     def sources_of(self, rows: NDArray[np.int64]) -> list[str]:
         """Every source that one of these rows was ever behind."""
         names: list[str] = self.sources[np.unique(self.source[np.isin(self.row, rows)])].tolist()
@@ -202,8 +227,15 @@ def _remove(serial: str, at_ms: int, installed: dict[str, Installation], ended: 
 
 
 def _install(
-    serial: str, source: str, at_ms: int, installed: dict[str, Installation], ended: list[Installation]
+    serial: str,
+    source: str,
+    at_ms: int,
+    lives: dict[str, Life],
+    installed: dict[str, Installation],
+    ended: list[Installation],
 ) -> None:
+    if not lives[serial].failed:  # one that was swapped out in working order goes on with its life
+        lives[serial] = replace(lives[serial], to_ms=NEVER_MS)
     for sitting in [i for i in installed.values() if i.source == source or i.serial == serial]:
         _remove(sitting.serial, at_ms, installed, ended)
     installed[serial] = Installation(source, serial, at_ms, NEVER_MS)
@@ -226,4 +258,4 @@ def _replace(
         lives[newcomer] = Life(event.at_ms, NEVER_MS, start_known=True)
     if not lives[event.serial].failed:
         lives[event.serial] = replace(lives[event.serial], to_ms=event.at_ms)
-    _install(newcomer, source, event.at_ms, installed, ended)
+    _install(newcomer, source, event.at_ms, lives, installed, ended)

@@ -11,10 +11,11 @@ from pdm.readings import Readings
 
 
 class Changes(NamedTuple):
-    """What came in since a cursor: per source the earliest new reading time, and the cursor to ask from next time."""
+    """What came in since a cursor: per source the earliest and the latest time, and the cursor to ask from next."""
 
     source: NDArray[Any]  # [m] object array of source names, each once, sorted
     earliest_ms: NDArray[np.int64]  # [m]
+    latest_ms: NDArray[np.int64]  # [m]
     cursor: str  # opaque to everybody but the store
 
 

@@ -22,6 +22,7 @@ from pdm.plant import AssetClass
 from pdm.prognosis import Prognosis, Refusal, forecast
 from pdm.record import Conclusions, record
 from pdm.rules import Intent, RuleMemory, Severity, Situation
+from pdm.rules.ruleset import Rule
 from pdm.services import Services
 from pdm.state.plants import CurrentPlant, current_plant
 from pdm.state.schema import read, write
@@ -46,7 +47,15 @@ def tick(services: Services, at_ms: int) -> TickReport:
     """Bring all classes up to plant time `at_ms`."""
     with read(services.engine) as connection:
         plant = current_plant(connection)
-    reports = [tick_class(services, plant, asset_class, at_ms) for asset_class in plant.plant.classes.values()]
+    reports, errors = list[TickReport](), list[Exception]()
+    for asset_class in plant.plant.classes.values():
+        try:
+            reports.append(tick_class(services, plant, asset_class, at_ms))
+        except Exception as error:  # what keeps one class from its tick keeps no other
+            error.add_note(f"in the tick of class {asset_class.name}")
+            errors.append(error)
+    if errors:
+        raise errors[0] if len(errors) == 1 else ExceptionGroup(f"{len(errors)} classes had no tick", errors)
     return TickReport(**{f.name: sum(getattr(report, f.name) for report in reports) for f in fields(TickReport)})
 
 
@@ -59,7 +68,7 @@ def tick_class(services: Services, plant: CurrentPlant, asset_class: AssetClass,
             changed = what_changed(connection, services.readings, machines)
             closed = close_steps(connection, services.readings, machines, changed, at_ms)
             moved = fold_twins(connection, machines, closed)
-            memory = rule_memory(connection, machines, [rule.name for rule in watching])
+            memory = rule_memory(connection, machines, watching)
         heard = np.maximum.reduce([machines.before.last_reading_ms, changed.heard_ms, machines.twin.last_row_ms])
         prognosis = forecast_moved(machines, moved, heard, at_ms)
         if asset_class.name in services.foreign_models:
@@ -80,19 +89,16 @@ def tick_class(services: Services, plant: CurrentPlant, asset_class: AssetClass,
 def fold_twins(connection: Connection, machines: Cohort, closed: Closed) -> NDArray[np.bool_]:
     """Bring the twins up to date; returns `[n]` which of them saw a machine run, or have another life than before."""
     moved = np.zeros(len(machines.serials), dtype=bool)
-    outlived = np.flatnonzero(
-        (machines.twin.first_start_ms >= 0) & (machines.twin.first_start_ms < machines.life_from_ms)
-        | (machines.twin.last_row_ms >= machines.life_to_ms)
-    )
-    again, new = np.union1d(closed.rewound, outlived), closed.made
+    again, new = np.union1d(closed.rewound, cohort.of_other_lives(machines)), closed.made
     if len(again):
         remade = np.isin(new.row, again)
         cohort.refold(connection, machines, again, new.take(remade))
         moved[again] = True
         new = new.take(~remade)
     cohort.fold(machines, new)
+    cohort.note_lives(machines)
     moved[new.row[new.share != 0]] = True  # a gap (NaN) moves a twin too
-    return moved
+    return np.asarray(moved | (machines.twin.exposure != machines.before.exposure))
 
 
 def forecast_moved(machines: Cohort, moved: NDArray[np.bool_], heard_ms: NDArray[np.int64], at_ms: int) -> Prognosis:
@@ -101,7 +107,8 @@ def forecast_moved(machines: Cohort, moved: NDArray[np.bool_], heard_ms: NDArray
     stale = (heard_ms >= 0) & (at_ms - heard_ms > asset_class.stale_after_ms)
     ended = ~machines.in_service
     lifted = np.isin(before.refusal, (Refusal.STALE, Refusal.FAILED, Refusal.NO_READINGS)) & ~stale & ~ended
-    rows = np.flatnonzero(moved | lifted)
+    renewed = machines.described_anew & (machines.twin.first_start_ms >= 0)
+    rows = np.flatnonzero(moved | lifted | renewed)
     fresh = forecast.forecast(asset_class, machines.model, machines.twin, rows, machines.complete[rows])
     made = forecast.updated(before, rows, fresh)
     forecast.refuse(made, stale, Refusal.STALE)
@@ -109,14 +116,17 @@ def forecast_moved(machines: Cohort, moved: NDArray[np.bool_], heard_ms: NDArray
     return made
 
 
-def rule_memory(connection: Connection, machines: Cohort, names: list[str]) -> RuleMemory:
+def rule_memory(connection: Connection, machines: Cohort, watching: Sequence[Rule]) -> RuleMemory:
     """What the rules remember of the last tick, with the alerts as people have left them since."""
+    names = [rule.name for rule in watching]
     memory = RuleMemory.none(len(machines.serials), len(names))
     memory.pending_ms[:] = machines.before.pending_ms
     row_of = machines.row_of
     for alert in live_alerts(connection):
-        if alert.serial in row_of and alert.rule in names:
-            at = row_of[alert.serial], names.index(alert.rule)
+        if alert.serial not in row_of or alert.rule not in names:
+            continue
+        at = row, column = row_of[alert.serial], names.index(alert.rule)
+        if alert.target == rules.target_of(watching[column], str(machines.source[row])):
             memory.open[at], memory.severity[at] = True, Severity[alert.severity.upper()]
     return memory
 

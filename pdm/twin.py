@@ -15,6 +15,7 @@ from pdm import features
 from pdm.columns import Columns
 from pdm.features import FeatureState
 from pdm.features.frame import Frame
+from pdm.installations import ALWAYS_MS, NEVER_MS
 from pdm.plant import AssetClass
 from pdm.steps import Steps
 
@@ -36,6 +37,7 @@ class Twin:
         first_start_ms, last_end_ms: first step's start and latest step's end, -1 before any.
         last_row_ms: start of the latest step that held a reading, -1 before any.
         duty_exposure, duty_hours: life used and time passed, both fading over 28 days.
+        life_from_ms, life_to_ms: the stretch of time whose steps are folded.
         share: share of the latest step that the machine ran, NaN in a gap.
         latest: `[n, k]` columns of the latest step that held a reading.
         revision: how often the history of this machine was folded again.
@@ -50,6 +52,8 @@ class Twin:
     last_row_ms: NDArray[np.int64]
     duty_exposure: NDArray[np.float64]
     duty_hours: NDArray[np.float64]
+    life_from_ms: NDArray[np.int64]
+    life_to_ms: NDArray[np.int64]
     share: NDArray[np.float64]
     latest: NDArray[np.float64]
     revision: NDArray[np.int64]
@@ -79,6 +83,8 @@ def start(asset_class: AssetClass, frame: Frame | None, count: int) -> Twin:
         last_row_ms=np.full(count, -1, dtype=np.int64),
         duty_exposure=np.zeros(count),
         duty_hours=np.zeros(count),
+        life_from_ms=np.full(count, ALWAYS_MS, dtype=np.int64),
+        life_to_ms=np.full(count, NEVER_MS, dtype=np.int64),
         share=np.full(count, np.nan),
         latest=np.full((count, len(asset_class.columns)), np.nan),
         revision=np.zeros(count, dtype=np.int64),

@@ -54,8 +54,9 @@ class MemoryReadings:
         """What arrived for a class since `cursor` ("" is the beginning)."""
         batches = self._batches[int(cursor or 0) :]
         arrived = merge(concatenate([batch.readings for batch in batches if batch.class_name == class_name]))
-        first = np.flatnonzero(np.r_[True, arrived.source[1:] != arrived.source[:-1]][: len(arrived)])
-        return Changes(arrived.source[first], arrived.time_ms[first], self.latest_cursor())
+        other = arrived.source[1:] != arrived.source[:-1]
+        first, last = (np.flatnonzero(edge[: len(arrived)]) for edge in (np.r_[True, other], np.r_[other, True]))
+        return Changes(arrived.source[first], arrived.time_ms[first], arrived.time_ms[last], self.latest_cursor())
 
     def tail(self, class_name: str, cursor: str, limit: int = 100_000) -> Tail:
         """The next readings that arrived for a class since `cursor`, about `limit` at most; none when up to date."""

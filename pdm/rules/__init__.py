@@ -140,7 +140,7 @@ def evaluate(rules: Sequence[Rule], situation: Situation, memory: RuleMemory) ->
             change=change,
             row=int(row),
             rule=rules[column].name,
-            target=_target(rules[column], situation, row),
+            target=target_of(rules[column], str(situation.source[row])),
             severity=Severity(severity[row, column]),
             facts=_facts(said, row, column),
         )
@@ -263,11 +263,12 @@ def _crossed(limit: Limit, value: Floats) -> Flags:
     return (value > above) | (value < below)
 
 
-def _target(rule: Rule, situation: Situation, row: int) -> str:
+def target_of(rule: Rule, source: str) -> str:
+    """What an alert of this rule is about, on a machine behind this source."""
     match rule:
         case SensorLimitRule():
             return rule.sensor
         case SilentSensorRule():
-            return str(situation.source[row])
+            return source
         case _:
             return ANY_TARGET

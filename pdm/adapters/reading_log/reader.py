@@ -45,17 +45,18 @@ class ReadingLog:
 
     def changes(self, class_name: str, cursor: str) -> Changes:
         """What arrived for a class since `cursor` ("" is the beginning)."""
-        earliest: dict[str, int] = {}
+        times: dict[str, tuple[int, int]] = {}
         with self._threads:
             logs = self._refreshed()
             seen = _seen(cursor, logs)
             for log in logs:
-                for name, time_ms in self._earliest(log, log.heads_of(class_name, after=seen[log.name])).items():
-                    earliest[name] = min(time_ms, earliest.get(name, _NEVER))
+                for name, (first, last) in self._times(log, log.heads_of(class_name, after=seen[log.name])).items():
+                    earliest, newest = times.get(name, (first, last))
+                    times[name] = min(first, earliest), max(last, newest)
             latest = {log.name: log.last_id for log in logs}
-        source = sorted(earliest)
-        times = np.array([earliest[name] for name in source], dtype=np.int64)
-        return Changes(np.array(source, dtype=object), times, json.dumps(seen | latest))
+        source = sorted(times)
+        span = np.array([times[name] for name in source], dtype=np.int64).reshape(-1, 2)
+        return Changes(np.array(source, dtype=object), span[:, 0], span[:, 1], json.dumps(seen | latest))
 
     def tail(self, class_name: str, cursor: str, limit: int = 100_000) -> Tail:
         """The next readings that arrived for a class since `cursor`, about `limit` at most; none when up to date."""
@@ -142,14 +143,16 @@ class ReadingLog:
         batch = self._batch(stored)
         return replace(batch, source=stored.log.names[batch.source])
 
-    def _earliest(self, log: LogFile, heads: Iterable[Head]) -> dict[str, int]:
-        """Per source the earliest time in these batches."""
-        earliest = np.full(len(log.names), _NEVER)
+    def _times(self, log: LogFile, heads: Iterable[Head]) -> dict[str, tuple[int, int]]:
+        """Per source the earliest and the latest time in these batches."""
+        earliest, latest = np.full(len(log.names), _NEVER), np.full(len(log.names), -_NEVER)
         for head in heads:
             batch = self._batch(_Stored(log, head))
             np.minimum.at(earliest, batch.source, batch.time_ms)
+            np.maximum.at(latest, batch.source, batch.time_ms)
         found = np.flatnonzero(earliest < _NEVER)
-        return dict(zip(log.names[found].tolist(), earliest[found].tolist(), strict=True))
+        span = zip(earliest[found].tolist(), latest[found].tolist(), strict=True)
+        return dict(zip(log.names[found].tolist(), span, strict=True))
 
 
 def _in_order(logs: Iterable[LogFile], heads: Callable[[LogFile], Iterable[Head]]) -> list[_Stored]:
