@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from pdm.cohort import Cohort, joined
-from pdm.installations import NEVER_MS
+from pdm.installations import ALWAYS_MS, NEVER_MS
 from pdm.plant import AssetClass
 from pdm.ports import ReadingStore
 from pdm.readings import Readings
@@ -108,7 +108,7 @@ def _make(
     if fixed:
         # a machine that was never heard of begins with its first reading, not with a gap
         first = _earliest(found, row, len(rows), 0)
-        unseen = cohort.next_ms < 0
+        unseen = (cohort.next_ms < 0) | _heard_only_later(readings, cohort, rows, from_ms)
         from_ms = np.where(unseen, step_start(cohort.asset_class, np.minimum(first, until)), from_ms)
         following = np.where(unseen & (first == NEVER_MS), -1, until)
     else:
@@ -118,6 +118,20 @@ def _make(
     made = make_steps(cohort.asset_class, found, row, np.where(rows, from_ms, end), end)
     # a machine on the shelf does not age: no gap where it sat behind no source
     return made.take((made.count > 0) | cohort.intervals.sat(made.row, made.start_ms, made.end_ms)), following
+
+
+def _heard_only_later(
+    readings: ReadingStore, cohort: Cohort, rows: NDArray[np.bool_], from_ms: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Machines of which there is no reading before `from_ms` `[n]`: an event may be older than all that was heard."""
+    earlier = rows & (cohort.twin.first_start_ms > from_ms)
+    if earlier.any():
+        sources = cohort.intervals.sources_of(np.flatnonzero(earlier))
+        found = readings.window(cohort.asset_class.name, sources, ALWAYS_MS, int(from_ms[earlier].max()))
+        row = cohort.intervals.rows_at(found.source, found.time_ms)
+        row = row[(row >= 0) & (found.time_ms < from_ms[np.maximum(row, 0)])]
+        earlier[row] = False
+    return earlier
 
 
 def _earliest(found: Readings, row: NDArray[np.int64], count: int, from_ms: int) -> NDArray[np.int64]:

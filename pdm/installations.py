@@ -2,7 +2,7 @@
 
 Life belongs to the serial-numbered machine. The plant file says where each machine started; events say what changed
 since: `installed` (a machine came to a source), `removed`, `replaced` (another serial took over slot and source),
-`repaired` (the machine is as new and starts another life), `failed` (its life ended).
+`repaired` (the machine is as new and starts another life), `failed` (its life ended; of two reports the first stands).
 """
 
 from collections.abc import Iterable, Mapping
@@ -115,7 +115,7 @@ def fleet_of(plant: Plant, events: Iterable[MaintenanceEvent]) -> Fleet:
         if event.serial not in assets:
             continue
         match event.kind:
-            case EventKind.FAILED:
+            case EventKind.FAILED if not lives[event.serial].failed and event.at_ms > lives[event.serial].from_ms:
                 lives[event.serial] = replace(lives[event.serial], to_ms=event.at_ms, failed=True, mode=event.mode)
             case EventKind.REPAIRED:
                 lives[event.serial] = Life(event.at_ms, NEVER_MS, start_known=True)

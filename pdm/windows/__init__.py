@@ -257,7 +257,8 @@ def materially_different(a: Windows, b: Windows, now_ms: int) -> NDArray[np.bool
     allowed = np.maximum(_DAY_MS, FAR_AHEAD * (np.maximum(a.preferred_ms, b.preferred_ms) - now_ms))
     for name in ("earliest_ms", "preferred_ms", "latest_ms"):
         moved |= np.abs(getattr(a, name) - getattr(b, name)) > allowed  # -1 is decades before any other start
-    odds_a, odds_b = (np.nan_to_num(w.preferred_probability / (1.0 - w.preferred_probability)) for w in (a, b))
+    probabilities = (np.nan_to_num(w.preferred_probability) for w in (a, b))
+    odds_a, odds_b = (p / np.maximum(1.0 - p, 1e-9) for p in probabilities)
     low, high = np.minimum(odds_a, odds_b), np.maximum(odds_a, odds_b)
     different: NDArray[np.bool_] = moved | ((high > TOLD_AGAIN_BY * low) & (high > 0.01))  # below 1 % nobody minds
     return different
