@@ -56,7 +56,7 @@ class Installation:
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """The present life of a machine: steps with from <= start < to belong to it."""
+    """A life of a machine, from new or repaired on: steps with from <= start < to belong to it."""
 
     from_ms: int
     to_ms: int
@@ -67,14 +67,25 @@ class Life:
 
 @dataclass(frozen=True)
 class Fleet:
-    """The machines of a plant as its file and all events together say."""
+    """The machines of a plant as its file and all events together say.
+
+    Attributes:
+        lives: the present life of each machine, by serial.
+        past_lives: those that a repair ended, with their serial, by time.
+    """
 
     assets: Mapping[str, Asset]
     installations: tuple[Installation, ...]
     lives: Mapping[str, Life]
+    past_lives: tuple[tuple[str, Life], ...] = ()
 
     def serials_of(self, class_name: str) -> tuple[str, ...]:
         return tuple(sorted(serial for serial, asset in self.assets.items() if asset.class_name == class_name))
+
+    def all_lives_of(self, class_name: str) -> list[tuple[str, Life]]:
+        """Every life of a class with its serial, those that a repair ended first."""
+        everyone = (*self.past_lives, *self.lives.items())
+        return [(serial, life) for serial, life in everyone if self.assets[serial].class_name == class_name]
 
     def source_of(self, serial: str, at_ms: int) -> str | None:
         """Where this machine reported at that time."""
@@ -111,6 +122,7 @@ def fleet_of(plant: Plant, events: Iterable[MaintenanceEvent]) -> Fleet:
     installed = {a.serial: Installation(a.source, a.serial, _start(a), NEVER_MS) for a in assets.values() if a.source}
     lives = {a.serial: Life(_start(a), NEVER_MS, a.start_of_life_ms is not None) for a in assets.values()}
     ended: list[Installation] = []
+    past: list[tuple[str, Life]] = []
     for event in sorted(events, key=lambda e: (e.at_ms, e.kind == EventKind.REPLACED)):
         if event.serial not in assets:
             continue
@@ -118,6 +130,8 @@ def fleet_of(plant: Plant, events: Iterable[MaintenanceEvent]) -> Fleet:
             case EventKind.FAILED if not lives[event.serial].failed and event.at_ms > lives[event.serial].from_ms:
                 lives[event.serial] = replace(lives[event.serial], to_ms=event.at_ms, failed=True, mode=event.mode)
             case EventKind.REPAIRED:
+                before = lives[event.serial]
+                past.append((event.serial, replace(before, to_ms=min(before.to_ms, event.at_ms))))
                 lives[event.serial] = Life(event.at_ms, NEVER_MS, start_known=True)
             case EventKind.REMOVED:
                 _remove(event.serial, event.at_ms, installed, ended)
@@ -125,7 +139,7 @@ def fleet_of(plant: Plant, events: Iterable[MaintenanceEvent]) -> Fleet:
                 _install(event.serial, event.source, event.at_ms, lives, installed, ended)
             case EventKind.REPLACED if event.by_serial is not None:
                 _replace(event, assets, lives, installed, ended)
-    return Fleet(assets, (*ended, *installed.values()), lives)
+    return Fleet(assets, (*ended, *installed.values()), lives, tuple(past))
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def run(services: Services, at: int) -> str:
     with read(services.engine) as connection:
         plant = current_plant(connection)
         fleet = current_fleet(connection, plant)
-        lives = {one: list(finished_lives(connection, fleet, one)) for one in plant.plant.classes.values()}
+        lives = {one: list(lives_of(connection, fleet, one)) for one in plant.plant.classes.values()}
     origin = Origin.SIMULATED if plant.plant.simulated else Origin.PLANT
     return "; ".join(_learn_if_it_helps(one, lives[one], origin, folders[0]) for one in lives)
 
@@ -58,21 +58,22 @@ def _learn_if_it_helps(asset_class: AssetClass, lives: Sequence[Life], origin: O
     if ours >= age:
         return f"{asset_class.name}: not kept, its CRPS {ours:.4g} is no better than {age:.4g} by age alone"
     path = model_folder.save(model, folder)
-    return f"{asset_class.name}: {path.name} from {len(lives)} lives, CRPS {ours:.4g} against {age:.4g} by age alone"
+    learned = f"{path.name} from {model.facts.failures} failures"
+    return f"{asset_class.name}: {learned}, CRPS {ours:.4g} against {age:.4g} by age alone"
 
 
-def finished_lives(connection: Connection, fleet: Fleet, asset_class: AssetClass) -> Iterator[Life]:
-    """The lives of a class that ended in failure, from the stored steps."""
-    serials = [serial for serial in fleet.serials_of(asset_class.name) if fleet.lives[serial].failed]
+def lives_of(connection: Connection, fleet: Fleet, asset_class: AssetClass) -> Iterator[Life]:
+    """The lives of a class from the stored steps: ended by a failure, cut short, or still going on."""
+    serials = list(fleet.serials_of(asset_class.name))
+    row_of = {serial: row for row, serial in enumerate(serials)}
     steps = history(connection, asset_class, serials)
-    for row, serial in enumerate(serials):
-        life = fleet.lives[serial]
-        mine = (steps.row == row) & (steps.start_ms >= life.from_ms) & (steps.start_ms < life.to_ms)
+    for serial, life in fleet.all_lives_of(asset_class.name):
+        mine = (steps.row == row_of[serial]) & (steps.start_ms >= life.from_ms) & (steps.start_ms < life.to_ms)
         if not mine.any():
             continue
         lived = steps.take(np.flatnonzero(mine))
         late = lived.start_ms[0] - life.from_ms > asset_class.stale_after_ms
-        yield life_of(serial, lived, life.mode, complete=life.start_known and not late)
+        yield life_of(serial, lived, life.mode, failed=life.failed, complete=life.start_known and not late)
 
 
 def train_pumps(count: int, seed: int, console: Console) -> Model:

@@ -55,9 +55,10 @@ def test_finished_lives_are_the_steps_in_which_a_machine_ran(services: Services,
     with read(services.engine) as connection:
         plant = current_plant(connection)
         fleet = current_fleet(connection, plant)
-        lives = list(script(pipeline).finished_lives(connection, fleet, plant.plant.classes["fan"]))
+        lives = list(script(pipeline).lives_of(connection, fleet, plant.plant.classes["fan"]))
+    lives = [life for life in lives if life.failed]
     assert {life.serial: life.length for life in lives} == LIVED
-    assert all(life.failed and life.complete and life.mode == "belt" for life in lives)
+    assert all(life.complete and life.mode == "belt" for life in lives)
 
 
 def test_a_plant_learns_from_its_own_failures(services: Services, pipeline: Any, tmp_path: Path) -> None:
@@ -121,3 +122,22 @@ def test_turbofans_need_the_folder_of_their_data(pipeline: Any, capsys: pytest.C
     with pytest.raises(SystemExit):
         script(pipeline).main(["turbofan"])
     assert "--data" in capsys.readouterr().err
+
+
+def test_a_repair_ends_a_life_and_does_not_make_it_forgotten(tmp_path: Path, pipeline: Any) -> None:
+    services = make_services(tmp_path)
+    feed(services, readings("fan1", range(120)), readings("fan2", range(120)))
+    tick(services, START + 120 * HOUR)
+    report(services, MaintenanceEvent("F-1", EventKind.FAILED, START + 80 * HOUR, mode="belt"), "failure")
+    report(services, MaintenanceEvent("F-1", EventKind.REPAIRED, START + 90 * HOUR), "repair")
+    report(services, MaintenanceEvent("F-2", EventKind.REPAIRED, START + 95 * HOUR), "prevention")
+    tick(services, START + 121 * HOUR)
+    with read(services.engine) as connection:
+        plant = current_plant(connection)
+        fleet = current_fleet(connection, plant)
+        lives = list(script(pipeline).lives_of(connection, fleet, plant.plant.classes["fan"]))
+    assert [(life.serial, life.length, life.failed) for life in lives[:2]] == [
+        ("F-1", 80.0, True),
+        ("F-2", 95.0, False),
+    ]
+    assert [(life.serial, life.failed) for life in lives[2:]] == [("F-1", False), ("F-2", False)]

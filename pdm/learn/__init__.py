@@ -75,8 +75,8 @@ class Life:
         return float(self.share.sum())
 
 
-def life_of(serial: str, steps: Steps, mode: str | None, *, complete: bool = True) -> Life:
-    """The life of a machine that failed, from its steps in order: those in which it ran.
+def life_of(serial: str, steps: Steps, mode: str | None, *, failed: bool = True, complete: bool = True) -> Life:
+    """The life of a machine from its steps in order: those in which it ran.
 
     What it used in a gap, as much as in other steps on average, counts with the next step.
     """
@@ -87,7 +87,7 @@ def life_of(serial: str, steps: Steps, mode: str | None, *, complete: bool = Tru
         serial=serial,
         columns=steps.values[ran],
         share=np.diff(used[ran], prepend=0.0),
-        failed=True,
+        failed=failed,
         mode=mode,
         complete=complete,
         end_ms=steps.end_ms[ran],

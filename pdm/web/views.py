@@ -238,8 +238,8 @@ def _readiness(
 
 
 def _failures(now: Snapshot, asset_class: AssetClass) -> int:
-    """How many machines of a class have failed, counted once a snapshot."""
+    """How many lives of a class ended in failure, counted once a snapshot."""
     key = ("failures", asset_class.name)
     if key not in now.made:
-        now.made[key] = sum(now.fleet.lives[serial].failed for serial in now.fleet.serials_of(asset_class.name))
+        now.made[key] = sum(life.failed for _, life in now.fleet.all_lives_of(asset_class.name))
     return int(now.made[key])
