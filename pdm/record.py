@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from pdm import features, twin
+from pdm import features, rules, twin
 from pdm.beliefs import Beliefs, names_behind
 from pdm.closing import Changed, Closed
 from pdm.cohort import Cohort, checkpoint_due, checkpoint_name, frame_name
@@ -29,8 +29,10 @@ from pdm.state import cohorts, told
 from pdm.state.plants import CurrentPlant
 from pdm.state.schema import next_number
 from pdm.state.told import TICK, AlertState, InterventionStatus, derived_id
-from pdm.windows import intervention
+from pdm.windows import Windows, intervention
 from pdm.windows.advice import likely_mode
+
+_UNKNOWN = "the plant no longer knows this machine"
 
 
 @dataclass(frozen=True)
@@ -207,9 +209,11 @@ def _rise(recording: _Recording, intent: Intent, alert: Any) -> None:
 
 
 def _close(recording: _Recording, alert_id: str, kind: str, reason: str) -> None:
+    """The matter is over, and what was advised because of it no longer stands."""
     at_ms = recording.made.at_ms
     told.change_alert(recording.connection, alert_id, state=AlertState.CLOSED, updated_ms=at_ms, closed_ms=at_ms)
     told.add_transition(recording.connection, alert_id, kind, at_ms, TICK, reason, "none")
+    told.close_recommendations(recording.connection, alert_id)
 
 
 def _advise(recording: _Recording, intent: Intent, alert_id: str) -> Recommendation:
@@ -248,16 +252,41 @@ def _advise(recording: _Recording, intent: Intent, alert_id: str) -> Recommendat
 
 
 def _end_matters(recording: _Recording) -> int:
-    """Close what was open about machines whose life has ended or begun anew since it was opened."""
-    machines, row_of = recording.machines, recording.machines.row_of
+    """Close alerts that nothing keeps open any more: the life that they were about is over, the rule now watches
+    something else, the machine is unknown since an event was taken back."""
     ended = 0
     for alert in told.live_alerts(recording.connection):
-        row = row_of.get(alert.serial)
-        if row is not None and (not machines.in_service[row] or alert.opened_ms < machines.life_from_ms[row]):
-            _close(recording, alert.id, "ended", _why_ended(machines, row))
-            told.close_recommendations(recording.connection, alert.serial)
+        kind, reason = _why_closed(recording, alert)
+        if reason:
+            _close(recording, alert.id, kind, reason)
             ended += 1
+    _withdraw_unknown(recording)
     return ended
+
+
+def _why_closed(recording: _Recording, alert: Any) -> tuple[str, str]:
+    """Kind and reason of the last transition of a live alert; empty while it stands, or belongs to another class."""
+    machines, row = recording.machines, recording.machines.row_of.get(alert.serial)
+    if alert.serial not in machines.fleet.assets:
+        return "ended", _UNKNOWN
+    if row is None:
+        return "", ""
+    if not machines.in_service[row] or alert.opened_ms < machines.life_from_ms[row]:
+        return "ended", _why_ended(machines, row)
+    watching = recording.plant.rules_of(machines.asset_class)
+    watched = {(rule.name, rules.target_of(rule, str(machines.source[row]))) for rule in watching}
+    return ("", "") if (alert.rule, alert.target) in watched else ("ended", "the rule no longer watches this")
+
+
+def _withdraw_unknown(recording: _Recording) -> None:
+    """Withdraw the windows of machines that nobody knows any more; what a planner has answered needs attention."""
+    connection, at_ms = recording.connection, recording.made.at_ms
+    known = recording.machines.fleet.assets
+    standing = told.standing_windows(connection)
+    lost = [window for window in standing if window.serial not in known and window.attention != _UNKNOWN]
+    if lost:
+        changed = {window.id: _no_longer_standing(window, _UNKNOWN, at_ms) for window in lost}
+        told.change_interventions(connection, changed)
 
 
 def _why_ended(machines: Cohort, row: int) -> str:
@@ -268,10 +297,10 @@ def _why_ended(machines: Cohort, row: int) -> str:
 
 
 def _publish_windows(recording: _Recording) -> None:
-    """Bring the feed of windows up to date where it changed materially."""
+    """Bring the feed up to date where another window is shown than before: `published` moves on material change."""
     connection, believed = recording.connection, recording.made.believed
     now, was = believed.published, recording.machines.before.published
-    rows = np.flatnonzero((now.preferred_ms != was.preferred_ms) | (now.latest_ms != was.latest_ms))
+    rows = np.flatnonzero(_differ(now, was))
     if not len(rows):
         return
     known = told.standing_interventions(connection, believed.serial[rows].tolist())
@@ -284,6 +313,15 @@ def _publish_windows(recording: _Recording) -> None:
         {known[key].id: _advised_again(recording, known[key], body) for key, body in bodies.items() if key in known}
         | {window.id: _no_longer_advised(recording, row, window) for row, window in gone.items()},
     )
+
+
+def _differ(now: Windows, was: Windows) -> NDArray[np.bool_]:
+    """Where anything of two windows of the same machines differs `[n]`."""
+    different = np.zeros(len(now), dtype=np.bool_)
+    for column in fields(Windows):
+        a, b = getattr(now, column.name), getattr(was, column.name)
+        different |= (a != b) & ~((a != a) & (b != b))  # NaN is as it was
+    return different
 
 
 def _window_bodies(recording: _Recording, rows: NDArray[np.intp]) -> list[dict[str, Any]]:
@@ -327,15 +365,16 @@ def _advised_again(recording: _Recording, known: Any, body: dict[str, Any]) -> d
 
 
 def _no_longer_advised(recording: _Recording, row: int, known: Any) -> dict[str, Any]:
+    in_service = recording.made.believed.in_service[row]
+    why = "no longer advised" if in_service else _why_ended(recording.machines, row)
+    return _no_longer_standing(known, why, recording.made.at_ms)
+
+
+def _no_longer_standing(known: Any, why: str, at_ms: int) -> dict[str, Any]:
     """Withdraw a window that nobody has answered; of another one say why it needs attention."""
-    at_ms = recording.made.at_ms
     if known.status == InterventionStatus.PROPOSED:
         return {"status": InterventionStatus.WITHDRAWN, "updated_ms": at_ms}
-    in_service = recording.made.believed.in_service[row]
-    return {
-        "attention": "no longer advised" if in_service else _why_ended(recording.machines, row),
-        "updated_ms": at_ms,
-    }
+    return {"attention": why, "updated_ms": at_ms}
 
 
 def _rule(recording: _Recording, name: str) -> Rule:

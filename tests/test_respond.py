@@ -385,6 +385,31 @@ def test_a_window_that_has_ended_takes_no_work_order(services: Services, window:
         do(services, respond.put_external, window, "maximo", "WO-1", ADA)
 
 
+def test_attention_goes_as_soon_as_the_planner_reschedules_and_when_the_window_is_set_back(
+    services: Services, window: str
+) -> None:
+    advised = one(services, interventions).advised
+    do(services, respond.accept, window, ADA, advised["latest_start_ms"] + HOUR)
+    assert "later than the latest start" in one(services, interventions).attention
+    in_time = advised["preferred_start_ms"]
+    do(services, respond.set_status, window, InterventionStatus.SCHEDULED, ADA, in_time)
+    assert one(services, interventions).attention is None
+    do(services, respond.set_status, window, InterventionStatus.SCHEDULED, ADA, advised["latest_start_ms"] + HOUR)
+    do(services, respond.set_status, window, InterventionStatus.ACCEPTED, ADA)
+    do(services, respond.set_status, window, InterventionStatus.PROPOSED, ADA)
+    assert one(services, interventions).attention is None
+
+
+def test_a_window_that_is_no_longer_advised_stays_so_whatever_its_dates(services: Services, window: str) -> None:
+    do(services, respond.accept, window, ADA)
+    with write(services.engine) as connection:
+        told.change_intervention(connection, window, attention="no longer advised")
+    do(services, respond.set_status, window, InterventionStatus.SCHEDULED, ADA, TOMORROW)
+    assert one(services, interventions).attention == "no longer advised"
+    do(services, respond.reject, window, ADA)
+    assert one(services, interventions).attention is None
+
+
 # Recommendations
 
 
@@ -394,6 +419,14 @@ def test_following_a_recommendation_accepts_the_window_of_the_machine_only(servi
     assert one(services, recommendations).state == "accepted"
     assert one(services, interventions).status == InterventionStatus.ACCEPTED
     assert one(services, interventions, "F-2").status == InterventionStatus.PROPOSED
+
+
+def test_following_advice_about_a_silent_source_leaves_the_window_of_its_machine_alone(services: Services) -> None:
+    with write(services.engine) as connection:
+        connection.execute(update(recommendations).values(target="fan1"))
+    do(services, respond.accept_recommendation, one(services, recommendations).id, ADA)
+    assert one(services, recommendations).state == "accepted"
+    assert one(services, interventions).status == InterventionStatus.PROPOSED
 
 
 def test_an_answer_given_again_changes_nothing_and_another_conflicts(services: Services) -> None:

@@ -11,6 +11,7 @@ from pdm.respond.act import FUTURE_MS, Act, DuplicateWorkError, RequestError, ex
 from pdm.state import told
 from pdm.state.schema import interventions
 from pdm.state.told import ENDED, InterventionStatus
+from pdm.windows import intervention
 
 _FORWARD = frozenset(
     {InterventionStatus.SCHEDULED, InterventionStatus.IN_PROGRESS, InterventionStatus.DONE, InterventionStatus.REJECTED}
@@ -80,7 +81,13 @@ def set_status(
     if status not in NEXT.get(stored.status, frozenset()):
         raise ConflictError(f"an intervention that is {stored.status} cannot become {status}")
     told.change_intervention(
-        connection, intervention_id, status=status, updated_ms=act.at_ms, committed=committed, outcome=finished
+        connection,
+        intervention_id,
+        status=status,
+        updated_ms=act.at_ms,
+        committed=committed,
+        attention=None if status in ENDED else _attention(stored, committed),
+        outcome=finished,
     )
 
 
@@ -123,6 +130,14 @@ def _committed(stored: Row[Any], status: InterventionStatus, act: Act, start_ms:
     finish = start + round(stored.advised["duration_hours"] * 3_600_000)
     who = act.who if start != standing.get("start_ms") else standing["who"]
     return {"start_ms": start, "finish_ms": finish, "who": who}
+
+
+def _attention(stored: Row[Any], committed: dict[str, Any] | None) -> str | None:
+    """Why these dates need attention; a reason that was not about the dates before stays."""
+    before, now = (
+        intervention.attention(dates, stored.advised) if dates else None for dates in (stored.committed, committed)
+    )
+    return now if stored.attention in (None, before) else str(stored.attention)
 
 
 def _finished(status: InterventionStatus, act: Act, outcome: Outcome | None) -> dict[str, Any] | None:

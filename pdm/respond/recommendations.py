@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, update
 
 from pdm.errors import ConflictError
+from pdm.plant import ANY_TARGET
 from pdm.respond.act import Act, RequestError, expect_revision
 from pdm.respond.interventions import accept
 from pdm.state import told
@@ -13,9 +14,9 @@ from pdm.state.told import InterventionStatus
 
 
 def accept_recommendation(connection: Connection, recommendation_id: str, act: Act) -> None:
-    """Follow a piece of advice, and with it the window that is proposed for the machine."""
+    """Follow a piece of advice; where it is about the failure of the machine, also the window that is proposed."""
     advised = _answer(connection, recommendation_id, "accepted", act)
-    if advised is not None:
+    if advised is not None and advised.target == ANY_TARGET:
         for window in told.open_interventions(connection, [advised.serial]):
             if window.status == InterventionStatus.PROPOSED:
                 accept(connection, window.id, Act(act.who, act.at_ms, act.reason))

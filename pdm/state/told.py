@@ -61,6 +61,9 @@ _STANDING = (
     .where(interventions.c.status.not_in(ENDED))
     .order_by(interventions.c.revision)
 )
+_STANDING_BRIEFLY = select(*(interventions.c[name] for name in ("id", "serial", "status", "attention"))).where(
+    interventions.c.status.not_in(ENDED)
+)
 _ACCEPTED = _STANDING.where(interventions.c.status.in_((InterventionStatus.ACCEPTED, InterventionStatus.SCHEDULED)))
 _CHANGE_ALERT = update(alerts).where(alerts.c.id == bindparam("of_id"))
 _NEXT_ORDINAL = select(func.coalesce(func.max(transitions.c.ordinal), 0) + 1).where(
@@ -165,11 +168,11 @@ def put_recommendation(connection: Connection, row: dict[str, Any]) -> None:
     connection.execute(_INSERT[connection.dialect.name](recommendations).on_conflict_do_nothing(), new)
 
 
-def close_recommendations(connection: Connection, serial: str) -> None:
-    """What was advised for a machine no longer stands: it failed, or was repaired or replaced."""
-    mine = and_(recommendations.c.serial == serial, recommendations.c.state == "open")
+def close_recommendations(connection: Connection, alert_id: str) -> None:
+    """What was advised because of an alert no longer stands: the alert is closed."""
+    open_ones = and_(recommendations.c.alert_id == alert_id, recommendations.c.state == "open")
     revision = next_number(connection, "revision")
-    connection.execute(update(recommendations).where(mine).values(state="closed", revision=revision))
+    connection.execute(update(recommendations).where(open_ones).values(state="closed", revision=revision))
 
 
 def open_interventions(connection: Connection, serials: Sequence[str] | None = None) -> list[Row[Any]]:
@@ -184,6 +187,11 @@ def standing_interventions(connection: Connection, serials: Sequence[str]) -> di
     """Id, status and commitment of the open windows of these machines, by serial."""
     query = _STANDING if len(serials) > MOST_LISTED else _STANDING.where(interventions.c.serial.in_(serials))
     return {row.serial: row for row in connection.execute(query)}
+
+
+def standing_windows(connection: Connection) -> list[Row[Any]]:
+    """Id, serial, status and attention of all open windows."""
+    return list(connection.execute(_STANDING_BRIEFLY))
 
 
 def accepted_interventions(connection: Connection) -> list[Row[Any]]:

@@ -261,10 +261,10 @@ def _actions(now: Snapshot, row: Row[Any], now_ms: int) -> list[Action]:
 def _until(now: Snapshot, serial: str, now_ms: int) -> list[tuple[str, str]]:
     """Times to shelve until: the next shift, tomorrow, a week, four weeks."""
     plant = now.current.plant
-    asset_class = plant.class_of(now.fleet.assets[serial])
+    machine = now.fleet.assets.get(serial)
     times = {now_ms + 28 * _DAY_MS: "4 weeks", now_ms + 7 * _DAY_MS: "a week"}
     times[_tomorrow(now_ms, plant.time_zone)] = "tomorrow"
-    if asset_class.calendar:
+    if machine is not None and (asset_class := plant.class_of(machine)).calendar:
         stretches = working_time(plant.calendar_of(asset_class), plant.time_zone, now_ms, now_ms + 8 * _DAY_MS)
         times |= {int(start): "next shift" for start in stretches[stretches[:, 0] > now_ms, 0][:1]}
     return [

@@ -208,7 +208,7 @@ def _others(now: Snapshot, shown: Sequence[AssetRow], hidden: int, now_ms: int) 
         (int(record.advised["preferred_start_ms"]), serial)
         for serial, records in now.interventions.items()
         for record in records
-        if serial not in seen
+        if serial not in seen and serial in now.fleet.assets
     ]
     if not coming:
         return f"{words.plural(hidden, 'other')}."
