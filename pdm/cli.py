@@ -72,6 +72,7 @@ def init(
 def check(settings: SettingsFile = None, as_json: AsJson = False) -> None:
     """Check the plant file and the rules file."""
     from pdm.applying import read_files
+    from pdm.words import plural
 
     loaded = _settings(settings)
     files = read_files(loaded.plant, loaded.rules)
@@ -81,7 +82,12 @@ def check(settings: SettingsFile = None, as_json: AsJson = False) -> None:
         "assets": len(files.plant.assets),
         "rules": len(files.rules.rules),
     }
-    _say(found, as_json, "{plant}: {classes} classes, {assets} assets, {rules} rules. Both files are in order.")
+    counts = [
+        plural(len(files.plant.classes), "class", "classes"),
+        plural(len(files.plant.assets), "asset"),
+        plural(len(files.rules.rules), "rule"),
+    ]
+    _say(found, as_json, f"{{plant}}: {', '.join(counts)}. Both files are in order.")
 
 
 @app.command()

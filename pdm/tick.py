@@ -28,6 +28,7 @@ from pdm.state.plants import CurrentPlant, current_plant
 from pdm.state.schema import read, write
 from pdm.state.told import live_alerts
 from pdm.windows import advice
+from pdm.words import plural
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,8 @@ class TickReport:
     told: int
 
     def __str__(self) -> str:
-        return f"{self.machines} machines, {self.steps} steps, {self.forecast} forecast, {self.told} told"
+        made = f"{plural(self.machines, 'machine')}, {plural(self.steps, 'step')}"
+        return f"{made}, {self.forecast} forecast, {self.told} told"
 
 
 def tick(services: Services, at_ms: int) -> TickReport:

@@ -150,9 +150,9 @@ def span(from_ms: int, to_ms: int, zone: ZoneInfo, now_ms: int) -> str:
     return f"{day(from_ms, zone, now_ms)}-{day(to_ms, zone, now_ms)}"
 
 
-def plural(count: int, noun: str) -> str:
-    """ "1 alert", "3 alerts"."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+def plural(count: int, noun: str, many: str | None = None) -> str:
+    """ "1 alert", "3 alerts"; `many` where more is not the noun with an s."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {many or noun + 's'}"
 
 
 def listed(items: Sequence[str], last: str = "and") -> str:

@@ -50,7 +50,7 @@ def test_what_init_writes_can_be_checked_applied_and_ticked(shell: Shell, tmp_pa
     checked = json.loads(shell("check", "--json").out)
     assert (checked["classes"], checked["assets"]) == (1, 1)
     assert "- adds asset" in shell("apply").out
-    assert shell("run", "tick").out == "1 machines, 0 steps, 0 forecast, 0 told\n"
+    assert shell("run", "tick").out == "1 machine, 0 steps, 0 forecast, 0 told\n"
     assert (tmp_path / "pdm-data" / "state.db").exists()
 
 
