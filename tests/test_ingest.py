@@ -200,6 +200,23 @@ def test_a_body_that_cannot_be_taken_apart_is_refused_as_a_whole(
     assert store.counts().dead_letters == 0
 
 
+@pytest.mark.parametrize("wrap", [lambda items: items, lambda items: {"readings": items}], ids=["list", "envelope"])
+def test_a_body_of_more_messages_than_anybody_sends_is_refused_as_a_whole(
+    ingest: Ingest, store: FailingWriter, wrap: object
+) -> None:
+    most = [body()] * 10_000
+    assert ingest.accept(json.dumps(wrap(most)).encode()).stored == 10_000  # type: ignore[operator]
+    with pytest.raises(UnreadableMessageError, match="10,001 messages; at most 10,000"):
+        ingest.accept(json.dumps(wrap([*most, body("p2")])).encode())  # type: ignore[operator]
+    assert temps(store, "p2") == []
+
+
+def test_of_many_problems_the_first_hundred_are_listed_and_all_are_kept(ingest: Ingest, store: FailingWriter) -> None:
+    accepted = ingest.accept(json.dumps([body(f"nobody{i}") for i in range(300)]).encode())
+    assert [problem.index for problem in accepted.problems] == list(range(100))
+    assert store.counts().dead_letters == 300
+
+
 def test_late_readings_over_http_are_counted(ingest: Ingest, store: FailingWriter) -> None:
     accepted = ingest.accept(json.dumps([body(ts="2026-11-01T10:00:00Z"), body()]).encode())
     assert (accepted.stored, accepted.late) == (2, 1)

@@ -15,6 +15,9 @@ from pdm.readings import ArrivalFlag, Readings
 HTTP_TOPIC = "http"
 """Stands for the topic in dead letters that came by HTTP."""
 
+MOST_PROBLEMS = 100
+"""Of one body so many are listed; the dead letters have all of them."""
+
 _KEPT_BYTES = 64_000  # of an unreadable payload
 _KEPT_TEXT = 500  # of its topic and of the reason in words
 
@@ -32,7 +35,8 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What became of a body: readings stored (`late` of them too late to change a step) and messages that were not."""
+    """What became of a body: readings stored (`late` of them too late to change a step) and messages that were not (the
+    first `MOST_PROBLEMS`)."""
 
     stored: int
     late: int
@@ -97,7 +101,8 @@ class Ingest:
                 group.keep(decoder.decode_named(message, now_ms), len(message))
             except UnreadableMessageError as error:
                 group.bury(HTTP_TOPIC, message, error, now_ms)
-                problems.append(Problem(index, error.reason, error.detail))
+                if len(problems) < MOST_PROBLEMS:
+                    problems.append(Problem(index, error.reason, error.detail))
         return Accepted(*group.store(self._writer), tuple(problems))
 
     def close(self) -> None:

@@ -28,6 +28,9 @@ MOST_BYTES = 1_000_000
 MOST_BODY_BYTES = 16_000_000
 """Largest body with many messages that is taken apart [bytes]."""
 
+MOST_MESSAGES = 10_000
+"""Of one body: thousands of samples fit into one message, and while a body is taken apart nothing else is."""
+
 FUTURE_MS = 5 * 60_000
 """How far a clock of the plant may run ahead."""
 
@@ -145,12 +148,14 @@ def messages_of(body: bytes) -> list[bytes]:
     """The messages in an HTTP body: one that names its source, a list of them, or `{"readings": [...]}`.
 
     Raises:
-        UnreadableMessageError: nothing in it can be read.
+        UnreadableMessageError: nothing in it can be read, or there are too many messages.
     """
     if body.lstrip(b" \t\r\n")[:1] == b"[":
         items = _parse(_LIST, body, most_bytes=MOST_BODY_BYTES)
     else:
         items = _parse(_ENVELOPE, body, most_bytes=MOST_BODY_BYTES).readings
+    if items is not None and len(items) > MOST_MESSAGES:
+        raise UnreadableMessageError("too_many", f"{len(items):,} messages; at most {MOST_MESSAGES:,} in one body")
     return [body] if items is None else [bytes(item) for item in items]
 
 
