@@ -154,6 +154,12 @@ def test_a_long_fleet_is_shown_in_parts(client: TestClient) -> None:
     assert re.search(r"3 others, next window: FAN-\d", read(part))
 
 
+@pytest.mark.parametrize("path", ["/", "/alerts"])
+@pytest.mark.parametrize("number", ["9" * 19, "9" * 20, "9" * 5000, "0", "000000000000001", "²"])
+def test_a_page_of_however_many_rows_can_be_asked_for(client: TestClient, path: str, number: str) -> None:
+    page(client, f"{path}?show={number}")
+
+
 def test_a_serial_is_shown_as_text_whatever_it_holds(client: TestClient) -> None:
     assert f"serial {AWKWARD}" in read(page(client, AWKWARD_PATH))
 

@@ -16,7 +16,7 @@ from pdm.services import Services
 from pdm.state import schema
 from pdm.state.told import TICK, AlertState
 from pdm.web import fleet, snapshot
-from pdm.web.pages.fleet import SEVERITIES, asset_href, planned
+from pdm.web.pages.fleet import SEVERITIES, asset_href, planned, rows_asked
 from pdm.web.snapshot import Snapshot
 
 PAGE = 50
@@ -133,7 +133,7 @@ class AlertsPage:
 def alerts_page(services: Services, now: Snapshot, asked: Mapping[str, str]) -> AlertsPage:
     """The page for what the query string asks: which `state`, and how many to `show`."""
     current = asked.get("state", "open") if asked.get("state", "open") in _TABS else "open"
-    show = int(asked["show"]) if asked.get("show", "").isdecimal() else PAGE
+    show = rows_asked(asked, PAGE)
     with schema.read(services.engine) as connection:
         counts = snapshot.count_by(connection, schema.alerts.c.state)
         rows = connection.execute(_query(_TABS[current][1], show + 1)).all()

@@ -21,6 +21,9 @@ from pdm.web.snapshot import Snapshot
 PAGE = 24
 """Rows shown at first; as many more each time somebody asks."""
 
+MOST_SHOWN = 10_000
+"""A page never has more rows, whatever its address asks for."""
+
 SEVERITIES = {"now": "Now", "shift": "This shift", "week": "This week", "plan": "Plan"}
 """The words beside the shapes of severity, the most urgent first."""
 
@@ -74,9 +77,17 @@ def asset_href(serial: str) -> str:
     return f"/assets/{quote(serial, safe='')}"
 
 
+def rows_asked(asked: Mapping[str, str], at_first: int) -> int:
+    """How many rows the query string asks to `show`: at first, and where that is no number, so many."""
+    text = asked.get("show", "")
+    if not text.isdecimal():
+        return at_first
+    return min(int(text), MOST_SHOWN) if len(text) < 10 else MOST_SHOWN
+
+
 def fleet_page(services: Services, now: Snapshot, asked: Mapping[str, str]) -> FleetPage:
     """The page for what the query string asks: `q`, `line`, `class`, and how many rows to `show`."""
-    show = int(asked["show"]) if asked.get("show", "").isdecimal() else PAGE
+    show = rows_asked(asked, PAGE)
     wanted = FleetFilter(
         search=asked.get("q") or None,
         line=asked.get("line") or None,
