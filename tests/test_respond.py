@@ -232,6 +232,15 @@ def test_a_report_that_contradicts_the_plant_is_refused_with_the_field(
     assert caught.value.field == field
 
 
+def test_a_machine_cannot_be_installed_at_a_source_that_nobody_can_read(services: Services) -> None:
+    with pytest.raises(
+        RequestError, match="no asset of the plant file has the source 'fan l'; did you mean 'fan"
+    ) as no:
+        do(services, respond.record_event, "e1", event(EventKind.INSTALLED, source="fan l"), ADA)
+    assert no.value.field == "source"
+    do(services, respond.record_event, "e1", event(EventKind.INSTALLED, source="fan3"), ADA)
+
+
 def test_an_event_of_an_unknown_machine_is_not_found(services: Services) -> None:
     with pytest.raises(NotFoundError):
         do(services, respond.record_event, "e1", event(EventKind.FAILED, serial="nope"), ADA)

@@ -4,6 +4,8 @@ from sqlalchemy import Connection
 
 from pdm.errors import NotFoundError
 from pdm.installations import EventKind, Fleet, MaintenanceEvent
+from pdm.plant import Plant
+from pdm.plant.marked_yaml import did_you_mean
 from pdm.respond.act import FUTURE_MS, Act, RequestError, expect_revision
 from pdm.state import plants, told
 from pdm.state.schema import events
@@ -27,6 +29,7 @@ def record_event(
     current = plants.current_plant(connection)
     fleet = plants.current_fleet(connection, current)
     _check_event(fleet, event, act)
+    _check_source(current.plant, event)
     modes = [mode.name for mode in current.plant.class_of(fleet.assets[event.serial]).failure_modes]
     if event.mode is not None and event.mode not in modes:
         raise RequestError("mode", f"its class has no failure mode {event.mode!r}; it has {', '.join(modes) or 'none'}")
@@ -39,6 +42,13 @@ def void_event(connection: Connection, event_id: str, act: Act) -> None:
     expect_revision(stored, act)
     if not stored.voided:
         plants.void_event(connection, event_id)
+
+
+def _check_source(plant: Plant, event: MaintenanceEvent) -> None:
+    """Readings are understood by the sources that the plant file names: from another one nothing would ever come."""
+    if event.source is not None and event.source not in plant.asset_of_source:
+        hint = did_you_mean(event.source, plant.asset_of_source)
+        raise RequestError("source", f"no asset of the plant file has the source {event.source!r}{hint}")
 
 
 def _check_event(fleet: Fleet, event: MaintenanceEvent, act: Act) -> None:
