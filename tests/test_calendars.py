@@ -56,6 +56,13 @@ def test_a_job_too_long_for_saturday_waits_for_monday_even_if_only_saturday_was_
     )
 
 
+def test_stretches_that_follow_each_other_fast_do_not_all_offer_a_start() -> None:
+    start, end = at("2026-11-02 00:00"), at("2029-11-02 00:00")
+    starts = feasible_starts(DAY_AND_SATURDAY, BERLIN, start, end, HOUR, 100 * HOUR)
+    assert 250 < len(starts) <= np.ceil((end - start) / (100 * HOUR))
+    assert local(starts[:3]) == ["Mon 06:00", "Fri 06:00", "Wed 06:00"]
+
+
 def test_nobody_works_on_a_holiday() -> None:
     calendar = Calendar("day", DAY_SHIFT.shifts, holidays=(date(2026, 12, 25),))
     starts = feasible_starts(calendar, BERLIN, at("2026-12-24 20:00"), at("2026-12-29 00:00"), 8 * HOUR, HOUR)

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pdm.tick import tick
 from tests import small_plant
-from tests.small_plant import HOUR, PLANT, RULES, START, feed, make_services, readings
+from tests.small_plant import HOUR, PLANT, RULES, START, feed, make_services, readings, rows
+from tests.test_windows import DAY_SHIFT_PLANT
 
 NO_MODES = PLANT[: PLANT.index("    failure_modes:")] + PLANT[PLANT.index("assets:") :]
 NO_RULES = "rules: {}\n"
@@ -26,3 +28,14 @@ def test_a_class_without_failure_modes_or_without_rules_ticks_and_goes_on_after_
     feed(services, readings("fan1", [3]))
     tick(services, START + 4 * HOUR)
     assert services.cohorts["fan"].twin.exposure[0] == 4.0
+
+
+def test_a_plant_that_rests_for_a_year_goes_on_ticking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(small_plant, "PLANT", DAY_SHIFT_PLANT)
+    services, hours = make_services(tmp_path), np.arange(48, 48 + 365 * 24)
+    standing = np.column_stack([np.zeros(len(hours)), np.full(len(hours), 0.1)])
+    feed(services, readings("fan1", range(48)), rows("fan1", START + hours * HOUR, standing))
+    tick(services, START + len(hours) * HOUR)
+    believed = services.cohorts["fan"].before
+    assert 0 < believed.duty_rate[0] < 1e-6
+    assert believed.windows.row(0) is None

@@ -1,6 +1,7 @@
 """The priced intervention window, against hand calculations under a uniform law of remaining life."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,23 +10,32 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 
 from pdm.degradation import Weibull
-from pdm.prognosis import LEVELS
+from pdm.plant import Plant
+from pdm.plant.file import parse_plant
+from pdm.prognosis import LEVELS, forecast
 from pdm.windows import (
     COST_TOLERANCE,
     Bound,
     Prices,
     Terms,
     Windows,
+    advice,
     long_run_cost_rate,
     materially_different,
     plan_windows,
 )
+from tests.small_plant import PLANT
 
 HOUR = 3_600_000
 NOW = 1_796_000_000_000
 UNIFORM = LEVELS[None, :] * 100.0  # fails within the next 100 h, every hour as likely as any other
 STARTS = NOW + np.arange(1, 80) * HOUR
 TERMS = Terms(notice_ms=HOUR, horizon=79.0, risk_cap=0.5)
+
+DAY_SHIFT_PLANT = PLANT.replace(
+    "classes:", "calendars:\n  day: {shifts: [{days: mon-fri, from: '06:00', to: '14:00'}]}\nclasses:", 1
+).replace("    notice: 24 h", "    notice: 24 h\n    calendar: day")
+"""People work on the small plant's fans on weekdays from six to two."""
 
 
 def prices(planned: float = 1.0, unplanned: float = 5.0, life: float = 0.05, count: int = 1) -> Prices:
@@ -175,6 +185,44 @@ def test_what_was_published_stays_where_nothing_material_changed() -> None:
     kept = Windows.none(2).replaced(np.array([True, False]), both)
     assert [kept.row(row) is None for row in range(2)] == [False, True]
     assert kept.take(np.array([0])).row(0) == both.row(0)
+
+
+def windows_of_fans(plant: Plant, duty_rate: list[float], likely: int | None = None) -> Windows:
+    """Windows of fans that fail within the next 100 h of running, each hour as likely as any other."""
+    count, fan = len(duty_rate), plant.classes["fan"]
+    prognosis = forecast.empty(fan, count)
+    prognosis.quantiles[:] = UNIFORM
+    if likely is not None:
+        prognosis.mode[:] = np.eye(len(fan.failure_modes))[likely]
+    return advice.windows_of(plant, fan, None, prognosis, np.array(duty_rate), NOW)
+
+
+def test_a_class_at_rest_has_no_date_however_little_duty_is_left_of_its_last_run() -> None:
+    plant = parse_plant(DAY_SHIFT_PLANT)
+    for duty in (1e-6, 1e-9, 1e-12, 1e-300):
+        assert windows_of_fans(plant, [duty, duty]).row(0) is None
+
+
+def test_machines_at_rest_do_not_coarsen_the_dates_of_one_that_runs() -> None:
+    alone = windows_of_fans(parse_plant(DAY_SHIFT_PLANT), [1.0])
+    among = windows_of_fans(parse_plant(DAY_SHIFT_PLANT), [1.0, 1e-7, 1e-7, 1e-7])
+    assert among.row(0) == alone.row(0) is not None
+
+
+@pytest.mark.parametrize("duty", [1.0, 0.1, 0.01, 0.003, 1e-4])
+def test_a_bounded_number_of_starts_is_compared_however_slowly_a_class_lives(
+    monkeypatch: pytest.MonkeyPatch, duty: float
+) -> None:
+    compared: list[int] = []
+
+    def counted(*arguments: Any) -> Windows:
+        compared.append(len(arguments[-1]))
+        return plan_windows(*arguments)
+
+    monkeypatch.setattr(advice, "plan_windows", counted)
+    for text in (PLANT, DAY_SHIFT_PLANT):
+        windows_of_fans(parse_plant(text), [duty])
+    assert 0 < max(compared) <= advice.CANDIDATES
 
 
 @settings(deadline=None)

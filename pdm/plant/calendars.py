@@ -42,7 +42,8 @@ def feasible_starts(
 ) -> NDArray[np.int64]:
     """Times `[t]` with from <= time < until at which a job of this duration can start, rising.
 
-    In each stretch of working time they begin as early as possible and then follow every `every_ms`.
+    In each stretch of working time they begin as early as possible and then follow every `every_ms`. Of stretches that
+    follow each other faster than that, only some offer a start: there is one in each `every_ms` at most.
     """
     stretches = working_time(calendar, zone, from_ms, until_ms + duration_ms)
     fits = duration_ms <= _longest_stretch(calendar, zone, from_ms)
@@ -51,7 +52,8 @@ def feasible_starts(
     counts = np.maximum((last - first) // every_ms + 1, 0)
     ordinal = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
     starts: NDArray[np.int64] = np.repeat(first, counts) + ordinal * every_ms
-    return starts
+    _, one_each = np.unique((starts - from_ms) // every_ms, return_index=True)
+    return starts[one_each]
 
 
 def finish_times(

@@ -13,7 +13,10 @@ from pdm.prognosis.learned import Model
 from pdm.windows import Prices, Terms, Windows, long_run_cost_rate, materially_different, plan_windows
 
 CANDIDATES = 200
-"""About how many starts are compared up to the horizon."""
+"""How many starts are compared at most."""
+
+LONGEST_REACH_HOURS = 3 * 366 * 24
+"""Nobody plans work further ahead than this, however slowly a machine uses up its life [h]."""
 
 _HOUR_MS = 3_600_000
 
@@ -31,12 +34,12 @@ def windows_of(
     Args:
         duty_rate: `[n]` life used per hour of plant time [life steps/h].
     """
-    moving = duty_rate[duty_rate > 0]
-    if not len(moving):
+    # the duty of a machine at rest fades, but never to zero: it rests if it uses up no life step in all that time
+    duty_rate = np.where(duty_rate * LONGEST_REACH_HOURS < 1.0, 0.0, duty_rate)
+    if not (duty_rate > 0).any():
         return Windows.none(len(duty_rate))
-    # far enough for a machine that runs two thirds as much as the usual one
-    reach_ms = int(1.5 * asset_class.horizon / np.median(moving)) * _HOUR_MS
-    every_ms = max(reach_ms // CANDIDATES // _HOUR_MS, 1) * _HOUR_MS
+    reach_ms = _reach_hours(asset_class.horizon, duty_rate) * _HOUR_MS
+    every_ms = -(-reach_ms // (CANDIDATES * _HOUR_MS)) * _HOUR_MS
     duration_ms = min((mode.duration_ms for mode in asset_class.failure_modes), default=4 * _HOUR_MS)
     begin = now_ms + asset_class.notice_ms
     calendar = plant.calendar_of(asset_class)
@@ -87,6 +90,16 @@ def published(
     passed = (shown.preferred_ms >= 0) & (shown.preferred_ms < now_ms)
     fresh = found & (passed | materially_different(shown, now, now_ms))
     return shown.replaced(fresh, now)
+
+
+def _reach_hours(horizon: float, duty_rate: NDArray[np.float64]) -> int:
+    """How far ahead starts are compared [h], for machines of these duties `[n]` [life steps/h]."""
+    # those that hardly run say nothing of how far to look for the others:   horizon / duty >= longest
+    moving = duty_rate[duty_rate * LONGEST_REACH_HOURS > horizon]
+    if not len(moving):
+        return LONGEST_REACH_HOURS
+    # far enough for a machine that runs two thirds as much as the usual one
+    return min(int(1.5 * horizon / np.median(moving)) + 1, LONGEST_REACH_HOURS)
 
 
 def _life_price(life: Weibull | None, costs: Costs) -> float:
