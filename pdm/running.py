@@ -7,7 +7,7 @@ import threading
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from time import monotonic
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import structlog
 
@@ -20,10 +20,10 @@ from pdm.services import Services
 from pdm.serving import Server
 from pdm.settings import Settings
 from pdm.state.lock import sole_writer
-from pdm.state.plants import current_plant
+from pdm.state.plants import CurrentPlant, current_plant
 from pdm.state.schema import read
 from pdm.web.app import create_app
-from pdm.wiring import open_services, use_plant
+from pdm.wiring import open_services, use_plant, use_routes
 from pdm.words import listed
 
 LOOK_S = 2.0
@@ -33,6 +33,13 @@ STOP_WITHIN_S = 6.0
 """Time from the signal to the end. A run that takes longer is cut short, and made again at the next start."""
 
 _log = structlog.stdlib.get_logger(__name__)
+
+
+class _InUse(NamedTuple):
+    """The version of the plant that is in use; not the `whole` of it while a route lacks its secret."""
+
+    number: int
+    whole: bool = True
 
 
 def run_service(settings: Settings, settings_file: Path | None) -> None:
@@ -47,7 +54,7 @@ def run_service(settings: Settings, settings_file: Path | None) -> None:
     with sole_writer(settings.state_url()), ExitStack() as stack:
         services = open_services(settings, ServiceClock(), log_name="http")
         stack.callback(services.close)
-        in_use = _plant_number(services)
+        in_use = _InUse(_plant_number(services))
         schedule = Schedule(services, load_pipelines(settings.pipelines_folder(), {"tick": settings.tick.interval_ms}))
         server = Server(create_app(services, settings.api_key_hashes()), settings.http.host, settings.http.port)
         ingest = IngestProcess(settings.mqtt, settings_file)
@@ -90,22 +97,29 @@ def _plant_number(services: Services) -> int:
             raise ConfigurationError(str(error)) from None
 
 
-def _follow_plant(services: Services, settings: Settings, in_use: int) -> int:
-    """Bring a plant that was applied meanwhile into use; returns the number of the version in use."""
+def _follow_plant(services: Services, settings: Settings, in_use: _InUse) -> _InUse:
+    """Bring a plant that was applied meanwhile into use, and what could not be used of it as soon as it can."""
     with suppress(PdmError), read(services.engine) as connection:
         plant = current_plant(connection)
-        if plant.number == in_use:
+        if plant.number == in_use.number and in_use.whole:
             return in_use
-        try:
-            use_plant(services, settings, plant)
-        except PdmError as error:
-            _log.error("plant version in use, but not all of it", number=plant.number, why=str(error))
-        else:
-            _log.info("plant version in use", number=plant.number)
-        if services.ingest is not None:
-            services.ingest.use(Decoder(plant.plant, epoch_unit=settings.mqtt.epoch_unit))
-        return plant.number
+        whole = _use(services, settings, plant, known=plant.number == in_use.number)
+        return _InUse(plant.number, whole)
     return in_use
+
+
+def _use(services: Services, settings: Settings, plant: CurrentPlant, known: bool) -> bool:
+    """Use a version of the plant, of one that is `known` only the routes; returns whether all of it is in use now."""
+    if not known and services.ingest is not None:
+        services.ingest.use(Decoder(plant.plant, epoch_unit=settings.mqtt.epoch_unit))
+    try:
+        (use_routes if known else use_plant)(services, settings, plant)
+    except PdmError as error:
+        if not known:
+            _log.error("plant version in use, but not all of it", number=plant.number, why=str(error))
+        return False
+    _log.info("plant version in use", number=plant.number)
+    return True
 
 
 def _stop(server: Server, schedule: Schedule, ingest: IngestProcess) -> None:

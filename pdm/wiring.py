@@ -8,11 +8,11 @@ import structlog
 from pdm.adapters import model_folder
 from pdm.adapters.notifiers import notifiers_of
 from pdm.adapters.reading_log import ReadingLog, ReadingLogWriter
-from pdm.errors import ForeignModelError, NotFoundError
+from pdm.errors import ConfigurationError, ForeignModelError, NotFoundError
 from pdm.ingest import Ingest
 from pdm.ingest.decode import Decoder
 from pdm.plant import AssetClass
-from pdm.ports import Clock, Simulation
+from pdm.ports import Clock, Notifier, Simulation
 from pdm.prognosis.learned import Model
 from pdm.rules.ruleset import Secret
 from pdm.services import Services
@@ -58,7 +58,7 @@ def use_plant(services: Services, settings: Settings, plant: CurrentPlant) -> No
     """Bring the models and routes of a plant into use; a model that cannot be used is named and left out.
 
     Raises:
-        ConfigurationError: a route lacks its secret; the routes before stay in use.
+        ConfigurationError: a route cannot be used; everything else is in use.
     """
     models, problems, foreign = dict[str, Model](), dict[str, str](), set[str]()
     for name, asset_class in plant.plant.classes.items():
@@ -71,7 +71,26 @@ def use_plant(services: Services, settings: Settings, plant: CurrentPlant) -> No
             problems[name] = str(problem)
     # at once, since a tick may be under way
     services.models, services.model_problems, services.foreign_models = models, problems, foreign
-    services.notifiers = notifiers_of(plant.rules.routes, _secret_of, settings.notify.allow_private)
+    use_routes(services, settings, plant)
+
+
+def use_routes(services: Services, settings: Settings, plant: CurrentPlant) -> None:
+    """Bring the routes of a plant into use, all that can be; one that cannot stays as it was.
+
+    Raises:
+        ConfigurationError: a route lacks its secret, or its address is refused.
+    """
+    routes, errors = dict[str, Notifier](), list[ConfigurationError]()
+    for name, route in plant.rules.routes.items():
+        try:
+            routes |= notifiers_of({name: route}, _secret_of, settings.notify.allow_private)
+        except ConfigurationError as error:
+            errors.append(error)
+            if name in services.notifiers:
+                routes[name] = services.notifiers[name]
+    services.notifiers = routes
+    if errors:
+        raise errors[0]
 
 
 def _newest_model(asset_class: AssetClass, folders: Sequence[Path]) -> tuple[Model | None, Exception | None]:

@@ -274,6 +274,26 @@ def test_a_route_that_the_rules_file_no_longer_has_is_shown_as_failed(engine: En
     assert state_of(engine, "result") == ["the rules file has no route 'gone'"]
 
 
+def test_a_route_that_waits_for_its_secret_loses_nothing_however_long_it_takes(engine: Engine) -> None:
+    route = "hook: {kind: webhook, url: 'https://example.com/', secret_env: NONE}"
+    rules = template("rules.yaml") + f"\nroutes:\n  {route}\n"
+        template("rules.yaml") + "\nroutes: {hook: {kind: webhook, url: 'https://example.com/', secret_env: NONE}}\n"
+    )
+    with write(engine) as connection:
+        store_plant(connection, template("plant.yaml"), rules, at_ms=NOW_MS)
+    open_alert(engine, routes=("hook",))
+    clock, hook = Clock(), Inbox()
+    with capture_logs() as lines:
+        for _ in range(3 * MOST_ATTEMPTS):
+            assert deliver(services_of(engine, clock)).failed == 0
+            assert (state_of(engine), state_of(engine, "attempts")) == (["due"], [0])
+            assert "not in use: its secret is missing" in state_of(engine, "result")[0]
+            clock.now_ms += DAY_MS
+    assert [line["event"] for line in lines] == ["not delivered, to be tried again"]
+    assert deliver(services_of(engine, clock, hook=hook)).sent == 1
+    assert (len(hook.messages), state_of(engine)) == (1, ["sent"])
+
+
 def test_breaking_and_recovering_are_logged_once_each(engine: Engine) -> None:
     open_alert(engine)
     phone, clock = Inbox([down(), down(), down()]), Clock()

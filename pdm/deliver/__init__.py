@@ -42,6 +42,10 @@ LONGEST_RETRY_MS = 8 * 3_600_000
 MOST_ATTEMPTS = 11
 """Attempts wait 5, 15, 45, ... s, at most 8 h, for each other: 21 hours in all."""
 
+NOT_IN_USE = "not in use: its secret is missing, or its address is refused"
+HOLD_MS = 60_000
+"""What is to be told on a route that the rules file names and that cannot be used waits so long for another look."""
+
 PATIENCE_S = 2.0
 """How long a run waits for its routes. One that hangs goes on by itself; the next run serves the others."""
 
@@ -118,6 +122,9 @@ def retry_after_ms(attempt: int, jitter: float) -> int | None:
 def _serve(services: "Services", route: str, report: Callable[[Outcome], None]) -> None:
     """Send what is due on one route until nothing is, or until an attempt fails: the next run takes up the rest."""
     try:
+        if _hold(services, route):
+            report(Outcome.AGAIN)
+            return
         outcome = Outcome.SENT
         while outcome == Outcome.SENT and (claim := _claim(services, route)) is not None:
             outcome, result = _attempt(services, claim)
@@ -125,6 +132,20 @@ def _serve(services: "Services", route: str, report: Callable[[Outcome], None]) 
             report(outcome)
     except Exception:
         _log.exception("delivery broke off", route=route)
+
+
+def _hold(services: "Services", route: str) -> bool:
+    """Let everything wait for a route that the rules in force name and that is not in use; no attempt is counted."""
+    if route in services.notifiers:
+        return False
+    wall_ms = services.clock.wall_ms()
+    with write(services.engine) as connection:
+        if route not in current_plant(connection).rules.routes:
+            return False
+        new = telling.hold(connection, route, wall_ms, wall_ms + HOLD_MS, NOT_IN_USE)
+    if new:
+        _log.warning("not delivered, to be tried again", route=route, reason=NOT_IN_USE)
+    return True
 
 
 def _claim(services: "Services", route: str) -> _Claim | None:

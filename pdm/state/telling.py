@@ -67,6 +67,15 @@ def end_group(connection: Connection, leader: str, state: str, result: str | Non
     connection.execute(update(deliveries).where(members).values(state=state, result=result))
 
 
+def hold(connection: Connection, route: str, wall_ms: int, until_ms: int, why: str) -> bool:
+    """Let what waits for a route wait on, with the reason; returns whether any of it had waited for another one."""
+    waiting = and_(deliveries.c.route == route, _waits(wall_ms))
+    query = select(func.count()).where(waiting, func.coalesce(deliveries.c.result, "") != why)
+    new = connection.execute(query).scalar_one()
+    connection.execute(update(deliveries).where(waiting).values(state="due", due_ms=until_ms, result=why))
+    return bool(new)
+
+
 def disable_waiting(connection: Connection, route: str, result: str) -> None:
     """Nothing more is sent to a route, whether it was tried before or not."""
     waiting = and_(deliveries.c.route == route, deliveries.c.state.in_(("due", "claimed", GROUPED)))
