@@ -277,8 +277,6 @@ def test_a_route_that_the_rules_file_no_longer_has_is_shown_as_failed(engine: En
 def test_a_route_that_waits_for_its_secret_loses_nothing_however_long_it_takes(engine: Engine) -> None:
     route = "hook: {kind: webhook, url: 'https://example.com/', secret_env: NONE}"
     rules = template("rules.yaml") + f"\nroutes:\n  {route}\n"
-        template("rules.yaml") + "\nroutes: {hook: {kind: webhook, url: 'https://example.com/', secret_env: NONE}}\n"
-    )
     with write(engine) as connection:
         store_plant(connection, template("plant.yaml"), rules, at_ms=NOW_MS)
     open_alert(engine, routes=("hook",))
