@@ -17,7 +17,7 @@ from pdm.serving import Server
 from pdm.state import schema
 from pdm.state.plants import store_plant
 from pdm.tick import tick
-from pdm.web import snapshot
+from pdm.web import auth, snapshot
 from pdm.web.app import create_app
 from tests.small_plant import HOUR, RULES, feed, rows
 from tests.web import station
@@ -33,9 +33,12 @@ ARGUMENTS = [
     "--disable-sync",
     "--no-first-run",
     "--disable-quic",
+    "--no-proxy-server",
+    "--host-resolver-rules=MAP twin.example 127.0.0.1",
 ]
 AXE = (Path(__file__).parent / "vendor" / "axe-core-4.14.1.min.js").read_text(encoding="utf-8")
 
+KEY = auth.new_key()
 PHONE, DESK = (390, 844), (1280, 900)
 PATHS = [
     "/",
@@ -125,6 +128,27 @@ def _is_wrong(text: str) -> bool:
 @pytest.fixture
 def page(opened: BrowserContext) -> Page:
     return opened.new_page()
+
+
+@pytest.fixture
+def elsewhere(browser: Browser, built: Services, tmp_path: Path) -> Iterator[Page]:
+    """A browser on another machine, over plain HTTP: an address that browsers do not call secure. It asks for a key."""
+    copied = station.copy(built, tmp_path)
+    locked = Server(create_app(copied, key_hashes=[auth.hash_key(KEY)]), "127.0.0.1", 0)
+    locked.start()
+    context = browser.new_context(base_url=locked.address.replace("127.0.0.1", "twin.example"))
+    context.set_default_timeout(PATIENCE_MS)
+    yield context.new_page()
+    context.close()
+    locked.stop()
+    copied.engine.dispose()
+
+
+def sign_in(page: Page, path: str) -> None:
+    page.goto(path)
+    page.get_by_label("API key").fill(KEY)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(f"**{path}")
 
 
 def settled(page: Page, path: str) -> None:
@@ -232,6 +256,18 @@ def test_an_alert_is_acknowledged_with_one_touch_and_taken_back_with_another(pag
     expect(page.locator("[data-card]")).to_have_count(before - 1)
     page.get_by_role("button", name="Undo").click()
     expect(page.locator("[data-card]")).to_have_count(before)
+
+
+def test_a_person_on_another_machine_signs_in_over_plain_http(elsewhere: Page) -> None:
+    sign_in(elsewhere, "/alerts")
+    assert not elsewhere.evaluate("isSecureContext")
+    expect(elsewhere.get_by_role("heading", name="Alerts")).to_be_visible()
+
+
+def test_buttons_work_over_plain_http_from_another_machine(elsewhere: Page) -> None:
+    sign_in(elsewhere, "/alerts")
+    elsewhere.get_by_role("button", name="Acknowledge").first.click()
+    expect(elsewhere.locator(".toast")).to_contain_text("In your hands.")
 
 
 def test_who_acted_is_remembered_on_the_device(page: Page) -> None:

@@ -34,7 +34,7 @@ export function listen() {
 function act(element, body) {
   const card = element.closest("[data-card]");
   const action = {
-    key: crypto.randomUUID(),
+    key: newKey(),
     url: element.dataset.send,
     revision: element.dataset.revision,
     done: element.dataset.done,
@@ -47,6 +47,11 @@ function act(element, body) {
   if (element.matches("form")) element.closest("details").open = false;
   keep([...unsent(), action]);
   send(action);
+}
+
+// Browsers make UUIDs on secure addresses only; many plants have plain HTTP.
+function newKey() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 async function send(action) {
