@@ -281,11 +281,10 @@ def _why_closed(recording: _Recording, alert: Any) -> tuple[str, str]:
 def _withdraw_unknown(recording: _Recording) -> None:
     """Withdraw the windows of machines that nobody knows any more; what a planner has answered needs attention."""
     connection, at_ms = recording.connection, recording.made.at_ms
-    known = recording.machines.fleet.assets
-    standing = told.standing_windows(connection)
-    lost = [window for window in standing if window.serial not in known and window.attention != _UNKNOWN]
-    if lost:
-        changed = {window.id: _no_longer_standing(window, _UNKNOWN, at_ms) for window in lost}
+    unknown = told.advised_serials(connection) - recording.machines.fleet.assets.keys()
+    windows = told.open_interventions(connection, sorted(unknown)) if unknown else []
+    changed = {w.id: _no_longer_standing(w, _UNKNOWN, at_ms) for w in windows if w.attention != _UNKNOWN}
+    if changed:
         told.change_interventions(connection, changed)
 
 

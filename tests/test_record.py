@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from sqlalchemy import Table, select
 
+from pdm import respond
 from pdm.clocks import ReplayClock
 from pdm.installations import EventKind, MaintenanceEvent
+from pdm.respond import Act
 from pdm.services import Services
-from pdm.state import plants
+from pdm.state import plants, told
 from pdm.state.schema import alerts, interventions, read, recommendations, transitions, write
 from pdm.tick import tick
 from pdm.web import snapshot
@@ -148,3 +150,18 @@ def test_the_feed_follows_whatever_changes_in_the_window_that_is_shown(
     monkeypatch.setattr(advice, "published", quiet)
     live(services, range(403, 405), "fan1")
     assert found(services, interventions, "serial", "advised", "revision") == [(serial, advised, revision)]
+
+
+def test_what_a_planner_promised_about_a_machine_that_is_gone_stays_and_says_so_once(services: Services) -> None:
+    live(services, range(3), "fan1", "fan2")
+    report(services, MaintenanceEvent("F-1", EventKind.REPLACED, START + 3 * HOUR, by_serial="F-9"))
+    live(services, range(3, 6), "fan1", "fan2")
+    with write(services.engine) as connection:
+        [window] = told.open_interventions(connection, ["F-9"])
+        respond.accept(connection, window.id, Act("Ada", START + 6 * HOUR))
+        plants.void_event(connection, "e1")
+    live(services, range(6, 7), "fan1", "fan2")
+    said = found(services, interventions, "serial", "status", "attention", "revision")
+    assert said[-1][:3] == ("F-9", "accepted", "the plant no longer knows this machine")
+    live(services, range(7, 8), "fan1", "fan2")
+    assert found(services, interventions, "serial", "status", "attention", "revision")[-1] == said[-1]

@@ -61,9 +61,7 @@ _STANDING = (
     .where(interventions.c.status.not_in(ENDED))
     .order_by(interventions.c.revision)
 )
-_STANDING_BRIEFLY = select(*(interventions.c[name] for name in ("id", "serial", "status", "attention"))).where(
-    interventions.c.status.not_in(ENDED)
-)
+_ADVISED_SERIALS = select(interventions.c.serial).where(interventions.c.status.not_in(ENDED))
 _ACCEPTED = _STANDING.where(interventions.c.status.in_((InterventionStatus.ACCEPTED, InterventionStatus.SCHEDULED)))
 _CHANGE_ALERT = update(alerts).where(alerts.c.id == bindparam("of_id"))
 _NEXT_ORDINAL = select(func.coalesce(func.max(transitions.c.ordinal), 0) + 1).where(
@@ -189,9 +187,9 @@ def standing_interventions(connection: Connection, serials: Sequence[str]) -> di
     return {row.serial: row for row in connection.execute(query)}
 
 
-def standing_windows(connection: Connection) -> list[Row[Any]]:
-    """Id, serial, status and attention of all open windows."""
-    return list(connection.execute(_STANDING_BRIEFLY))
+def advised_serials(connection: Connection) -> set[str]:
+    """The machines that have an open window."""
+    return set(connection.execute(_ADVISED_SERIALS).scalars())
 
 
 def accepted_interventions(connection: Connection) -> list[Row[Any]]:
