@@ -22,7 +22,7 @@ from pdm.learn import Life, train
 from pdm.plant.file import parse_plant
 from pdm.prognosis.learned import Model, Origin
 from pdm.services import Services
-from pdm.state import schema
+from pdm.state import schema, told
 from pdm.state.plants import store_plant
 from pdm.tick import tick
 from pdm.web import snapshot
@@ -255,6 +255,19 @@ def test_a_repaired_machine_begins_another_life(services: Services, client: Test
     shown = read(page(client, "/assets/F-1"))
     assert "running 0" in shown or "running 1 h" in shown
     assert "its present life began" in read(page(client, "/assets/F-1/history"))
+
+
+def test_what_happened_is_told_in_the_words_of_then(services: Services, client: TestClient) -> None:
+    (alert_id,) = [record["id"] for record in client.get("/api/v1/alerts", params={"serial": "F-1"}).json()["items"]]
+    with schema.write(services.engine) as connection:
+        told.change_alert(connection, alert_id, title="FAN-1: Belt wear, likely 25 Jan", closed_ms=NOW)
+        told.add_transition(connection, alert_id, "raised", NOW - HOUR, told.TICK, "Belt wear, likely 25 Jan.\n", "now")
+        told.add_transition(connection, alert_id, "cleared", NOW, told.TICK, "the condition no longer holds", "none")
+    entries = [read(entry).strip() for entry in page(client, "/assets/F-1/history").split("<li>")[1:]]
+    closed, raised, opened, *_ = entries
+    assert "alert opened: Belt wear, likely 24-31 Jan (4 in 5)" in opened
+    assert "alert more urgent: Belt wear, likely 25 Jan" in raised
+    assert "alert closed, the condition no longer holds: Belt wear, likely 25 Jan" in closed
 
 
 def test_the_issued_forecasts_can_be_downloaded_with_all_quantiles(client: TestClient) -> None:

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
+from sqlalchemy import select
 
 from pdm import words
 from pdm.installations import NEVER_MS
 from pdm.plant import AssetClass, Column
 from pdm.services import Services
+from pdm.state import schema
 from pdm.steps import Steps
 from pdm.web import charts, views
-from pdm.web.pages.asset import alerts_of, event_text, this_life
+from pdm.web.pages.asset import event_text, this_life
 from pdm.web.pages.fleet import asset_href
 from pdm.web.pages.mirror import MirrorPart, mirror_of
 from pdm.web.pages.seen_steps import seen_steps
@@ -25,6 +27,10 @@ POINTS = 240
 
 HEALTHY_STEPS = 200
 """The first steps of a life, whose central nine tenths are the grey band."""
+
+_TOLD = {"opened": "alert opened", "raised": "alert more urgent"}
+_CLOSED = ("cleared", "ended")
+"""Changes of an alert that are part of the story of its machine."""
 
 Floats = NDArray[np.float64]
 
@@ -172,17 +178,28 @@ def _log(services: Services, now: Snapshot, view: AssetView, now_ms: int) -> lis
             voided = " (taken back)" if event.voided else ""
             note = f": {event.note}" if event.note else ""
             yield event.at, f"{event_text(event)}{note}{voided}, reported by {event.who}", _sign(event.kind)
-        for row in alerts_of(services, view.serial, -NEVER_MS):
-            alert = row._mapping
-            title = alert["title"].removeprefix(f"{view.slot}: ")
-            yield alert["opened_ms"], f"alert opened: {title}", "late"
-            if alert["closed_ms"] is not None:
-                yield alert["closed_ms"], f"alert closed: {title}", "done"
+        yield from _alert_entries(services, view.serial)
 
     return [
         Entry(words.moment(at_ms, zone, now_ms), text, shape)
         for at_ms, text, shape in sorted(entries(), key=lambda entry: -entry[0])
     ]
+
+
+def _alert_entries(services: Services, serial: str) -> Iterable[tuple[int, str, str]]:
+    """When alerts were opened, told again and closed, in the words of then: what an alert says now came later."""
+    alerts, transitions = schema.alerts, schema.transitions
+    query = select(transitions).join(alerts, alerts.c.id == transitions.c.alert_id).where(alerts.c.serial == serial)
+    with schema.read(services.engine) as connection:
+        changes = connection.execute(query.order_by(transitions.c.alert_id, transitions.c.ordinal)).all()
+    said: dict[str, str] = {}
+    for change in changes:
+        words_of_then = change.reason.split("\n")[0].removesuffix(".")
+        if change.kind in _TOLD:
+            said[change.alert_id] = words_of_then
+            yield change.at_ms, f"{_TOLD[change.kind]}: {words_of_then}", "late"
+        elif change.kind in _CLOSED:
+            yield change.at_ms, f"alert closed, {words_of_then}: {said.get(change.alert_id, '')}", "done"
 
 
 def _sign(kind: str) -> str:
