@@ -6,12 +6,15 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from pdm.errors import ConfigurationError, NotFoundError
+from pdm.ingest.decode import OLDEST_MS
+from pdm.installations import EventKind, MaintenanceEvent
 from pdm.plant import Plant
 from pdm.plant.difference import difference, orphaned
 from pdm.plant.file import parse_plant
 from pdm.rules.default import default_rules
 from pdm.rules.ruleset import Ruleset, parse_rules
-from pdm.state.plants import CurrentPlant, current_plant, store_plant
+from pdm.state.cohorts import load_beliefs
+from pdm.state.plants import CurrentPlant, add_event, current_plant, store_plant
 from pdm.state.told import live_alerts, open_interventions
 
 
@@ -45,10 +48,7 @@ def read_files(plant_path: Path, rules_path: Path) -> Files:
 
 def what_changes(connection: Connection, files: Files) -> Changes:
     """What is different from the version in force."""
-    try:
-        current: CurrentPlant | None = current_plant(connection)
-    except NotFoundError:
-        current = None
+    current = _in_force(connection)
     sentences = difference(None if current is None else current.plant, files.plant)
     if current is not None and current.rules.version != files.rules.version:
         sentences.append("the rules file is another one")
@@ -65,7 +65,38 @@ def apply_files(connection: Connection, files: Files, at_ms: int) -> CurrentPlan
     """
     if lost := what_changes(connection, files).orphaned:
         raise ConfigurationError(f"{'; '.join(lost)}: close what is open about them first, or keep them", key="assets")
-    return store_plant(connection, files.plant_text, files.rules_text, at_ms)
+    before = _in_force(connection)
+    stored = store_plant(connection, files.plant_text, files.rules_text, at_ms)
+    if before is not None:
+        _keep_past_sources(connection, before.plant, stored, at_ms)
+    return stored
+
+
+def _keep_past_sources(connection: Connection, before: Plant, stored: CurrentPlant, at_ms: int) -> None:
+    """A machine that was heard sat behind its former source until now: what came from there stays its own."""
+    moved = [
+        (before.assets[serial], asset)
+        for serial, asset in stored.plant.assets.items()
+        if serial in before.assets and None not in (sources := {before.assets[serial].source, asset.source})
+        if len(sources) == 2 and _was_heard(connection, serial, asset.class_name)
+    ]
+    earlier = [(was.serial, was.source, was.start_of_life_ms or OLDEST_MS) for was, _ in moved]
+    for serial, source, since_ms in [*earlier, *((now.serial, now.source, at_ms) for _, now in moved)]:
+        event = MaintenanceEvent(serial, EventKind.INSTALLED, since_ms, source=source)
+        event_id = f"source-of-{serial}-since-{since_ms}-by-version-{stored.number}"
+        add_event(connection, event_id, event, who="plant file", recorded_ms=at_ms)
+
+
+def _was_heard(connection: Connection, serial: str, class_name: str) -> bool:
+    stored = load_beliefs(connection, class_name)
+    return stored is not None and bool((stored.beliefs.next_ms[stored.beliefs.serial == serial] >= 0).any())
+
+
+def _in_force(connection: Connection) -> CurrentPlant | None:
+    try:
+        return current_plant(connection)
+    except NotFoundError:
+        return None
 
 
 def _text(path: Path) -> str:
