@@ -187,13 +187,11 @@ def test_what_was_published_stays_where_nothing_material_changed() -> None:
     assert kept.take(np.array([0])).row(0) == both.row(0)
 
 
-def windows_of_fans(plant: Plant, duty_rate: list[float], likely: int | None = None) -> Windows:
+def windows_of_fans(plant: Plant, duty_rate: list[float]) -> Windows:
     """Windows of fans that fail within the next 100 h of running, each hour as likely as any other."""
     count, fan = len(duty_rate), plant.classes["fan"]
     prognosis = forecast.empty(fan, count)
     prognosis.quantiles[:] = UNIFORM
-    if likely is not None:
-        prognosis.mode[:] = np.eye(len(fan.failure_modes))[likely]
     return advice.windows_of(plant, fan, None, prognosis, np.array(duty_rate), NOW)
 
 
@@ -223,6 +221,34 @@ def test_a_bounded_number_of_starts_is_compared_however_slowly_a_class_lives(
     for text in (PLANT, DAY_SHIFT_PLANT):
         windows_of_fans(parse_plant(text), [duty])
     assert 0 < max(compared) <= advice.CANDIDATES
+
+
+def test_the_costs_of_the_only_failure_mode_count_even_where_no_mode_is_known_to_come_first() -> None:
+    of_class = "    costs: {planned: 1000, unplanned: 8000}\n"
+    of_mode = PLANT.replace(of_class, "").replace("belt,", "belt, costs: {planned: 1000, unplanned: 8000},")
+    assert windows_of_fans(parse_plant(of_mode), [1.0]).row(0) == windows_of_fans(parse_plant(PLANT), [1.0]).row(0)
+    assert windows_of_fans(parse_plant(of_mode), [1.0]).cost_run_to_failure[0] == 8000.0
+
+
+TWO_MODES_PLANT = DAY_SHIFT_PLANT.replace(
+    "failure_modes:\n", "failure_modes:\n      lube: {title: Lubrication, action: grease, duration: 30 min}\n"
+).replace("Replace the belt,", "Replace the belt, duration: 7 h,")
+"""Greasing takes half an hour, a belt nearly the whole shift."""
+
+
+def test_each_machine_starts_when_the_job_of_its_likely_mode_is_done_within_the_shift() -> None:
+    plant = parse_plant(TWO_MODES_PLANT)
+    fan, count = plant.classes["fan"], 4
+    prognosis = forecast.empty(fan, count)
+    prognosis.quantiles[:] = UNIFORM
+    prognosis.mode[:] = [[0.9, 0.1], [0.1, 0.9], [np.nan, np.nan], [0.8, 0.2]]
+    now = 1_796_025_600_000  # Monday 2026-11-30 08:00 UTC: from 08:00 on Tuesday on
+    windows = advice.windows_of(plant, fan, None, prognosis, np.ones(count), now)
+    first = [(start - now) / HOUR for start in windows.earliest_ms.tolist()]
+    assert first == [24, 46, 24, 24]  # grease on Tuesday at eight; the belt on Wednesday at six; 4 h of inspection
+    assert windows.earliest_bound.tolist() == [Bound.NOTICE, Bound.CALENDAR, Bound.NOTICE, Bound.NOTICE]
+    latest = (windows.latest_ms % (24 * HOUR)) / HOUR
+    assert 6 <= latest[1] <= 7
 
 
 @settings(deadline=None)

@@ -73,6 +73,10 @@ class Prices:
     unplanned: Floats
     life: Floats
 
+    def take(self, rows: Indices) -> "Prices":
+        """The prices of these rows."""
+        return Prices(self.planned[rows], self.unplanned[rows], self.life[rows])
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
@@ -159,6 +163,11 @@ class Windows:
     def take(self, rows: NDArray[Any]) -> "Windows":
         """The windows of these rows (indices or mask)."""
         return Windows(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+    def put(self, rows: Indices, other: "Windows") -> None:
+        """Take over the windows of `other` as those of these rows, in place."""
+        for field in fields(self):
+            getattr(self, field.name)[rows] = getattr(other, field.name)
 
     def replaced(self, rows: NDArray[np.bool_], by: "Windows") -> "Windows":
         """These windows, with those of `by` in the rows that the mask names."""

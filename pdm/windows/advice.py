@@ -6,11 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdm.degradation import Weibull
-from pdm.plant import AssetClass, Costs, Plant
+from pdm.plant import AssetClass, Costs, FailureMode, Plant
 from pdm.plant.calendars import feasible_starts
 from pdm.prognosis import MEDIAN, Prognosis
 from pdm.prognosis.learned import Model
 from pdm.windows import Prices, Terms, Windows, long_run_cost_rate, materially_different, plan_windows
+from pdm.windows.intervention import mode_of
 
 CANDIDATES = 200
 """How many starts are compared at most."""
@@ -40,22 +41,24 @@ def windows_of(
         return Windows.none(len(duty_rate))
     reach_ms = _reach_hours(asset_class.horizon, duty_rate) * _HOUR_MS
     every_ms = -(-reach_ms // (CANDIDATES * _HOUR_MS)) * _HOUR_MS
-    duration_ms = min((mode.duration_ms for mode in asset_class.failure_modes), default=4 * _HOUR_MS)
     begin = now_ms + asset_class.notice_ms
     calendar = plant.calendar_of(asset_class)
-    starts = feasible_starts(calendar, plant.time_zone, begin, begin + reach_ms, duration_ms, every_ms)
     terms = Terms(asset_class.notice_ms, asset_class.horizon, asset_class.risk_cap)
     prices = prices_of(asset_class, life_table(asset_class, model), prognosis)
-    return plan_windows(prognosis.quantiles, duty_rate, prices, terms, now_ms, starts)
+    durations = np.array([mode.duration_ms for mode in _modes(asset_class)])[likely_mode(prognosis) + 1]
+    windows = Windows.none(len(duty_rate))
+    for duration_ms in np.unique(durations).tolist():
+        rows = np.flatnonzero(durations == duration_ms)
+        starts = feasible_starts(calendar, plant.time_zone, begin, begin + reach_ms, duration_ms, every_ms)
+        quantiles = prognosis.quantiles[rows]
+        windows.put(rows, plan_windows(quantiles, duty_rate[rows], prices.take(rows), terms, now_ms, starts))
+    return windows
 
 
 def prices_of(asset_class: AssetClass, life: Weibull | None, prognosis: Prognosis) -> Prices:
     """Prices per machine: those of its likely failure mode where that declares any, else those of the class."""
     nothing = Costs(np.nan, np.nan)
-    declared = [
-        asset_class.costs or nothing,
-        *(m.costs or asset_class.costs or nothing for m in asset_class.failure_modes),
-    ]
+    declared = [mode.costs or asset_class.costs or nothing for mode in _modes(asset_class)]
     table = np.array([[c.planned, c.unplanned, _life_price(life, c)] for c in declared])
     prices = table[likely_mode(prognosis) + 1]
     return Prices(prices[:, 0], prices[:, 1], prices[:, 2])
@@ -90,6 +93,11 @@ def published(
     passed = (shown.preferred_ms >= 0) & (shown.preferred_ms < now_ms)
     fresh = found & (passed | materially_different(shown, now, now_ms))
     return shown.replaced(fresh, now)
+
+
+def _modes(asset_class: AssetClass) -> list[FailureMode]:
+    """What is worked on where `likely_mode` is -1, 0, 1, ..."""
+    return [mode_of(asset_class, likely) for likely in range(-1, len(asset_class.failure_modes))]
 
 
 def _reach_hours(horizon: float, duty_rate: NDArray[np.float64]) -> int:
