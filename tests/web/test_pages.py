@@ -27,7 +27,7 @@ from pdm.state.plants import store_plant
 from pdm.tick import tick
 from pdm.web import snapshot
 from pdm.web.pages.shell import LATE_MS
-from tests.small_plant import HOUR, PLANT, RULES, START, feed, make_services, readings, report
+from tests.small_plant import HOUR, PLANT, RULES, START, feed, make_services, readings, report, rows
 from tests.web import station
 from tests.web.station import AWKWARD, NOW
 
@@ -268,6 +268,17 @@ def test_what_happened_is_told_in_the_words_of_then(services: Services, client: 
     assert "alert opened: Belt wear, likely 24-31 Jan (4 in 5)" in opened
     assert "alert more urgent: Belt wear, likely 25 Jan" in raised
     assert "alert closed, the condition no longer holds: Belt wear, likely 25 Jan" in closed
+
+
+def test_what_happened_names_the_limit_that_was_crossed(services: Services, client: TestClient) -> None:
+    for hour in range(4):
+        feed(services, rows("fan1", NOW + hour * HOUR + np.array([HOUR // 2]), np.array([[1500.0, 12.0]])))
+        tick(services, NOW + (hour + 1) * HOUR)
+    snapshot.expire(services)
+    (alert,) = client.get("/api/v1/alerts", params={"serial": "F-1"}).json()["items"][1:]
+    title = alert["title"].removeprefix("FAN-1: ")
+    assert "Vibration" in title
+    assert f"alert opened: {title}" in read(page(client, "/assets/F-1/history"))
 
 
 def test_the_issued_forecasts_can_be_downloaded_with_all_quantiles(client: TestClient) -> None:

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
-from sqlalchemy import select
+from sqlalchemy import Row, and_, select
 
 from pdm import words
 from pdm.installations import NEVER_MS
@@ -178,7 +179,7 @@ def _log(services: Services, now: Snapshot, view: AssetView, now_ms: int) -> lis
             voided = " (taken back)" if event.voided else ""
             note = f": {event.note}" if event.note else ""
             yield event.at, f"{event_text(event)}{note}{voided}, reported by {event.who}", _sign(event.kind)
-        yield from _alert_entries(services, view.serial)
+        yield from _alert_entries(services, view)
 
     return [
         Entry(words.moment(at_ms, zone, now_ms), text, shape)
@@ -186,20 +187,31 @@ def _log(services: Services, now: Snapshot, view: AssetView, now_ms: int) -> lis
     ]
 
 
-def _alert_entries(services: Services, serial: str) -> Iterable[tuple[int, str, str]]:
+def _alert_entries(services: Services, view: AssetView) -> Iterable[tuple[int, str, str]]:
     """When alerts were opened, told again and closed, in the words of then: what an alert says now came later."""
-    alerts, transitions = schema.alerts, schema.transitions
-    query = select(transitions).join(alerts, alerts.c.id == transitions.c.alert_id).where(alerts.c.serial == serial)
-    with schema.read(services.engine) as connection:
-        changes = connection.execute(query.order_by(transitions.c.alert_id, transitions.c.ordinal)).all()
     said: dict[str, str] = {}
-    for change in changes:
-        words_of_then = change.reason.split("\n")[0].removesuffix(".")
+    for change in _changes_of_alerts(services, view.serial):
+        line = change.reason.split("\n")[0].removesuffix(".")
         if change.kind in _TOLD:
-            said[change.alert_id] = words_of_then
-            yield change.at_ms, f"{_TOLD[change.kind]}: {words_of_then}", "late"
+            title = line if change.advice is None else change.advice["title"].removeprefix(f"{view.slot}: ")
+            said[change.alert_id] = title
+            yield change.at_ms, f"{_TOLD[change.kind]}: {title}", "late"
         elif change.kind in _CLOSED:
-            yield change.at_ms, f"alert closed, {words_of_then}: {said.get(change.alert_id, '')}", "done"
+            yield change.at_ms, f"alert closed, {line}: {said.get(change.alert_id, '')}", "done"
+
+
+def _changes_of_alerts(services: Services, serial: str) -> Sequence[Row[Any]]:
+    """The transitions of all alerts of a machine, those that told of it with the advice of then."""
+    alerts, transitions, advised = schema.alerts, schema.transitions, schema.recommendations
+    then = and_(advised.c.alert_id == transitions.c.alert_id, advised.c.at_ms == transitions.c.at_ms)
+    query = (
+        select(transitions, advised.c.body.label("advice"))
+        .join_from(transitions, alerts, alerts.c.id == transitions.c.alert_id)
+        .outerjoin(advised, then)
+        .where(alerts.c.serial == serial)
+    )
+    with schema.read(services.engine) as connection:
+        return connection.execute(query.order_by(transitions.c.alert_id, transitions.c.ordinal)).all()
 
 
 def _sign(kind: str) -> str:
