@@ -5,6 +5,8 @@ from numpy.typing import NDArray
 
 from pdm import features
 from pdm.degradation import Weibull
+from pdm.features import FeatureState
+from pdm.features.frame import Frame
 from pdm.plant import AssetClass, GapRule
 from pdm.prognosis import LEVELS, Basis, Prognosis, Refusal, from_life_table, learned
 from pdm.prognosis.learned import Model
@@ -75,9 +77,19 @@ def _refusals(
         refusal[:] = Refusal.NO_MODEL
     elif model is not None and twin.features is not None:
         refusal[features.outside(model.frame, twin.features, rows)] = Refusal.OUT_OF_ENVELOPE
+        refusal[_blind(model.frame, twin.features, rows)] = Refusal.SENSOR_SUSPECT
     refusal[~complete] = Refusal.HISTORY_INCOMPLETE
     refusal[twin.steps[rows] == 0] = Refusal.NO_READINGS
     return refusal
+
+
+def _blind(frame: Frame, state: FeatureState, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether a sensor has been silent for longer than the short memory reaches, which then holds guesses only `[n]`.
+
+    A silent condition silences all sensors: nobody knows what they should read.
+    """
+    silent = features.silent_steps(frame, state, rows)
+    return np.asarray((silent > max(1.0, 15 * frame.scale)).any(axis=1), dtype=np.bool_)
 
 
 def _age_unseen(
