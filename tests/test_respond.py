@@ -315,6 +315,12 @@ def test_the_committed_start_stays_through_the_work(services: Services, window: 
     assert one(services, interventions).committed["start_ms"] == TOMORROW
 
 
+@pytest.mark.parametrize("days", [-2, 6 * 365])
+def test_a_start_that_cannot_be_meant_is_refused(services: Services, window: str, days: int) -> None:
+    with write(services.engine) as connection, pytest.raises(RequestError, match="from yesterday until five years"):
+        respond.accept(connection, window, ADA, ADA.at_ms + days * 24 * HOUR)
+
+
 def test_acceptance_can_be_taken_back_and_the_dates_with_it(services: Services, window: str) -> None:
     do(services, respond.accept, window, ADA)
     status(services, window, InterventionStatus.PROPOSED)

@@ -40,6 +40,10 @@ class Outcome:
     value: float | None = None
 
 
+DAY_MS = 86_400_000
+FARTHEST_START_MS = 5 * 365 * DAY_MS
+
+
 def accept(connection: Connection, intervention_id: str, act: Act, start_ms: int | None = None) -> None:
     """Take up a window, by default at its preferred start. From now on its dates belong to the planner."""
     set_status(connection, intervention_id, InterventionStatus.ACCEPTED, act, start_ms)
@@ -74,6 +78,8 @@ def set_status(
         raise RequestError("outcome", "work that is done, and no other, tells its actual times and what was found")
     if status == InterventionStatus.REJECTED and not act.reason.strip():
         raise RequestError("reason", "a rejection needs its reason: it is what the next advice is judged by")
+    if start_ms is not None and not -DAY_MS <= start_ms - act.at_ms <= FARTHEST_START_MS:
+        raise RequestError("start", "a start can be committed from yesterday until five years ahead")
     committed = _committed(stored, status, act, start_ms)
     finished = _finished(status, act, outcome)
     if stored.status == status and _same_dates(stored.committed, committed):
