@@ -10,8 +10,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Page,
+    Route,
+    StorageState,
+    ViewportSize,
+    expect,
+    sync_playwright,
+)
 
+from pdm.installations import EventKind, MaintenanceEvent
 from pdm.services import Services
 from pdm.serving import Server
 from pdm.state import schema
@@ -19,7 +29,7 @@ from pdm.state.plants import store_plant
 from pdm.tick import tick
 from pdm.web import auth, snapshot
 from pdm.web.app import create_app
-from tests.small_plant import HOUR, RULES, feed, rows
+from tests.small_plant import HOUR, RULES, feed, report, rows
 from tests.web import station
 from tests.web.station import NOW
 
@@ -71,6 +81,11 @@ FOCUS_SHOWS = """() => {
 }"""
 
 
+def named(address: str) -> StorageState:
+    """A device that knows the name of who uses it."""
+    return {"origins": [{"origin": address, "localStorage": [{"name": "pdm-twin who", "value": "Bea"}]}]}
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
@@ -101,7 +116,8 @@ def services(built: Services, server: Server, tmp_path: Path) -> Iterator[Servic
 @pytest.fixture
 def opened(browser: Browser, server: Server, services: Services) -> Iterator[BrowserContext]:
     """A browser in which any error, and any request to another host, fails the test."""
-    context = browser.new_context(base_url=server.address, viewport={"width": PHONE[0], "height": PHONE[1]})
+    viewport: ViewportSize = {"width": PHONE[0], "height": PHONE[1]}
+    context = browser.new_context(base_url=server.address, viewport=viewport, storage_state=named(server.address))
     context.set_default_timeout(PATIENCE_MS)
     wrong: list[str] = []
 
@@ -136,7 +152,8 @@ def elsewhere(browser: Browser, built: Services, tmp_path: Path) -> Iterator[Pag
     copied = station.copy(built, tmp_path)
     locked = Server(create_app(copied, key_hashes=[auth.hash_key(KEY)]), "127.0.0.1", 0)
     locked.start()
-    context = browser.new_context(base_url=locked.address.replace("127.0.0.1", "twin.example"))
+    address = locked.address.replace("127.0.0.1", "twin.example")
+    context = browser.new_context(base_url=address, storage_state=named(address))
     context.set_default_timeout(PATIENCE_MS)
     yield context.new_page()
     context.close()
@@ -278,6 +295,44 @@ def test_who_acted_is_remembered_on_the_device(page: Page) -> None:
     expect(page.locator(".toast")).to_contain_text("In your hands.")
     page.goto("/alerts?state=acknowledged")
     expect(page.locator(".state").first).to_have_text("in the hands of Ada")
+
+
+def test_the_name_is_asked_for_once_before_anything_is_sent(page: Page) -> None:
+    page.goto("/alerts")
+    page.evaluate("localStorage.clear()")
+    before = page.locator("[data-card]").count()
+    page.get_by_role("button", name="Acknowledge").first.click()
+    question = page.get_by_role("dialog", name="Who does this?")
+    expect(question.get_by_label("Name")).to_be_focused()
+    assert violations(page) == []
+    question.get_by_role("button", name="Cancel").click()
+    expect(question).to_be_hidden()
+    expect(page.locator("[data-card]")).to_have_count(before)
+    page.get_by_role("button", name="Acknowledge").first.click()
+    question.get_by_label("Name").fill("Ada")
+    question.get_by_label("Name").press("Enter")
+    expect(page.locator(".toast")).to_contain_text("In your hands.")
+    expect(page.get_by_label("Your name")).to_have_value("Ada")
+    page.get_by_role("button", name="Acknowledge").first.click()
+    expect(page.locator("[data-card]")).to_have_count(before - 2)
+    page.goto("/alerts?state=acknowledged")
+    expect(page.locator(".state")).to_have_text(["in the hands of Ada", "in the hands of Ada"])
+
+
+def test_a_wrong_report_is_taken_back_where_it_is_listed(page: Page, services: Services) -> None:
+    report(services, MaintenanceEvent("F-1", EventKind.FAILED, NOW - HOUR, mode="belt"), "e-wrong")
+    settled(page, "/assets/F-1")
+    entry = page.locator("#history .log li", has_text="failed (belt)")
+    entry.locator("summary").click()
+    for width, height in (PHONE, DESK):
+        page.set_viewport_size({"width": width, "height": height})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate(SMALL_TARGETS) == []
+        assert violations(page) == []
+    entry.get_by_role("button", name="Take back").click()
+    expect(page.locator(".toast")).to_contain_text("Taken back.")
+    expect(entry).to_contain_text("failed (belt) (taken back), reported by test")
+    expect(entry.locator("summary")).to_have_count(0)
 
 
 def test_what_is_done_offline_is_not_saved_says_so_and_is_sent_when_the_connection_is_back(

@@ -49,11 +49,12 @@ class Multiple:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Something that happened; `shape` names its sign."""
+    """Something that happened; `shape` names its sign, `event` the report that can be taken back."""
 
     when: str
     text: str
     shape: str
+    event: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,18 +173,20 @@ def _log(services: Services, now: Snapshot, view: AssetView, now_ms: int) -> lis
     """Events and alerts of all lives, the latest first."""
     zone = now.current.plant.time_zone
 
-    def entries() -> Iterable[tuple[int, str, str]]:
+    def entries() -> Iterable[tuple[int, str, str, str]]:
         if view.life.started_at is not None:
-            yield view.life.started_at, "its present life began", "done"
+            yield view.life.started_at, "its present life began", "done", ""
         for event in views.events_of(services, view.serial):
             voided = " (taken back)" if event.voided else ""
             note = f": {event.note}" if event.note else ""
-            yield event.at, f"{event_text(event)}{note}{voided}, reported by {event.who}", _sign(event.kind)
-        yield from _alert_entries(services, view)
+            text = f"{event_text(event)}{note}{voided}, reported by {event.who}"
+            yield event.at, text, _sign(event.kind), "" if event.voided else event.id
+        for at_ms, text, shape in _alert_entries(services, view):
+            yield at_ms, text, shape, ""
 
     return [
-        Entry(words.moment(at_ms, zone, now_ms), text, shape)
-        for at_ms, text, shape in sorted(entries(), key=lambda entry: -entry[0])
+        Entry(words.moment(at_ms, zone, now_ms), text, shape, event)
+        for at_ms, text, shape, event in sorted(entries(), key=lambda entry: -entry[0])
     ]
 
 

@@ -20,18 +20,40 @@ export function listen() {
     act(event.target, fieldsOf(event.target));
   });
   document.addEventListener("change", (event) => {
-    if (event.target.matches("[data-who]")) localStorage.setItem(WHO, event.target.value.trim());
+    if (event.target.matches("[data-who]")) remember(event.target.value);
   });
   // a form opened later than its page still begins with the present plant time
   document.addEventListener("toggle", (event) => {
     const at = event.target.querySelector?.("[name=at]");
     if (at) at.value = document.getElementById("frame").dataset.nowLocal;
   }, true);
-  for (const field of document.querySelectorAll("[data-who]")) field.value = localStorage.getItem(WHO) || "";
+  remember(localStorage.getItem(WHO) || "");
   unsent().forEach(send);
 }
 
 function act(element, body) {
+  if (element.dataset.anonymous !== undefined || localStorage.getItem(WHO)) begin(element, body);
+  else askWho(() => begin(element, body));
+}
+
+// The name is asked for once, before the first action is sent; who leaves the question sends nothing.
+function askWho(then) {
+  const dialog = document.getElementById("who");
+  dialog.returnValue = "";
+  dialog.onclose = () => {
+    if (!dialog.returnValue) return;
+    remember(dialog.querySelector("input").value);
+    then();
+  };
+  dialog.showModal();
+}
+
+function remember(name) {
+  localStorage.setItem(WHO, name.trim());
+  for (const field of document.querySelectorAll("[data-who]")) field.value = name.trim();
+}
+
+function begin(element, body) {
   const card = element.closest("[data-card]");
   const action = {
     key: newKey(),
@@ -41,7 +63,7 @@ function act(element, body) {
     undo: element.dataset.undo,
     name: card?.dataset.card || "",
     card: card?.id || element.closest("details")?.id || "",
-    body: element.dataset.anonymous === undefined ? { who: localStorage.getItem(WHO) || "page", ...body } : body,
+    body: element.dataset.anonymous === undefined ? { who: localStorage.getItem(WHO), ...body } : body,
   };
   if (card) pend(card, action.done);
   if (element.matches("form")) element.closest("details").open = false;
