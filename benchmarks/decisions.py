@@ -149,6 +149,7 @@ def figures_of(name: str, runs: Sequence[Run], bars: dict[str, float]) -> list[F
     false = sum(int(run.outcomes.false_alarm.sum()) for run in runs) / lives
     ours, threshold = _against_foresight(runs, "ours"), _against_foresight(runs, "rul_threshold")
     gap, mean = ours - threshold, float(ours.mean())
+    allowed = _spread(gap) if len(runs) > 1 else None
     figures = [
         Figure("coverage 80 at least", "truths in the 80 % band", coverage, bar=0.74),
         Figure("coverage 80 at most", "truths in the 80 % band", coverage, bar=0.90, better="lower"),
@@ -158,7 +159,7 @@ def figures_of(name: str, runs: Sequence[Run], bars: dict[str, float]) -> list[F
         Figure("crps share", "against age alone", _pooled(runs, "crps") / by_age, bar=bars["crps"], better="lower"),
         Figure("cost", f"ours / perfect foresight {_error(ours)}", mean, bar=bars["cost"], better="lower"),
         Figure("cost threshold", f"RUL threshold / perfect foresight {_error(threshold)}", float(threshold.mean())),
-        Figure("gap", f"ours - RUL threshold {_error(gap)}", float(gap.mean()), bar=_spread(gap) if len(runs) > 1 else None, better="lower"),
+        Figure("gap", f"ours - RUL threshold {_error(gap)}", float(gap.mean()), bar=allowed, better="lower"),
         Figure("missed", f"failures of {lives} without a timely alert", missed, bar=bars["missed"], better="lower"),
         Figure("false", f"lives of {lives} with an alert much too early", false, bar=bars["false"], better="lower"),
     ]
