@@ -69,7 +69,7 @@ class ImportProgress:
 
     digest: str
     name: str
-    rows: int  # rows read; bad ones are among them, but not lines that have too few or too many fields
+    rows: int  # rows read; bad ones are among them, blank lines are not
     bad_rows: int
     finished: bool
 

@@ -146,7 +146,44 @@ def test_bad_rows_go_to_the_report_with_their_row_and_reason_and_the_rest_is_imp
         (15, "unknown_source"),
         (16, "wrong_timestamp"),
     ]
-    assert imported.bad_rows == 14
+    assert (imported.rows, imported.bad_rows) == (16, 14)
+
+
+def test_rows_are_counted_and_numbered_as_people_do_who_see_blank_lines(bench: Bench) -> None:
+    imported = bench.run(
+        "source,time,temp\n"
+        "p1,2020-01-01T00:00:00Z,20\n"
+        "\n"
+        "p1,2020-01-01T01:00:00Z,hot\n"
+        "p1,2020-01-01T02:00:00Z\n"
+        "p1,2020-01-01T03:00:00Z,21\n"
+        "\n"
+        "p1\n"
+        "\n"
+    )
+    assert bench.bad() == [(4, "not_a_number"), (5, "wrong_number_of_fields"), (8, "wrong_number_of_fields")]
+    assert (imported.rows, imported.bad_rows) == (5, 3)
+    assert bench.rows() == [(0, 20, None), (3, 21, None)]
+
+
+def test_blanks_around_the_names_of_columns_do_not_matter(bench: Bench) -> None:
+    bench.run("source, time , temp\np1,2020-01-01T00:00:00Z,1\n")
+    assert bench.rows() == [(0, 1, None)]
+
+
+@pytest.mark.parametrize(("time", "option"), [("1577836800", "--epoch-unit"), ("2020-01-01T00:00:00", "--time-zone")])
+def test_times_that_need_an_option_name_it_and_the_file(bench: Bench, time: str, option: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"history\.csv: .*{option}"):
+        bench.run(f"source,time,temp\np1,{time},1\np1,{time},2\n")
+
+
+@pytest.mark.parametrize("name", ["history.parquet", "history.csv"])
+def test_of_a_file_that_is_no_table_no_bytes_are_shown(bench: Bench, name: str) -> None:
+    path = bench.folder / name
+    path.write_bytes(b"\x7fELF\x02\x01\0\xff\x1b[31m,\0" * 9)
+    with pytest.raises(ConfigurationError) as refused:
+        bench.run(path)
+    assert str(refused.value) == f"{name}: is neither CSV nor Parquet"
 
 
 def test_nothing_in_the_report_is_a_formula(bench: Bench) -> None:
@@ -296,7 +333,7 @@ def test_a_finished_file_is_not_imported_again_whatever_its_name(bench: Bench) -
 
 
 def test_a_file_is_imported_again_when_it_would_be_read_otherwise(bench: Bench) -> None:
-    text = "source,time,temp\np1,2020-01-01T00:00:00,1\n"
+    text = "source,time,temp\np1,2020-01-01T00:00:00,1\np1,2020-01-01T01:00:00Z,1\n"
     assert bench.run(text).bad_rows == 1
     assert bench.run(text, TableForm(time_zone=ZoneInfo("UTC"))).bad_rows == 0
     newer = replace(PLANT, version="2")
@@ -326,6 +363,7 @@ def many_rows(n: int) -> str:
     lines = [f"p1,{T0 + i * 1000},{i}" for i in range(n)]
     lines[n // 2] += ",1"  # malformed
     lines[n // 3] = f"p1,{T0},hot"
+    lines[n // 4] += "\n"  # a blank line follows
     return "source,time,temp\n" + "\n".join(lines) + "\np1\n"
 
 
@@ -358,9 +396,9 @@ def test_an_import_cut_short_anywhere_goes_on_where_it_stopped(
         if kind == "csv":
             assert bench.run(path, form).bad_rows == 3
             assert set(bench.bad()) == {
-                (335, "not_a_number"),
-                (502, "wrong_number_of_fields"),
-                (1002, "wrong_number_of_fields"),
+                (336, "not_a_number"),
+                (503, "wrong_number_of_fields"),
+                (1003, "wrong_number_of_fields"),
             }
         if not store.until_failure < -1:
             break

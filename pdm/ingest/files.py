@@ -38,21 +38,24 @@ class Piece:
 
 
 def column_names(path: Path) -> list[str]:
-    """The columns of a file.
+    """The columns of a file, without blanks around their names.
 
     Raises:
         ConfigurationError: it is neither CSV nor Parquet.
     """
     with _readable(path):
         if _is_parquet(path):
-            return list(parquet.read_schema(path).names)
-        return _header(path)[0]
+            return [name.strip() for name in parquet.read_schema(path).names]
+        names = _header(path)[0]
+    if path.suffix == ".parquet" or not all(name.replace("\t", " ").isprintable() for name in names):
+        raise ConfigurationError("is neither CSV nor Parquet", file=path.name)
+    return [name.strip() for name in names]
 
 
 def read_pieces(path: Path, numbers: Collection[str], skip: int = 0) -> Iterator[Piece]:
-    """The rows of a file, after the first `skip` sound ones; `numbers` names the columns that should hold numbers.
+    """The rows of a file, after the first `skip`; `numbers` names the columns that should hold numbers.
 
-    The last piece has no rows, only the malformed lines at the end, if there are any.
+    Malformed rows count, blank ones do not. The last piece has no rows, only the malformed lines at the end, if any.
 
     Raises:
         ConfigurationError: the file is damaged.
@@ -64,7 +67,7 @@ def read_pieces(path: Path, numbers: Collection[str], skip: int = 0) -> Iterator
         taken = skip
         try:
             for piece in _csv_pieces(path, skip, numbers):
-                taken += len(piece.rows)
+                taken += len(piece.rows) + len(piece.malformed)
                 yield piece
         except pa.ArrowInvalid:
             # a line is malformed or a cell is not a number: from here on one thread, which can tell the row, and
@@ -76,34 +79,57 @@ def _csv_pieces(path: Path, skip: int, numbers: Collection[str] | None = None) -
     """With `numbers`, fast, and `ArrowInvalid` at the first fault; without, all cells as text and faults told apart."""
     names, delimiter = _header(path)
     malformed: dict[int, str] = {}
+    blank: list[int] = []
 
     def note(row: Any) -> str:
         malformed[row.number] = row.text
         return "skip"
+
+    def unread(until: float) -> dict[int, str]:
+        numbered = np.array([*malformed], dtype=np.int64)
+        among = numbered[(numbered < until) & (_places(numbered, blank) > skip)]
+        return {row: malformed[row] for row in among.tolist()}
 
     with pa.OSFile(str(path)) as file:
         reader = arrow_csv.open_csv(
             pa.CompressedInputStream(file, "gzip") if path.suffix == ".gz" else file,
             read_options=arrow_csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=numbers is not None),
             parse_options=arrow_csv.ParseOptions(
-                delimiter=delimiter, invalid_row_handler=note if numbers is None else None
+                delimiter=delimiter,
+                invalid_row_handler=note if numbers is None else None,
+                ignore_empty_lines=False,  # they are rows as people count
             ),
             convert_options=arrow_csv.ConvertOptions(
-                column_types={name: pa.float64() if name in (numbers or ()) else pa.string() for name in names},
+                column_types={name: pa.float64() if name.strip() in (numbers or ()) else pa.string() for name in names},
                 strings_can_be_null=True,
             ),
         )
         next_row = 2
         for batch in filter(len, reader):
-            rows = _sound_rows(next_row, len(batch), malformed)
-            start, next_row = next_row, int(rows[-1]) + 1
-            if skip:
-                skipped = min(skip, len(batch))
-                start, rows, batch, skip = int(rows[skipped - 1]) + 1, rows[skipped:], batch[skipped:], skip - skipped
-            if len(batch):
-                among = {row: text for row, text in malformed.items() if start <= row < next_row}
-                yield Piece(_columns(batch), rows, among, file.tell() / file.size())
-        yield _end({row: text for row, text in malformed.items() if row >= next_row})
+            rows, full = _sound_rows(next_row, len(batch), malformed), _full(batch)
+            next_row = int(rows[-1]) + 1
+            blank += rows[~full].tolist()
+            rows, batch = rows[full], batch.filter(pa.array(full))
+            places = _places(rows, blank)
+            new = int((places > skip).sum())
+            if new:
+                piece = Piece(_columns(batch[-new:]), rows[-new:], unread(rows[-1]), file.tell() / file.size())
+                skip = int(places[-1])
+                yield piece
+        yield _end(unread(float("inf")))
+
+
+def _places(rows: NDArray[np.int64], blank: Collection[int]) -> NDArray[np.int64]:
+    """Where rows stand among those that are not blank, from 1: the header is not counted."""
+    places: NDArray[np.int64] = rows - 1 - np.searchsorted(sorted(blank), rows)
+    return places
+
+
+def _full(batch: Any) -> NDArray[np.bool_]:
+    """Which rows hold anything. `[n]`."""
+    known = [column.is_valid().to_numpy(zero_copy_only=False) for column in batch.columns]
+    full: NDArray[np.bool_] = np.any(known, axis=0)
+    return full
 
 
 def _sound_rows(first: int, n: int, malformed: Collection[int]) -> NDArray[np.int64]:
@@ -128,7 +154,7 @@ def _end(malformed: dict[int, str]) -> Piece:
 
 
 def _columns(batch: Any) -> dict[str, Any]:
-    return dict(zip(batch.schema.names, batch.columns, strict=True))
+    return dict(zip((name.strip() for name in batch.schema.names), batch.columns, strict=True))
 
 
 def _is_parquet(path: Path) -> bool:

@@ -61,12 +61,15 @@ def _import_file(
         return Imported(path, reached.rows, reached.bad_rows, already=True)
     sensors = _sensors_of_columns(path, plant, form)
     for piece in read_pieces(path, sensors, skip=reached.rows):
-        batches, bad = read_rows(piece, plant, form, sensors, now_ms)
+        try:
+            batches, bad = read_rows(piece, plant, form, sensors, now_ms)
+        except ConfigurationError as error:
+            raise ConfigurationError(error.message, file=path.name) from error
         _add_to(report, path, bad)
         reached = ImportProgress(
             digest,
             path.name,
-            rows=reached.rows + len(piece.rows),
+            rows=reached.rows + len(piece.rows) + len(piece.malformed),
             bad_rows=reached.bad_rows + len(bad),
             finished=not len(piece.rows),
         )

@@ -19,6 +19,9 @@ from pdm.plant import AssetClass, Plant
 from pdm.readings import ArrivalFlag, Readings
 from pdm.units import conversion
 
+_NUMBERS = "the times are numbers: say what they count since 1970, s, ms, us or ns (--epoch-unit)"
+_NO_OFFSET = "the times carry no offset: say which time zone they are in (--time-zone)"
+
 Moments = Any  # a pandas Series of timestamps
 
 _ENDS_WITH_OFFSET = r":\d\d(?:\.\d+)?\s*(?:Z|z|[-+]\d\d(?::?\d\d)?)\s*$"
@@ -160,7 +163,7 @@ def _times(column: Any, form: TableForm, rows: _Rows) -> NDArray[np.int64]:
         rows.refuse(~(np.abs(number) < 2**53), "wrong_timestamp", text)
         return np.where(rows.good, number, 0).round().astype(np.int64)
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
-        raise ConfigurationError("the times are numbers: say what they count since 1970 (s, ms, us or ns)")
+        raise ConfigurationError(_NUMBERS)
     if pa.types.is_timestamp(column.type):
         moments = _stored_moments(column, form)
     else:
@@ -175,7 +178,7 @@ def _stored_moments(column: Any, form: TableForm) -> Moments:
     if column.type.tz is not None:
         return pc.cast(column, pa.timestamp("ms", column.type.tz), safe=False).to_pandas()
     if form.time_zone is None:
-        raise ConfigurationError("the times carry no offset: say which time zone they are in")
+        raise ConfigurationError(_NO_OFFSET)
     return _placed(column.to_pandas(), form.time_zone)
 
 
@@ -185,10 +188,14 @@ def _written_moments(column: Any, text: NDArray[Any], form: TableForm, rows: _Ro
         return pc.cast(column, pa.timestamp("us", "UTC")).to_pandas()  # all of them with an offset
     except pa.ArrowInvalid:
         series = pd.Series(text)
+    if pd.to_numeric(series, errors="coerce").notna().all():
+        raise ConfigurationError(_NUMBERS)
     has_offset = series.str.contains(_ENDS_WITH_OFFSET, na=False)
     aware = pd.to_datetime(series.where(has_offset), format="ISO8601", utc=True, errors="coerce")
     local = pd.to_datetime(series.where(~has_offset), format="ISO8601", errors="coerce")
     if form.time_zone is None:
+        if local.notna().all():
+            raise ConfigurationError(_NO_OFFSET)
         rows.refuse(local.notna().to_numpy(), "timestamp_without_zone", text)
         return aware
     return aware.fillna(_placed(local, form.time_zone))
