@@ -18,6 +18,9 @@ Floats = NDArray[np.float64]
 PAST_SHOWN = 16
 """How many past forecasts are drawn as lines of their own: enough to see whether they kept their word."""
 
+LEAST_SPAN = 0.001
+"""Least height of the scale of one sensor, as a share of its largest value: the digits that are shown beside it."""
+
 _FAN_WIDTH, _FAN_HEIGHT = 480.0, 256.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48.0, 8.0, 16.0, 36.0
 
@@ -142,8 +145,8 @@ def multiple(times: ArrayLike, values: ArrayLike, healthy: tuple[float, float] |
     if not len(measured):
         return _svg(240.0, 64.0, "multiple", title, [_hatched(0.0, 240.0, 64.0)], stretch=True)
     bounds = np.r_[measured, healthy or ()]
-    low, high = float(bounds.min()), float(bounds.max())
-    margin = 0.06 * (high - low) or 1.0
+    low, high = _least_span(float(bounds.min()), float(bounds.max()))
+    margin = 0.06 * (high - low)
     across = 240.0 * (x - x[0]) / max(float(x[-1] - x[0]), 1.0)
     upwards = 64.0 * (high + margin - y) / (high - low + 2 * margin)
     shapes: list[Markup] = []
@@ -156,6 +159,12 @@ def multiple(times: ArrayLike, values: ArrayLike, healthy: tuple[float, float] |
         else:
             shapes.append(_path("line", zip(across[run], upwards[run], strict=True)))
     return _svg(240.0, 64.0, "multiple", title, shapes, stretch=True)
+
+
+def _least_span(low: float, high: float) -> tuple[float, float]:
+    """These ends, moved apart where they are so close that the noise of a constant signal would fill the chart."""
+    missing = LEAST_SPAN * (max(abs(low), abs(high)) or 1.0) - (high - low)
+    return (low - missing / 2, high + missing / 2) if missing > 0 else (low, high)
 
 
 def bar(share: float, kind: str = "") -> Markup:

@@ -101,6 +101,18 @@ def test_the_healthy_band_lies_where_its_values_are() -> None:
     assert float(band.attrib["y"]) + float(band.attrib["height"]) < 64.0
 
 
+@pytest.mark.parametrize("value", [58.2, 0.0, -3.0e6])
+def test_a_constant_signal_is_a_flat_line_in_the_middle(value: float) -> None:
+    noise = 1e-12 * (abs(value) or 1.0)
+    (line,) = of_class(charts.multiple([0, 1, 2], [value, value + noise, value], None, "t"), "line")
+    assert [y for _, y in corners(line)] == pytest.approx([32.0] * 3, abs=0.1)
+
+
+def test_a_small_trend_of_a_large_value_is_drawn_at_full_height() -> None:
+    (line,) = of_class(charts.multiple([0, 1], [642.0, 644.0], None, "t"), "line")
+    assert corners(line)[0][1] - corners(line)[1][1] > 50.0
+
+
 def test_a_bar_never_leaves_its_space() -> None:
     widths = [float(of_class(charts.bar(share), "filled")[0].attrib["width"]) for share in (-1.0, 0.25, 7.0)]
     assert widths == [0.0, 25.0, 100.0]
