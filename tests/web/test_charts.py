@@ -103,7 +103,7 @@ def test_the_healthy_band_lies_where_its_values_are() -> None:
 
 @pytest.mark.parametrize("value", [58.2, 0.0, -3.0e6])
 def test_a_constant_signal_is_a_flat_line_in_the_middle(value: float) -> None:
-    noise = 1e-12 * (abs(value) or 1.0)
+    noise = 1e-12 * abs(value)
     (line,) = of_class(charts.multiple([0, 1, 2], [value, value + noise, value], None, "t"), "line")
     assert [y for _, y in corners(line)] == pytest.approx([32.0] * 3, abs=0.1)
 
