@@ -39,7 +39,7 @@ _IN_TIME = {
     Severity.PLAN: "With the next planned stop",
 }
 _REFUSALS = {
-    Refusal.NO_READINGS: "nothing was measured yet; the first closed step lifts this",
+    Refusal.NO_READINGS: "no life step with readings has closed yet; the first one lifts this",
     Refusal.STALE: "the latest reading is too old; the next reading lifts this",
     Refusal.HISTORY_INCOMPLETE: (
         "its history does not reach back to the start of its life; importing older readings, or reporting a repair or "
@@ -50,8 +50,8 @@ _REFUSALS = {
     Refusal.OUT_OF_ENVELOPE: (
         "it is operated unlike any machine that the model has seen; training on such operation lifts this"
     ),
-    Refusal.SENSOR_SUSPECT: "a sensor that the forecast needs is suspect; checking it lifts this",
-    Refusal.FAILED: "it has failed; reporting its repair or replacement lifts this",
+    Refusal.SENSOR_SUSPECT: "a sensor that the forecast needs has been silent for long; its next reading lifts this",
+    Refusal.FAILED: "its life has ended: it failed or was taken out; reporting its repair or installation lifts this",
 }
 
 

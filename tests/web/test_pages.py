@@ -182,7 +182,7 @@ def test_a_refresh_brings_only_what_changes(client: TestClient) -> None:
 def test_what_cannot_be_forecast_says_why_and_what_would_help(client: TestClient) -> None:
     shown = read(page(client, AWKWARD_PATH))
     assert "No forecast: no readings" in shown
-    assert "the first closed step lifts this" in shown
+    assert "the first one lifts this" in shown
     assert "Nothing can be advised without a forecast" in shown
 
 

@@ -242,7 +242,7 @@ def _refused(view: AssetView) -> Refused | None:
     if not view.in_service:
         return Refused("Out of service", "It sits in no slot. Report where it is installed to watch it again.")
     if view.twin is None:
-        return Refused("No forecast yet", "Nothing was measured yet: the first closed step lifts this.")
+        return Refused("No forecast yet", "No life step with readings has closed yet; the first one lifts this.")
     prognosis = view.twin.prognosis
     if prognosis.refusal is None:
         return None
