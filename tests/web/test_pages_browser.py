@@ -313,6 +313,7 @@ def test_the_name_is_asked_for_once_before_anything_is_sent(page: Page) -> None:
     question.get_by_label("Name").press("Enter")
     expect(page.locator(".toast")).to_contain_text("In your hands.")
     expect(page.get_by_label("Your name")).to_have_value("Ada")
+    expect(page.locator("[data-card]")).to_have_count(before - 1)
     page.get_by_role("button", name="Acknowledge").first.click()
     expect(page.locator("[data-card]")).to_have_count(before - 2)
     page.goto("/alerts?state=acknowledged")
