@@ -74,11 +74,11 @@ def apply_files(connection: Connection, files: Files, at_ms: int) -> CurrentPlan
 
 def _keep_past_sources(connection: Connection, before: Plant, stored: CurrentPlant, at_ms: int) -> None:
     """A machine that was heard sat behind its former source until now: what came from there stays its own."""
+    heard = {serial for name in stored.plant.classes for serial in _heard(connection, name)}
     moved = [
         (before.assets[serial], asset)
         for serial, asset in stored.plant.assets.items()
-        if serial in before.assets and None not in (sources := {before.assets[serial].source, asset.source})
-        if len(sources) == 2 and _was_heard(connection, serial, asset.class_name)
+        if serial in before.assets and serial in heard and before.assets[serial].source != asset.source
     ]
     earlier = [(was.serial, was.source, was.start_of_life_ms or OLDEST_MS) for was, _ in moved]
     for serial, source, since_ms in [*earlier, *((now.serial, now.source, at_ms) for _, now in moved)]:
@@ -87,9 +87,10 @@ def _keep_past_sources(connection: Connection, before: Plant, stored: CurrentPla
         add_event(connection, event_id, event, who="plant file", recorded_ms=at_ms)
 
 
-def _was_heard(connection: Connection, serial: str, class_name: str) -> bool:
+def _heard(connection: Connection, class_name: str) -> list[str]:
+    """The machines of a class that have sent something."""
     stored = load_beliefs(connection, class_name)
-    return stored is not None and bool((stored.beliefs.next_ms[stored.beliefs.serial == serial] >= 0).any())
+    return [] if stored is None else stored.beliefs.serial[stored.beliefs.next_ms >= 0].tolist()
 
 
 def _in_force(connection: Connection) -> CurrentPlant | None:

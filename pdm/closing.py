@@ -116,8 +116,10 @@ def _make(
         following[following == NEVER_MS] = -1
     end = np.minimum(until, cohort.installed_until_ms)
     made = make_steps(cohort.asset_class, found, row, np.where(rows, from_ms, end), end)
-    # a machine on the shelf does not age: no gap where it sat behind no source
-    return made.take((made.count > 0) | cohort.intervals.sat(made.row, made.start_ms, made.end_ms)), following
+    if not (made.count > 0).all():
+        # a machine on the shelf does not age: no gap where it sat behind no source
+        made = made.take((made.count > 0) | cohort.intervals.sat(made.row, made.start_ms, made.end_ms))
+    return made, following
 
 
 def _heard_only_later(
