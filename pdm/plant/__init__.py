@@ -246,7 +246,3 @@ class Plant:
 
     def calendar_of(self, asset_class: AssetClass) -> Calendar:
         return self.calendars.get(asset_class.calendar, Calendar(asset_class.calendar))
-
-    def assets_of(self, class_name: str) -> tuple[Asset, ...]:
-        """The assets of one class, by serial."""
-        return tuple(a for _, a in sorted(self.assets.items()) if a.class_name == class_name)

@@ -6,7 +6,7 @@ from enum import StrEnum
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Table, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, Select, Table, and_, bindparam, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pdm.errors import NotFoundError
@@ -222,14 +222,6 @@ def change_interventions(connection: Connection, changed: Mapping[str, Mapping[s
 def page(query: Select[Any], table: Table, after_revision: int, limit: int) -> Select[Any]:
     """The next records of a feed above a revision, in the order in which they changed."""
     return query.where(table.c.revision > after_revision).order_by(table.c.revision).limit(limit)
-
-
-def due_deliveries(connection: Connection, wall_ms: int, limit: int = 100) -> list[Row[Any]]:
-    """Deliveries to send now: due ones, and claimed ones whose claim has lapsed."""
-    waiting = and_(deliveries.c.state == "due", deliveries.c.due_ms <= wall_ms)
-    lapsed = and_(deliveries.c.state == "claimed", deliveries.c.claimed_until_ms <= wall_ms)
-    query = select(deliveries).where(or_(waiting, lapsed)).order_by(deliveries.c.due_ms, deliveries.c.id)
-    return list(connection.execute(query.limit(limit)))
 
 
 def change_delivery(connection: Connection, delivery_id: str, **changed: Any) -> None:
