@@ -19,6 +19,7 @@ from pdm.prognosis.learned import AGE, OVERALL, Driver
 from pdm.rules import Intent, Severity
 from pdm.rules.ruleset import FailureProbabilityRule, Rule, RulQuantileRule, SensorLimitRule, SilentSensorRule
 from pdm.windows import Bound, InterventionWindow
+from pdm.windows.intervention import UNKNOWN_MODE
 
 EARLY, LATE = int(np.argmin(np.abs(LEVELS - 0.1))), int(np.argmin(np.abs(LEVELS - 0.9)))
 """Indices in `LEVELS` of the band that holds four in five."""
@@ -106,29 +107,31 @@ def recommendation(
     """
     asset_class = plant.class_of(asset)
     reason = alert_sentence(asset_class, rule, intent)
+    seen = _sentence(f"{rule.title}: {reason}")
     if isinstance(rule, SilentSensorRule):
         return _composed(
             title=f"{asset.slot}: {reason}",
-            how_we_know=f"The service listens to {intent.target}, and {reason}.",
+            how_we_know=seen,
             what_to_do=f"Check the gateway, the network and the power of {intent.target}.",
             by_when=f"{_IN_TIME[intent.severity]}.",
             cost_of_waiting=f"After {words.duration(asset_class.stale_after_ms)} of silence there is no forecast.",
         )
     if isinstance(rule, SensorLimitRule):
-        mode = _mode_of_limit(asset_class, rule.sensor) or mode
-        title, what_wears, known = f"{asset.slot}: {reason}", f"{mode.title} is a possible cause.", ""
-        by_when = f"{_IN_TIME[intent.severity]}."
-    else:
-        likely = likely_text(asset_class, plant.time_zone, now_ms, prognosis, duty_rate)
-        title, what_wears = f"{asset.slot}: {mode.title}, {likely}", f"{mode.title}, {likely}."
-        known = _how_we_know(asset_class, basis, lives)
-        by_when = when_text(plant, asset_class, window, now_ms)
+        crossed = _mode_of_limit(asset_class, rule.sensor)
+        return _composed(
+            title=f"{asset.slot}: {reason}",
+            what_wears=f"{crossed.title} is a possible cause." if crossed else "",
+            how_we_know=seen,
+            what_to_do=action_text(crossed) if crossed else _no_action(f"a failure mode with a limit on {rule.sensor}"),
+            by_when=f"{_IN_TIME[intent.severity]}.",
+        )
+    likely = likely_text(asset_class, plant.time_zone, now_ms, prognosis, duty_rate)
     return _composed(
-        title=title,
-        what_wears=what_wears,
-        how_we_know=" ".join(filter(None, (_sentence(reason), known))),
+        title=f"{asset.slot}: {mode.title}, {likely}",
+        what_wears=f"{mode.title}, {likely}.",
+        how_we_know=" ".join(filter(None, (seen, _how_we_know(asset_class, basis, lives)))),
         what_to_do=action_text(mode),
-        by_when=by_when,
+        by_when=when_text(plant, asset_class, window, now_ms),
         cost_of_waiting=waiting_text(window, plant.currency),
         evidence=driver_texts(asset_class, drivers),
     )
@@ -210,14 +213,16 @@ def waiting_text(window: InterventionWindow | None, currency: str) -> str:
 
 
 def action_text(mode: FailureMode) -> str:
-    """What to do about a failure mode, and what that takes."""
+    """What to do about a failure mode, and what that takes; where no action is declared, what to declare."""
+    if not mode.action:
+        return _no_action("the failure mode that comes first" if mode is UNKNOWN_MODE else f"failure mode {mode.name}")
     needs = [
         f"{mode.duration_ms / _HOUR_MS:g} h",
         f"crew of {mode.crew}" + (f" ({words.listed(mode.skills)})" if mode.skills else ""),
         *([f"parts {words.listed(mode.parts)}"] if mode.parts else []),
         "machine stopped" if mode.machine_stopped else "machine running",
     ]
-    return f"{_sentence(mode.action or 'inspect the machine')[:-1]}: {', '.join(needs)}."
+    return f"{_sentence(mode.action)[:-1]}: {', '.join(needs)}."
 
 
 def driver_texts(asset_class: AssetClass, drivers: Sequence[Driver]) -> tuple[str, ...]:
@@ -227,11 +232,18 @@ def driver_texts(asset_class: AssetClass, drivers: Sequence[Driver]) -> tuple[st
 
 
 def readiness(
-    asset_class: AssetClass, basis: Basis, refusal: Refusal, lives: int, failures: int, failures_needed: int
+    asset_class: AssetClass,
+    rules: Sequence[Rule],
+    basis: Basis,
+    refusal: Refusal,
+    lives: int,
+    failures: int,
+    failures_needed: int,
 ) -> Readiness:
     """What an asset can do today, and what would unlock the next step.
 
     Args:
+        rules: those that watch the class.
         lives: finished lives that the model in force was learned from, 0 without one.
         failures: failures of the class that are on record.
         failures_needed: from how many on a forecast can be learned.
@@ -245,8 +257,9 @@ def readiness(
     if basis == Basis.DECLARED_LIFE and expected is not None:
         life = f"{words.life(expected.mean, unit)}, spread {words.life(expected.sd, unit)}"
         return Readiness("declared", f"Forecast from the declared life of its class ({life}) and its age.", learn)
-    limits = [_column_title(asset_class, m.limit.sensor)[0] for m in asset_class.failure_modes if m.limit is not None]
-    today = f"Watched by limits on {words.listed(limits)}; no dates." if limits else "Watched for silence; no dates."
+    limits = {_column_title(asset_class, rule.sensor)[0]: None for rule in rules if isinstance(rule, SensorLimitRule)}
+    watched = f"by limits on {words.listed(list(limits))}" if limits else "for silence"
+    today = f"Watched {watched}; no dates."
     if refusal == Refusal.NO_MODEL:
         return Readiness("watched" if limits else "none", today, f"an expected life in the plant file, or {learn}")
     return Readiness("watched" if limits else "none", today, refusal_text(refusal))
@@ -262,7 +275,7 @@ def _composed(
     how_we_know: str,
     what_to_do: str,
     by_when: str,
-    cost_of_waiting: str,
+    cost_of_waiting: str = "",
     what_wears: str = "",
     evidence: tuple[str, ...] = (),
 ) -> Recommendation:
@@ -278,6 +291,10 @@ def _composed(
         evidence=evidence,
         text="\n".join(filter(None, sentences)),
     )
+
+
+def _no_action(of: str) -> str:
+    return f"The plant file declares no action for this; it would be the `action` of {of}."
 
 
 def _how_we_know(asset_class: AssetClass, basis: Basis, lives: int) -> str:

@@ -25,6 +25,7 @@ from pdm.recommend import (
 from pdm.rules import Change, Intent, Severity
 from pdm.rules.ruleset import FailureProbabilityRule, Rule, RulQuantileRule, SensorLimitRule, SilentSensorRule
 from pdm.windows import Bound, InterventionWindow
+from pdm.windows.intervention import UNKNOWN_MODE
 
 HOUR = 3_600_000
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -63,10 +64,12 @@ PLANT = Plant(
     MappingProxyType({"8871-C": ASSET}),
     version="",
 )
-RISKY = FailureProbabilityRule(name="risky", title="", classes=("pump",), within=168.0, above=0.3, clear_below=0.2)
-HOT = SensorLimitRule(name="hot", title="", classes=("pump",), sensor="temp", above=90.0, clear=85.0)
-DROP = SensorLimitRule(name="drop", title="", classes=("pump",), sensor="pressure", below=5.0, clear=6.0)
-SILENT = SilentSensorRule(name="silent", title="", classes=("pump",), for_ms=2 * HOUR)
+RISKY = FailureProbabilityRule(
+    name="risky", title="Likely to fail soon", classes=("pump",), within=168.0, above=0.3, clear_below=0.2
+)
+HOT = SensorLimitRule(name="hot", title="Bearing too hot", classes=("pump",), sensor="temp", above=90.0, clear=85.0)
+DROP = SensorLimitRule(name="drop", title="Low pressure", classes=("pump",), sensor="pressure", below=5.0, clear=6.0)
+SILENT = SilentSensorRule(name="silent", title="No readings", classes=("pump",), for_ms=2 * HOUR)
 DRIVERS = [
     Driver("temp", -120.0, 2.14, 40.0),
     Driver(OVERALL, -60.0, np.nan, 0.0),
@@ -138,7 +141,8 @@ def intent(value: float, limit: float, target: str = "any", severity: Severity =
 def test_a_recommendation_says_what_wears_how_we_know_what_to_do_by_when_and_what_waiting_costs() -> None:
     assert tell().text.splitlines() == [
         "Radial bearing wear, likely 10-27 Dec (4 in 5).",
-        "34 % risk of failing within 168 h (limit 30 %). Learned from 38 machines that ran to failure.",
+        "Likely to fail soon: 34 % risk of failing within 168 h (limit 30 %). "
+        "Learned from 38 machines that ran to failure.",
         "Because: bearing temperature 2.1 sd above its own start, rising for about 40 h; age, 1,120 h used; "
         "discharge pressure 1.5 sd below its own start.",
         "Replace radial bearing: 6 h, crew of 2 (fitter and electrician), parts 6312-2Z, machine stopped.",
@@ -188,7 +192,33 @@ def test_a_sensor_limit_names_the_sensor_and_the_failure_mode_that_declares_it()
     assert told.title == "PUMP-17: discharge pressure 4.2 bar (limit 5 bar)"
     assert told.what_wears == "Impeller wear is a possible cause."
     assert told.by_when == "At once."
-    assert told.what_to_do.startswith("Inspect the machine: 4 h, crew of 1, machine stopped.")
+
+
+def test_every_advice_names_the_rule_that_saw_it_and_what_it_saw() -> None:
+    seen = [
+        tell().how_we_know,
+        tell(DROP, "pressure", Severity.NOW, 4.2, 5.0).how_we_know,
+        tell(SILENT, "gw/17", Severity.SHIFT, 3 * HOUR, 2 * HOUR).how_we_know,
+    ]
+    assert seen[0].startswith("Likely to fail soon: 34 % risk of failing within 168 h (limit 30 %).")
+    assert seen[1:] == [
+        "Low pressure: discharge pressure 4.2 bar (limit 5 bar).",
+        "No readings: nothing heard for 3 h (limit 2 h).",
+    ]
+
+
+def test_an_action_that_is_not_declared_is_not_invented_but_asked_for() -> None:
+    asks = "The plant file declares no action for this; it would be the `action` of {}."
+    hot = tell(HOT, "temp", Severity.WEEK, 92.3, 90.0)
+    assert hot.what_to_do == asks.format("a failure mode with a limit on temp")
+    assert hot.what_wears == ""
+    assert tell(DROP, "pressure").what_to_do == asks.format("failure mode impeller")
+    assert tell(mode=UNKNOWN_MODE).what_to_do == asks.format("the failure mode that comes first")
+
+
+def test_a_limit_is_not_put_off_to_the_cheapest_start_of_the_forecast() -> None:
+    told = tell(DROP, "pressure", Severity.NOW, 4.2, 5.0)
+    assert (told.by_when, told.cost_of_waiting, told.evidence) == ("At once.", "", ())
 
 
 def test_a_silent_source_is_a_matter_of_cables_and_not_of_wear() -> None:
@@ -236,14 +266,14 @@ def test_drivers_are_the_few_that_shorten_the_life_most() -> None:
 
 def test_readiness_says_what_works_today_and_what_unlocks_the_next_step() -> None:
     undeclared = replace(PUMP, expected_life=None)
-    unlimited = replace(undeclared, failure_modes=(BEARING,))
+    rules = (RISKY, DROP, SILENT, replace(DROP, name="deep_drop", below=3.0))
     lines = [
-        readiness(PUMP, Basis.LEARNED, Refusal.NONE, 80, 80, 3),
-        readiness(PUMP, Basis.LEARNED, Refusal.NONE, 7, 7, 3),
-        readiness(PUMP, Basis.DECLARED_LIFE, Refusal.NONE, 0, 1, 3),
-        readiness(undeclared, Basis.NONE, Refusal.NO_MODEL, 0, 0, 3),
-        readiness(unlimited, Basis.NONE, Refusal.NO_MODEL, 0, 0, 3),
-        readiness(PUMP, Basis.NONE, Refusal.HISTORY_INCOMPLETE, 80, 80, 3),
+        readiness(PUMP, rules, Basis.LEARNED, Refusal.NONE, 80, 80, 3),
+        readiness(PUMP, rules, Basis.LEARNED, Refusal.NONE, 7, 7, 3),
+        readiness(PUMP, rules, Basis.DECLARED_LIFE, Refusal.NONE, 0, 1, 3),
+        readiness(undeclared, rules, Basis.NONE, Refusal.NO_MODEL, 0, 0, 3),
+        readiness(undeclared, (SILENT,), Basis.NONE, Refusal.NO_MODEL, 0, 0, 3),
+        readiness(PUMP, rules, Basis.NONE, Refusal.HISTORY_INCOMPLETE, 80, 80, 3),
     ]
     needed = "3 recorded failures of its class, of which there are"
     assert lines == [
@@ -266,6 +296,13 @@ def test_readiness_says_what_works_today_and_what_unlocks_the_next_step() -> Non
             refusal_text(Refusal.HISTORY_INCOMPLETE),
         ),
     ]
+
+
+def test_a_limit_of_the_rule_file_watches_a_class_without_failure_modes() -> None:
+    bare = replace(PUMP, failure_modes=(), expected_life=None)
+    line = readiness(bare, (HOT, DROP), Basis.NONE, Refusal.NO_MODEL, 0, 0, 3)
+    assert line.level == "watched"
+    assert line.today == "Watched by limits on bearing temperature and discharge pressure; no dates."
 
 
 def test_every_refusal_says_what_would_lift_it() -> None:

@@ -232,7 +232,9 @@ def _readiness(
     model = services.models.get(asset_class.name)
     lives = 0 if model is None else model.facts.lives
     failures = _failures(now, asset_class)
-    level, today, further = readiness(asset_class, basis, refusal, lives, failures, FEWEST_FAILURES)
+    level, today, further = readiness(
+        asset_class, now.current.rules_of(asset_class), basis, refusal, lives, failures, FEWEST_FAILURES
+    )
     problem = services.model_problems.get(asset_class.name)
     return ReadinessView(level, today, problem or further or None)
 

@@ -12,8 +12,8 @@ from pdm.plant.calendars import finish_times
 from pdm.prognosis import LEVELS, MEDIAN
 from pdm.windows import Bound, InterventionWindow
 
-GENERAL_INSPECTION = FailureMode(name="any", title="Failure", action="Inspect and overhaul")
-"""What is advised where no failure mode is known to come first."""
+UNKNOWN_MODE = FailureMode(name="any", title="Failure")
+"""What is worked on where no failure mode is known to come first: no action is declared for it, so none is advised."""
 
 _P10, _P90 = (int(np.argmin(np.abs(LEVELS - level))) for level in (0.1, 0.9))
 
@@ -32,7 +32,7 @@ def mode_of(asset_class: AssetClass, likely: int) -> FailureMode:
     """The failure mode of that index; -1 is unknown, or the only one that there is."""
     if likely >= 0:
         return asset_class.failure_modes[likely]
-    return asset_class.failure_modes[0] if len(asset_class.failure_modes) == 1 else GENERAL_INSPECTION
+    return asset_class.failure_modes[0] if len(asset_class.failure_modes) == 1 else UNKNOWN_MODE
 
 
 def finishes(

@@ -65,7 +65,7 @@ def todo_of(now: Snapshot, view: AssetView, now_ms: int) -> Todo:
     until = _timeline_until(view, window)
     risk_cap = now.current.plant.classes[view.class_name].risk_cap
     return Todo(
-        action="Plan an intervention" if record is None else record.action or "Inspect and overhaul",
+        action="Plan an intervention" if record is None else record.action or "Plan the work: no action is declared",
         window=starts(window, zone, now_ms),
         bounds="; ".join(filter(None, (_bound(window.earliest, risk_cap), _bound(window.latest, risk_cap)))),
         preferred=words.moment(window.preferred.start, zone, now_ms),

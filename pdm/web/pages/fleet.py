@@ -198,7 +198,7 @@ def planned(now: Snapshot, serial: str, now_ms: int) -> str:
     row = fleet.row_of(now, serial)
     if row.window is None or not (records := now.interventions.get(serial)):
         return ""
-    action = records[0].advised["action"] or "inspect the machine"
+    action = records[0].advised["action"] or "no action is declared"
     zone = now.current.plant.time_zone
     preferred = words.moment(row.window.preferred.start, zone, now_ms)
     choice = _preferred(now, row, now_ms)
