@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,9 @@ from pdm.state.plants import current_plant, marks_after
 from pdm.state.schema import alerts, deliveries, events, interventions, read, recommendations, write
 from pdm.state.told import AlertState, InterventionStatus
 from pdm.tick import tick
-from tests.small_plant import HOUR
+from tests.small_plant import HOUR, START
 from tests.web import station
-from tests.web.station import NOW
+from tests.web.station import AWKWARD, NOW
 
 ADA = Act("Ada", NOW, "belt ordered")
 TOMORROW = NOW + 24 * HOUR
@@ -232,6 +233,27 @@ def test_a_report_that_contradicts_the_plant_is_refused_with_the_field(
     assert caught.value.field == field
 
 
+def test_nothing_can_have_happened_to_a_machine_before_its_life_began(services: Services) -> None:
+    for kind in (EventKind.FAILED, EventKind.REPAIRED, EventKind.INSPECTED):
+        with pytest.raises(RequestError, match="the life of F-1 began later, at 2026-01-05T00:00:00Z") as caught:
+            do(services, respond.record_event, "e1", event(kind, at_ms=START - 1), ADA)
+        assert caught.value.field == "at"
+    do(services, respond.record_event, "e1", event(EventKind.FAILED, serial=AWKWARD, at_ms=START - 1), ADA)
+
+
+def test_a_life_fails_once_until_a_repair_begins_the_next(services: Services) -> None:
+    first = event(EventKind.FAILED, at_ms=NOW - 3 * HOUR)
+    do(services, respond.record_event, "e1", first, ADA)
+    do(services, respond.record_event, "e1", first, ADA)
+    for again in (first, event(EventKind.FAILED), event(EventKind.FAILED, at_ms=NOW - 4 * HOUR)):
+        with pytest.raises(ConflictError, match="ended by a failure at 2026-01-24T21:00:00Z: void that report"):
+            do(services, respond.record_event, "e2", again, ADA)
+    do(services, respond.record_event, "e3", event(EventKind.REPAIRED, at_ms=NOW - 2 * HOUR), ADA)
+    do(services, respond.record_event, "e4", event(EventKind.FAILED), ADA)
+    with pytest.raises(ConflictError, match="ended by a failure at 2026-01-24T21:00:00Z: void that report"):
+        do(services, respond.record_event, "e5", event(EventKind.FAILED, at_ms=NOW - 5 * HOUR // 2), ADA)
+
+
 def test_a_machine_cannot_be_installed_at_a_source_that_nobody_can_read(services: Services) -> None:
     with pytest.raises(
         RequestError, match="no asset of the plant file has the source 'fan l'; did you mean 'fan"
@@ -348,6 +370,7 @@ def test_done_closes_the_loop_with_what_was_found(services: Services, window: st
         (InterventionStatus.ACCEPTED, {"outcome": DONE}, "outcome"),
         (InterventionStatus.DONE, {"outcome": Outcome(NOW, NOW - HOUR, "")}, "outcome"),
         (InterventionStatus.DONE, {"outcome": Outcome(NOW, TOMORROW, "")}, "outcome"),
+        (InterventionStatus.DONE, {"outcome": replace(DONE, mode="rust")}, "outcome.mode"),
         (InterventionStatus.REJECTED, {"act": Act("Ada", NOW, "  ")}, "reason"),
     ],
 )

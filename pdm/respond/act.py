@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from pdm.errors import ConflictError, PdmError
+from pdm.plant import AssetClass
 
 FUTURE_MS = 5 * 60_000
 """How far ahead of plant time something that is reported may lie: clocks differ."""
@@ -40,6 +41,13 @@ class Act:
     at_ms: int
     reason: str = ""
     revision: int | None = None
+
+
+def expect_mode(mode: str | None, asset_class: AssetClass, field: str = "mode") -> None:
+    """Refuse a failure mode that the class of the machine does not declare."""
+    known = [declared.name for declared in asset_class.failure_modes]
+    if mode is not None and mode not in known:
+        raise RequestError(field, f"its class has no failure mode {mode!r}; it has {', '.join(known) or 'none'}")
 
 
 def expect_revision(stored: Row[Any], act: Act) -> None:

@@ -1,14 +1,15 @@
 """Maintenance events: what people or the CMMS report about a machine, and how it is taken back."""
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
-from pdm.errors import NotFoundError
+from pdm.errors import ConflictError, NotFoundError
 from pdm.installations import EventKind, Fleet, MaintenanceEvent
 from pdm.plant import Plant
 from pdm.plant.marked_yaml import did_you_mean
-from pdm.respond.act import FUTURE_MS, Act, RequestError, expect_revision
+from pdm.respond.act import FUTURE_MS, Act, RequestError, expect_mode, expect_revision
 from pdm.state import plants, told
 from pdm.state.schema import events
+from pdm.words import iso
 
 
 def record_event(
@@ -24,15 +25,16 @@ def record_event(
     Raises:
         NotFoundError: no such machine.
         RequestError: the report contradicts the plant.
-        ConflictError: the id was used for another event.
+        ConflictError: the id was used for another event, or the life has already ended by a failure.
     """
     current = plants.current_plant(connection)
     fleet = plants.current_fleet(connection, current)
     _check_event(fleet, event, act)
     _check_source(current.plant, event)
-    modes = [mode.name for mode in current.plant.class_of(fleet.assets[event.serial]).failure_modes]
-    if event.mode is not None and event.mode not in modes:
-        raise RequestError("mode", f"its class has no failure mode {event.mode!r}; it has {', '.join(modes) or 'none'}")
+    expect_mode(event.mode, current.plant.class_of(fleet.assets[event.serial]))
+    told_before = connection.execute(select(events.c.id).where(events.c.id == event_id)).first()
+    if event.kind == EventKind.FAILED and told_before is None:
+        _check_first_failure(fleet, event)
     plants.add_event(connection, event_id, event, who=act.who, recorded_ms=act.at_ms, note=note, value=value)
 
 
@@ -56,6 +58,9 @@ def _check_event(fleet: Fleet, event: MaintenanceEvent, act: Act) -> None:
         raise NotFoundError(f"there is no asset {event.serial!r}")
     if event.at_ms > act.at_ms + FUTURE_MS:
         raise RequestError("at", "an event is reported after it has happened: this time is still to come")
+    start_ms = fleet.assets[event.serial].start_of_life_ms
+    if start_ms is not None and event.at_ms < start_ms and event.kind != EventKind.INSTALLED:
+        raise RequestError("at", f"the life of {event.serial} began later, at {iso(start_ms)}: one of the two is wrong")
     if (event.kind == EventKind.REPLACED) != (event.by_serial is not None):
         raise RequestError("by_serial", "a replacement, and nothing else, names the serial that took over")
     if (event.kind == EventKind.INSTALLED) != (event.source is not None):
@@ -65,3 +70,12 @@ def _check_event(fleet: Fleet, event: MaintenanceEvent, act: Act) -> None:
     newcomer = fleet.assets.get(event.by_serial or "")
     if newcomer is not None and newcomer.class_name != fleet.assets[event.serial].class_name:
         raise RequestError("by_serial", f"{event.by_serial} is of class {newcomer.class_name}: it cannot take over")
+
+
+def _check_first_failure(fleet: Fleet, event: MaintenanceEvent) -> None:
+    """A life fails once; another failure belongs to a life after a repair."""
+    past = [life for serial, life in fleet.past_lives if serial == event.serial]
+    begun = [life for life in (*past, fleet.lives[event.serial]) if life.from_ms <= event.at_ms]
+    if begun and begun[-1].failed:
+        when = iso(begun[-1].to_ms)
+        raise ConflictError(f"this life of {event.serial} ended by a failure at {when}: void that report to change it")

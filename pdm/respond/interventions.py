@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from pdm.errors import ConflictError
-from pdm.respond.act import FUTURE_MS, Act, DuplicateWorkError, RequestError, expect_revision
-from pdm.state import told
+from pdm.respond.act import FUTURE_MS, Act, DuplicateWorkError, RequestError, expect_mode, expect_revision
+from pdm.state import plants, told
 from pdm.state.schema import interventions
 from pdm.state.told import ENDED, InterventionStatus
 from pdm.windows import intervention
@@ -80,6 +80,8 @@ def set_status(
         raise RequestError("reason", "a rejection needs its reason: it is what the next advice is judged by")
     if start_ms is not None and not -DAY_MS <= start_ms - act.at_ms <= FARTHEST_START_MS:
         raise RequestError("start", "a start can be committed from yesterday until five years ahead")
+    if outcome is not None:
+        _check_mode(connection, stored.serial, outcome.mode)
     committed = _committed(stored, status, act, start_ms)
     finished = _finished(status, act, outcome)
     if stored.status == status and _same_dates(stored.committed, committed):
@@ -125,6 +127,13 @@ def remove_external(connection: Connection, intervention_id: str, system: str, a
     if system in stored.external:
         kept = {name: number for name, number in stored.external.items() if name != system}
         told.change_intervention(connection, intervention_id, updated_ms=act.at_ms, external=kept)
+
+
+def _check_mode(connection: Connection, serial: str, mode: str | None) -> None:
+    current = plants.current_plant(connection)
+    asset = plants.current_fleet(connection, current).assets.get(serial)
+    if asset is not None:
+        expect_mode(mode, current.plant.class_of(asset), "outcome.mode")
 
 
 def _committed(stored: Row[Any], status: InterventionStatus, act: Act, start_ms: int | None) -> dict[str, Any] | None:
