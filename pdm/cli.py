@@ -106,8 +106,8 @@ def apply(
             changes = what_changes(connection, files)
         for sentence in changes.sentences or ["nothing changes"]:
             typer.echo(f"- {sentence}")
-        if changes.sentences and not changes.orphaned and not yes and sys.stdin.isatty():
-            typer.confirm("Apply?", abort=True)
+        if changes.sentences and not changes.orphaned and not yes:
+            _confirm("Apply?")
         with write(engine) as connection:
             stored = apply_files(connection, files, time.time_ns() // 1_000_000)
     typer.echo(f"Version {stored.number} is in force.")
@@ -223,6 +223,13 @@ def _settings(file: Path | None) -> Any:
     loaded = load_settings(file)
     configure_logs(loaded.log.level, loaded.log.format, sys.stderr)
     return loaded
+
+
+def _confirm(question: str) -> None:
+    """Go on only if somebody says so."""
+    if not sys.stdin.isatty():
+        raise ConfigurationError("nobody is there to be asked; --yes goes on without asking", key="--yes")
+    typer.confirm(question, abort=True)
 
 
 def _zone(name: str) -> ZoneInfo:

@@ -42,7 +42,7 @@ PLANT = parse_plant(TEXT)
         (
             '"2026-01-04T06:00:00+00:00"',
             "unknown",
-            "asset P-001: start of life was 2026-01-04 06:00:00+00:00, becomes unknown",
+            "asset P-001: start of life was 2026-01-04 07:00:00+01:00, becomes unknown",
         ),
         (
             "source: pump02,",

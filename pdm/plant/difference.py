@@ -2,8 +2,9 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields, is_dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from pdm.durations import duration_text
 from pdm.plant import Asset, AssetClass, Plant, Shift
@@ -14,13 +15,14 @@ Thing = tuple[str, ...]
 
 
 def difference(old: Plant | None, new: Plant) -> list[str]:
-    """A sentence for each thing that comes, changes or goes; none where both files mean the same."""
+    """A sentence for each thing that comes, changes or goes, times in the zone of the new plant; none where both files
+    mean the same."""
     before = {} if old is None else _things(old)
     after = _things(new)
     sentences = []
     for thing, declared in after.items():
         if thing in before:
-            sentences += [f"{_words(thing)}: {change}" for change in _changes(before[thing], declared)]
+            sentences += [f"{_words(thing)}: {change}" for change in _changes(before[thing], declared, new.time_zone)]
         elif thing[:2] == thing or thing[:2] in before:  # the parts of what is new as a whole go without saying
             sentences.append(f"adds {_words(thing)}")
     for thing in before:
@@ -48,17 +50,17 @@ def _things(plant: Plant) -> dict[Thing, Any]:
     return things | {("asset", serial): asset for serial, asset in plant.assets.items()}
 
 
-def _changes(before: Any, after: Any) -> Iterator[str]:
+def _changes(before: Any, after: Any, zone: ZoneInfo) -> Iterator[str]:
     """What is said otherwise. Of a hundred thousand assets most are as they were, and cost one comparison."""
     if before == after:
         return
-    was, becomes = _facts(before), _facts(after)
+    was, becomes = _facts(before, zone), _facts(after, zone)
     for key in dict.fromkeys((*was, *becomes)):
         if was.get(key) != becomes.get(key):
             yield f"{key} was {was.get(key, 'not given')}, becomes {becomes.get(key, 'not given')}"
 
 
-def _facts(thing: Any) -> dict[str, str]:
+def _facts(thing: Any, zone: ZoneInfo) -> dict[str, str]:
     """What a thing says in its own words, without the things in it."""
     match thing:
         case Plant():
@@ -68,7 +70,8 @@ def _facts(thing: Any) -> dict[str, str]:
             facts = {} if thing.issue_every_ms else {"issue every": EACH_STEP}
             return facts | _told(thing, without=("sensors", "failure_modes"))
         case Asset():
-            return _told(thing, without=("start_of_life_ms",)) | {"start of life": _instant(thing.start_of_life_ms)}
+            start = _instant(thing.start_of_life_ms, zone)
+            return _told(thing, without=("start_of_life_ms",)) | {"start of life": start}
         case _:
             return _told(thing)
 
@@ -106,8 +109,8 @@ def _text(value: Any) -> str:
     return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
-def _instant(milliseconds: int | None) -> str:
-    return "unknown" if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(" ")
+def _instant(milliseconds: int | None, zone: ZoneInfo) -> str:
+    return "unknown" if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, zone).isoformat(" ")
 
 
 def _words(thing: Thing) -> str:

@@ -23,7 +23,7 @@ def plant(shell: Shell, tmp_path: Path) -> Path:
     """The small plant in force; its file."""
     (tmp_path / "plant.yaml").write_text(PLANT)
     (tmp_path / "rules.yaml").write_text(RULES)
-    assert shell("apply").code == 0
+    assert shell("apply", "--yes").code == 0
     return tmp_path / "plant.yaml"
 
 
@@ -49,7 +49,7 @@ def test_what_init_writes_can_be_checked_applied_and_ticked(shell: Shell, tmp_pa
     assert "pdm-twin check" in shell("init").out
     checked = json.loads(shell("check", "--json").out)
     assert (checked["classes"], checked["assets"]) == (1, 1)
-    assert "- adds asset" in shell("apply").out
+    assert "- adds asset" in shell("apply", "--yes").out
     assert shell("run", "tick").out == "1 machine, 0 steps, 0 forecast, 0 told\n"
     assert (tmp_path / "pdm-data" / "state.db").exists()
 
@@ -78,7 +78,7 @@ def test_check_names_file_line_and_key_of_everything_that_is_wrong(shell: Shell,
 
 def test_a_broken_plant_file_leaves_the_version_in_force(shell: Shell, plant: Path) -> None:
     plant.write_text(PLANT.replace("classes:", "classes"))
-    assert shell("apply").code == 2
+    assert shell("apply", "--yes").code == 2
     with read(engine := open_state(state_url())) as connection:
         assert current_plant(connection).number == 1
     engine.dispose()
@@ -86,8 +86,19 @@ def test_a_broken_plant_file_leaves_the_version_in_force(shell: Shell, plant: Pa
 
 def test_apply_shows_what_it_changes_and_the_same_again_changes_nothing(shell: Shell, plant: Path) -> None:
     plant.write_text(PLANT.replace("notice: 24 h", "notice: 36 h"))
-    assert shell("apply").out == "- class fan: notice was 1 d, becomes 36 h\nVersion 2 is in force.\n"
-    assert shell("apply").out == "- nothing changes\nVersion 2 is in force.\n"
+    assert shell("apply", "--yes").out == "- class fan: notice was 1 d, becomes 36 h\nVersion 2 is in force.\n"
+    assert shell("apply", "--yes").out == "- nothing changes\nVersion 2 is in force.\n"
+
+
+def test_apply_changes_nothing_where_nobody_can_be_asked_unless_it_is_told_to(shell: Shell, plant: Path) -> None:
+    assert shell("apply").out == "- nothing changes\nVersion 1 is in force.\n"
+    plant.write_text(PLANT.replace("notice: 24 h", "notice: 36 h"))
+    ended = shell("apply")
+    assert (ended.code, ended.out) == (2, "- class fan: notice was 1 d, becomes 36 h\n")
+    assert "nobody is there to be asked; --yes goes on without asking" in ended.err
+    with read(engine := open_state(state_url())) as connection:
+        assert current_plant(connection).number == 1
+    engine.dispose()
 
 
 def test_apply_refuses_to_orphan_what_is_open(shell: Shell, plant: Path) -> None:
@@ -95,7 +106,7 @@ def test_apply_refuses_to_orphan_what_is_open(shell: Shell, plant: Path) -> None
     with write(engine := open_state(state_url())) as connection:
         told.add_interventions(connection, [window])
     plant.write_text("\n".join(line for line in PLANT.splitlines() if "F-2" not in line))
-    ended = shell("apply")
+    ended = shell("apply", "--yes")
     assert ended.code == 2
     assert "asset F-2 still has open matters" in ended.err
     with read(engine) as connection:

@@ -108,5 +108,5 @@ def test_a_newer_state_is_left_as_it_was(shell: Shell, tmp_path: Path) -> None:
     with Service(tmp_path) as service:
         newer_state(service)
         before = (service.data / "state.db").read_bytes()
-        assert shell("apply").code == 1
+        assert shell("apply", "--yes").code == 1
         assert (service.data / "state.db").read_bytes() == before

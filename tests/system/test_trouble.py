@@ -106,7 +106,7 @@ def test_with_a_full_disk_nothing_is_acknowledged_and_with_room_again_it_goes_on
         service.wait_for_event("pipeline failed")
         assert service.get("assets/P-1")["serial"] == "P-1"
         (service.folder / "plant.yaml").write_text(PLANT.replace("System test", "Another name"))
-        for command in (("apply",), ("import", "readings", "history.csv")):
+        for command in (("apply", "--yes"), ("import", "readings", "history.csv")):
             ended = shell(*command)
             assert (ended.code, "disk is full" in ended.err) == (1, True), ended.err
 

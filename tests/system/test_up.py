@@ -77,7 +77,7 @@ def test_a_plant_applied_meanwhile_is_used_by_http_and_by_mqtt(station: Station)
     assert service.post(message(0, BASE_MS, source="new")).json()["problems"][0]["reason"] == "unknown_source"
     asset = "  - {serial: NEW, class: press, slot: NEW, source: new, start_of_life: unknown}\n"
     (service.folder / "plant.yaml").write_text(PLANT + MORE_ASSETS + asset)
-    applied = service.run("apply")
+    applied = service.run("apply", "--yes")
     assert applied.returncode == 0, applied.stderr
     assert "- adds asset NEW" in applied.stdout
     wait_until(lambda: service.post(message(1, BASE_MS, source="new")).status_code == 200, "HTTP does not follow")
