@@ -214,6 +214,26 @@ def test_an_unknown_sensor_is_named_with_those_that_there_are() -> None:
     assert "'tmep' is no sensor of class pump, which has temp, vib" in refusal({"values": {"tmep": 1}}).detail
 
 
+@pytest.mark.parametrize(
+    ("message", "detail"),
+    [
+        ({"ts": NOW}, "the field values is missing"),
+        ({"values": {"temp": 1}, "tss": 1}, "tss is no field of a message"),
+        ({"values": {"temp": [1, "x"]}}, "values.temp[1]: expected a number or null, not text"),
+        ({"values": 3}, "values: expected an object, not a number"),
+        ({"values": {"temp": 1}, "units": {"temp": 3}}, "units: expected text, not a number"),
+        ({"values": {"temp": 1e40}}, "values.temp: expected a number between -1e+30 and 1e+30"),
+        (
+            {"ts": "2026-11-22T10:00", "values": {"temp": 1}},
+            "ts: expected a time with its offset such as 2026-01-04T06:00:00Z",
+        ),
+        (b'{"values', "the JSON breaks off before its end"),
+    ],
+)
+def test_what_is_wrong_is_told_in_plain_words_with_its_field(message: object, detail: str) -> None:
+    assert refusal(message).detail == detail
+
+
 def test_an_unknown_source_is_named() -> None:
     error = refusal({"values": {"temp": 1}}, topic="pdm/nord/line2/p77")
     assert (error.reason, "'p77'" in error.detail) == ("unknown_source", True)

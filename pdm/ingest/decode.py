@@ -19,6 +19,7 @@ from pdm.errors import UnreadableMessageError
 from pdm.plant import AssetClass, Plant
 from pdm.readings import ArrivalFlag
 from pdm.units import conversion
+from pdm.words import listed
 
 EpochUnit = Literal["s", "ms", "us", "ns"]
 
@@ -63,6 +64,25 @@ _REASONS = (
     ("1e+30", "number_too_large"),
     ("out of range", "number_too_large"),
 )
+_TIME_WORDS = "expected a time with its offset such as 2026-01-04T06:00:00Z"
+_PLAIN = (  # what msgspec says, and what people read
+    (r"Object missing required field `(.*)`", r"the field \1 is missing"),
+    (r"Object contains unknown field `(.*)`", r"\1 is no field of a message"),
+    (r"Expected `datetime` with a timezone component|Invalid RFC3339 encoded datetime", _TIME_WORDS),
+    (r"Number out of range|Expected `float` [<>]= \S+", f"expected a number between -{MOST:g} and {MOST:g}"),
+    (r"Input data was truncated", "the JSON breaks off before its end"),
+    (r"'utf-8' codec .*", "expected text in UTF-8"),
+)
+_WRONG_TYPE = re.compile(r"Expected `(.+)`, got `(.+)`")
+_TYPES = {
+    "int": "a number",
+    "float": "a number",
+    "datetime": "a time",
+    "str": "text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "an object",
+}
 
 
 class Samples(NamedTuple):
@@ -228,12 +248,26 @@ def _parse(
         if unknown and messages:
             raise messages.unknown_sensor(unknown[1]) from None
         reason = next((reason for text, reason in _REASONS if text in str(error)), "wrong_type")
-        raise UnreadableMessageError(reason, str(error)) from None
+        raise UnreadableMessageError(reason, _in_words(str(error))) from None
     except RecursionError:
         raise UnreadableMessageError("broken_json", "nested too deeply") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         reason = "not_a_number" if _NOT_A_NUMBER.search(payload) else "broken_json"
-        raise UnreadableMessageError(reason, str(error)) from None
+        raise UnreadableMessageError(reason, _in_words(str(error))) from None
+
+
+def _in_words(complaint: str) -> str:
+    """What msgspec complains of, for whoever sent the message: the field, and what was expected there."""
+    said, _, path = complaint.partition(" - at `$")
+    for pattern, plain in _PLAIN:
+        said = re.sub(pattern, plain, said, flags=re.DOTALL)
+    if types := _WRONG_TYPE.fullmatch(said):
+        wanted, got = (
+            list(dict.fromkeys(_TYPES.get(name, name) for name in part.split(" | "))) for part in types.groups()
+        )
+        said = f"expected {listed(wanted, 'or')}, not {got[0]}"
+    field = path.strip("`.").removesuffix("[...]")
+    return f"{field}: {said}" if field else said
 
 
 def _row(columns: Sequence[Any]) -> "array[float]":
