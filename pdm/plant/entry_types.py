@@ -141,6 +141,7 @@ _EXPECTED = {
     "bool": "true or false",
     "string": "text",
     "tuple": "a list",
+    "list": "a list",
     "dict": "a section of keys",
     "model": "a section of keys",
     "greater_than": "a number above {gt:g}",
@@ -151,16 +152,26 @@ _EXPECTED = {
     "literal_error": "{expected}",
     "finite_number": "a finite number",
     "too_short": "at least one",
+    "too_long": "at most {max_length}",
+    "string_too_short": "text of {min_length} or more characters",
+    "string_too_long": "text of at most {max_length} characters",
+    "string_pattern_mismatch": "text that fits the pattern {pattern}",
 }
+
+
+def expected(problem: Mapping[str, Any]) -> str:
+    """What a problem that pydantic found means, without what stood there."""
+    kind, context = problem["type"], problem.get("ctx", {})
+    if kind == "value_error":
+        return str(context["error"])
+    wanted = _EXPECTED.get(kind) or _EXPECTED.get(kind.split("_")[0])
+    return str(problem["msg"]) if wanted is None else f"expected {wanted.format(**context)}"
 
 
 def expectation(problem: Mapping[str, Any]) -> str:
     """What a problem that pydantic found means to the writer of the file."""
-    kind, context = problem["type"], problem.get("ctx", {})
-    if kind == "value_error":
-        return str(context["error"])
-    expected = _EXPECTED.get(kind) or _EXPECTED.get(kind.split("_")[0], problem["msg"])
-    return f"expected {expected.format(**context)}, not {_shown(problem['input'])}"
+    said = expected(problem)
+    return said if problem["type"] == "value_error" else f"{said}, not {_shown(problem['input'])}"
 
 
 def _shown(value: Any) -> str:

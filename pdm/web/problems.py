@@ -1,7 +1,7 @@
 """Every error as one problem document (RFC 9457), whatever raised it, without a word about what is inside."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from pdm.errors import ConflictError, NotFoundError, PdmError, StoreError, UnreadableMessageError
+from pdm.plant.entry_types import expected
 from pdm.respond import DuplicateWorkError, MovedOnError, RequestError
 
 MEDIA_TYPE = "application/problem+json"
@@ -27,7 +28,7 @@ class Fault(BaseModel):
     """One thing that is wrong with a request."""
 
     where: str = Field(examples=["body.until"])
-    what: str = Field(examples=["Field required"])
+    what: str = Field(examples=["is missing"])
 
 
 class Problem(BaseModel):
@@ -97,9 +98,24 @@ async def of_http(_request: Request, error: Any) -> Response:
 
 
 async def _of_validation(_request: Request, error: Any) -> Response:
-    # what was sent is not sent back: it may be large, secret or not even text
-    faults = [Fault(where=".".join(map(str, fault["loc"])), what=str(fault["msg"])) for fault in error.errors()[:20]]
+    faults = [Fault(where=".".join(map(str, fault["loc"])), what=_words(fault)) for fault in error.errors()[:20]]
     return problem(422, "the request is not what this operation expects", [_printable(fault) for fault in faults])
+
+
+def _words(fault: Mapping[str, Any]) -> str:
+    """What is wrong, and what was expected. What was sent is not sent back: it may be large, secret, or no text."""
+    match fault["type"]:
+        case "missing":
+            return "is missing"
+        case "extra_forbidden" if "ctx" in fault:
+            return f"is no parameter of this operation, which has {', '.join(fault['ctx']['known']) or 'none'}"
+        case "extra_forbidden":
+            return "is no field of this operation; /docs names those that there are"
+        case "json_invalid":
+            return "expected JSON; it breaks off or goes wrong at this character"
+        case "model_attributes_type" | "model_type" | "dict_type":
+            return "expected an object"
+    return expected(fault)
 
 
 async def _of_ours(request: Request, error: Any) -> Response:

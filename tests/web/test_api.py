@@ -1,5 +1,6 @@
 """The resources: what they hold, how they are paged, cached and written."""
 
+import csv
 import io
 import threading
 from collections.abc import Iterator
@@ -196,7 +197,11 @@ def test_if_match_refuses_a_write_on_a_record_that_has_moved_on(client: TestClie
     accepted = client.post(f"{url}/acknowledge", json=SAID, headers={"If-Match": now})
     assert accepted.status_code == 200
     assert accepted.headers["etag"] == client.get(url).headers["etag"]
-    assert client.post(f"{url}/comment", json=SAID, headers={"If-Match": '"nonsense"'}).status_code == 412
+    garbage = client.post(f"{url}/comment", json=SAID, headers={"If-Match": '"nonsense"'})
+    assert (garbage.status_code, garbage.json()["detail"]) == (
+        412,
+        'If-Match: expected the ETag of the record as it was read, such as "12"',
+    )
 
 
 def test_the_same_key_and_body_count_once_and_another_body_is_refused(client: TestClient) -> None:
@@ -235,6 +240,35 @@ def test_a_field_that_is_not_declared_is_refused(client: TestClient, extra: dict
     answer = client.post(url, json={**SAID, **extra})
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["where"] == f"body.{next(iter(extra))}"
+
+
+def test_a_parameter_that_is_not_declared_is_refused_with_those_that_are(client: TestClient) -> None:
+    answer = client.get(f"{API}/prognoses", params={"limt": 3, "serial": "F-1", "since_": "x"})
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+    words = "is no parameter of this operation, which has serial, since, until, cursor, limit"
+    assert answer.json()["errors"] == [{"where": f"query.{name}", "what": words} for name in ("limt", "since_")]
+    for path in ("assets/F-1", "slots/FAN-1", "stream", "simulation"):
+        answer = client.get(f"{API}/{path}", params={"x": 1})
+        assert answer.json()["errors"][0]["what"] == "is no parameter of this operation, which has none"
+
+
+@pytest.mark.parametrize(
+    ("report", "where", "what"),
+    [
+        ({"serial": None}, "body.serial", "expected text"),
+        ({"serial": "x" * 301}, "body.serial", "expected text of at most 300 characters"),
+        ({"at": 5}, "body.at", "expected a time with its offset such as 2026-01-04T06:00:00Z"),
+        ({"value": "much"}, "body.value", "expected a number"),
+        ({"note": {}}, "body.note", "expected text"),
+        ({"sort": 1}, "body.sort", "is no field of this operation; /docs names those that there are"),
+    ],
+)
+def test_what_is_wrong_with_a_body_is_told_in_plain_words(
+    client: TestClient, report: dict[str, Any], where: str, what: str
+) -> None:
+    event = {"serial": "F-1", "kind": "inspected", "at": "2026-01-20T14:00:00Z"}
+    answer = client.post(f"{API}/events", json=event | report)
+    assert (answer.status_code, answer.json()["errors"]) == (422, [{"where": where, "what": what}])
 
 
 # Alerts, recommendations, events, windows
@@ -306,6 +340,14 @@ def test_windows_as_csv_are_data_to_a_spreadsheet(client: TestClient, services: 
     assert "Nord; Water" in row
     assert "'=HYPERLINK" in row
     assert 'rel="next"' in answer.headers["link"]
+
+
+def test_windows_as_csv_carry_the_prices_of_their_json(client: TestClient) -> None:
+    (row,) = csv.DictReader(io.StringIO(client.get(f"{API}/interventions", params={"format": "csv", "limit": 1}).text))
+    window = first(client, "interventions", serial=row["serial"])
+    for edge in ("earliest", "preferred", "latest"):
+        assert float(row[f"cost.{edge}"]) == window["cost"][edge] > 0
+    assert row["currency"] == window["currency"] == "EUR"
 
 
 def test_a_second_work_order_is_refused_with_a_pointer_to_the_first(client: TestClient) -> None:

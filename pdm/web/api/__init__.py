@@ -2,7 +2,7 @@
 
 import threading
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from pdm.services import Services
 from pdm.web import stream
@@ -18,6 +18,7 @@ from pdm.web.api import (
     recommendations,
     slots,
 )
+from pdm.web.api.common import no_unknown_parameters
 from pdm.web.metrics import Metrics
 
 PREFIX = "/api/v1"
@@ -28,6 +29,6 @@ _RESOURCES = (assets, readings, slots, prognoses, alerts, recommendations, inter
 def install(app: FastAPI, services: Services, metrics: Metrics, stopping: threading.Event) -> None:
     """Add all routes of the API and of operation; one level of routers, since each costs time at every request."""
     app.include_router(health.make_router(services, metrics))
-    for resource in _RESOURCES:
-        app.include_router(resource.make_router(services), prefix=PREFIX)
-    app.include_router(stream.make_router(services, stopping), prefix=PREFIX)
+    routers = [*(resource.make_router(services) for resource in _RESOURCES), stream.make_router(services, stopping)]
+    for router in routers:
+        app.include_router(router, prefix=PREFIX, dependencies=[Depends(no_unknown_parameters)])

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Path, Query, Request
+from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, StringConstraints, WithJsonSchema
 from sqlalchemy import Column, Connection, Row, Select, and_, or_
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from pdm.plant.entry_types import instant_ms
-from pdm.respond import Act, RequestError
+from pdm.respond import Act, MovedOnError, RequestError
 from pdm.services import Services
 from pdm.state import schema
 from pdm.web import snapshot
@@ -150,6 +151,21 @@ def cursor_of(position: int | str | None) -> str | None:
     return base64.urlsafe_b64encode(str(position).encode()).decode().rstrip("=")
 
 
+async def no_unknown_parameters(request: Request) -> None:
+    """Refuse a parameter that the operation does not declare: one that is misspelt would silently not count.
+
+    Raises:
+        RequestValidationError: with each of them, and those that there are.
+    """
+    if request.scope["query_string"]:
+        known = [field.alias for field in request.scope["route"].dependant.query_params]
+        unknown = [name for name in dict.fromkeys(request.query_params) if name not in known]
+        if unknown:
+            raise RequestValidationError(
+                [{"type": "extra_forbidden", "loc": ("query", name), "ctx": {"known": known}} for name in unknown]
+            )
+
+
 def position_of(cursor: str | None) -> str | None:
     """The position that a cursor stands for."""
     if cursor is None:
@@ -232,11 +248,17 @@ Write = Annotated[Writing, Depends(_writing)]
 
 
 def _matched(if_match: str | None) -> int | None:
-    """The revision that a write is meant for; one that never was matches nothing."""
+    """The revision that a write is meant for.
+
+    Raises:
+        MovedOnError: the header holds no ETag of a record, and so matches none.
+    """
     if if_match is None or if_match.strip() == "*":
         return None
     revision = if_match.strip().removeprefix("W/").strip('"')
-    return int(revision) if revision.isascii() and revision.isdigit() and len(revision) < 19 else -1
+    if not (revision.isascii() and revision.isdigit() and len(revision) < 19):
+        raise MovedOnError('If-Match: expected the ETag of the record as it was read, such as "12"')
+    return int(revision)
 
 
 def csv_bytes(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:

@@ -1,6 +1,7 @@
 """Intervention windows: the feed that planners and the CMMS pull, and what they give back."""
 
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request
@@ -66,10 +67,14 @@ COLUMNS = (
     "parts",
     "machine_stopped",
     "priority",
+    "cost.earliest",
+    "cost.preferred",
+    "cost.latest",
     "currency",
     "attention",
 )
-"""Columns of the CSV form, the same names as in JSON; dates RFC 3339, lists parted by `; `."""
+"""Columns of the CSV form, the same names as in JSON, with a dot before what is inside; dates RFC 3339, lists parted by
+`; `."""
 
 _TIMES = ("updated_at", "earliest_start", "preferred_start", "latest_start", "latest_finish")
 
@@ -239,7 +244,7 @@ def _rows(
 
 def _csv(rows: Sequence[Row[Any]]) -> bytes:
     windows = [records.intervention_view(row) for row in rows]
-    return csv_bytes(COLUMNS, [[_cell(name, getattr(window, name)) for name in COLUMNS] for window in windows])
+    return csv_bytes(COLUMNS, [[_cell(name, attrgetter(name)(window)) for name in COLUMNS] for window in windows])
 
 
 def _cell(name: str, value: Any) -> Any:
