@@ -58,10 +58,14 @@ _REFUSALS = {
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """One matter in sentences; `title` is one line, `text` all of it. A field is empty where it does not apply."""
+    """One matter in sentences; `title` is one line, `text` all of it. A field is empty where it does not apply.
+
+    `seen` is the rule and what it saw, `how_we_know` what the forecast rests on.
+    """
 
     title: str
     what_wears: str
+    seen: str
     how_we_know: str
     what_to_do: str
     by_when: str
@@ -111,7 +115,7 @@ def recommendation(
     if isinstance(rule, SilentSensorRule):
         return _composed(
             title=f"{asset.slot}: {reason}",
-            how_we_know=seen,
+            seen=seen,
             what_to_do=f"Check the gateway, the network and the power of {intent.target}.",
             by_when=f"{_IN_TIME[intent.severity]}.",
             cost_of_waiting=f"After {words.duration(asset_class.stale_after_ms)} of silence there is no forecast.",
@@ -121,7 +125,7 @@ def recommendation(
         return _composed(
             title=f"{asset.slot}: {reason}",
             what_wears=f"{crossed.title} is a possible cause." if crossed else "",
-            how_we_know=seen,
+            seen=seen,
             what_to_do=action_text(crossed) if crossed else _no_action(f"a failure mode with a limit on {rule.sensor}"),
             by_when=f"{_IN_TIME[intent.severity]}.",
         )
@@ -129,7 +133,8 @@ def recommendation(
     return _composed(
         title=f"{asset.slot}: {mode.title}, {likely}",
         what_wears=f"{mode.title}, {likely}.",
-        how_we_know=" ".join(filter(None, (seen, _how_we_know(asset_class, basis, lives)))),
+        seen=seen,
+        how_we_know=_how_we_know(asset_class, basis, lives),
         what_to_do=action_text(mode),
         by_when=when_text(plant, asset_class, window, now_ms),
         cost_of_waiting=waiting_text(window, plant.currency),
@@ -272,18 +277,21 @@ def refusal_text(refusal: Refusal) -> str:
 
 def _composed(
     title: str,
-    how_we_know: str,
+    seen: str,
     what_to_do: str,
     by_when: str,
     cost_of_waiting: str = "",
     what_wears: str = "",
+    how_we_know: str = "",
     evidence: tuple[str, ...] = (),
 ) -> Recommendation:
     reasons = f"Because: {'; '.join(evidence)}." if evidence else ""
-    sentences = (what_wears, how_we_know, reasons, what_to_do, by_when, cost_of_waiting)
+    known = f"{seen} {how_we_know}".strip()
+    sentences = (what_wears, known, reasons, what_to_do, by_when, cost_of_waiting)
     return Recommendation(
         title=title,
         what_wears=what_wears,
+        seen=seen,
         how_we_know=how_we_know,
         what_to_do=what_to_do,
         by_when=by_when,
@@ -294,7 +302,7 @@ def _composed(
 
 
 def _no_action(of: str) -> str:
-    return f"The plant file declares no action for this; it would be the `action` of {of}."
+    return f"The plant file declares no action for this (it would be that of {of}): judge what to do."
 
 
 def _how_we_know(asset_class: AssetClass, basis: Basis, lives: int) -> str:

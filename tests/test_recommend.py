@@ -196,19 +196,19 @@ def test_a_sensor_limit_names_the_sensor_and_the_failure_mode_that_declares_it()
 
 def test_every_advice_names_the_rule_that_saw_it_and_what_it_saw() -> None:
     seen = [
-        tell().how_we_know,
-        tell(DROP, "pressure", Severity.NOW, 4.2, 5.0).how_we_know,
-        tell(SILENT, "gw/17", Severity.SHIFT, 3 * HOUR, 2 * HOUR).how_we_know,
+        tell().seen,
+        tell(DROP, "pressure", Severity.NOW, 4.2, 5.0).seen,
+        tell(SILENT, "gw/17", Severity.SHIFT, 3 * HOUR, 2 * HOUR).seen,
     ]
-    assert seen[0].startswith("Likely to fail soon: 34 % risk of failing within 168 h (limit 30 %).")
-    assert seen[1:] == [
+    assert seen == [
+        "Likely to fail soon: 34 % risk of failing within 168 h (limit 30 %).",
         "Low pressure: discharge pressure 4.2 bar (limit 5 bar).",
         "No readings: nothing heard for 3 h (limit 2 h).",
     ]
 
 
 def test_an_action_that_is_not_declared_is_not_invented_but_asked_for() -> None:
-    asks = "The plant file declares no action for this; it would be the `action` of {}."
+    asks = "The plant file declares no action for this (it would be that of {}): judge what to do."
     hot = tell(HOT, "temp", Severity.WEEK, 92.3, 90.0)
     assert hot.what_to_do == asks.format("a failure mode with a limit on temp")
     assert hot.what_wears == ""

@@ -159,7 +159,7 @@ def _why(now: Snapshot, row: AssetRow, now_ms: int) -> str:
         advice: Mapping[str, Any] = next(told, {})
         return (
             next(iter(advice.get("evidence", ())), "")
-            or advice.get("how_we_know", "").split(". ")[0]
+            or advice.get("seen", "").removesuffix(".")
             or row.alert.title.removeprefix(f"{row.slot}: ")
         )
     if row.refusal is not None and row.seen_until is not None:

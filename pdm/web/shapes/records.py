@@ -61,10 +61,12 @@ class AnswerView(TypedDict):
 
 
 class AdviceBody(TypedDict, total=False):
-    """The sentences of a recommendation; `text` is all of them. A field is empty where it does not apply."""
+    """The sentences of a recommendation; `text` is all of them, `seen` is the rule and what it saw. A field is empty
+    where it does not apply."""
 
     title: str
     what_wears: str
+    seen: str
     how_we_know: str
     what_to_do: str
     by_when: str
