@@ -26,7 +26,9 @@ from pdm.state import schema, told
 from pdm.state.plants import store_plant
 from pdm.tick import tick
 from pdm.web import snapshot
+from pdm.web.pages.asset import _band_text
 from pdm.web.pages.shell import LATE_MS
+from pdm.web.shapes import RulView
 from tests.small_plant import HOUR, PLANT, RULES, START, feed, make_services, readings, report, rows
 from tests.web import station
 from tests.web.station import AWKWARD, NOW
@@ -179,6 +181,18 @@ def test_a_refresh_brings_only_what_changes(client: TestClient) -> None:
     assert "<html" not in part
 
 
+@pytest.mark.parametrize(
+    ("low", "middle", "high", "band"),
+    [
+        (400.0, 600.0, 800.0, "4 in 5: 400-800 h"),
+        (400.0, 1100.0, 1500.0, "9 in 10: more than 400 h"),
+        (1050.0, 1100.0, 1500.0, "9 in 10"),
+    ],
+)
+def test_a_figure_of_a_forecast_is_said_once(low: float, middle: float, high: float, band: str) -> None:
+    assert _band_text(RulView(low, middle, high, "h"), 1000.0) == band
+
+
 def test_what_cannot_be_forecast_says_why_and_what_would_help(client: TestClient) -> None:
     shown = read(page(client, AWKWARD_PATH))
     assert "No forecast: no readings" in shown
@@ -244,7 +258,7 @@ def test_a_failed_machine_shows_what_came_beside_what_was_said(services: Service
     shown = page(client, "/assets/F-1")
     assert "It has failed" in read(shown)
     assert 'class="truth"' in shown
-    assert "failed (belt), reported by test" in read(page(client, "/assets/F-1/history"))
+    assert "failed (Belt wear), reported by test" in read(page(client, "/assets/F-1/history"))
     assert "no forecast: failed" in read(page(client, "/"))
 
 
@@ -270,11 +284,83 @@ def test_what_happened_is_told_in_the_words_of_then(services: Services, client: 
     assert "alert closed, the condition no longer holds: Belt wear, likely 25 Jan" in closed
 
 
-def test_what_happened_names_the_limit_that_was_crossed(services: Services, client: TestClient) -> None:
+def test_the_marks_of_the_chart_say_what_was_told_then(services: Services, client: TestClient) -> None:
+    (alert_id,) = [record["id"] for record in client.get("/api/v1/alerts", params={"serial": "F-1"}).json()["items"]]
+    with schema.write(services.engine) as connection:
+        told.change_alert(connection, alert_id, title="FAN-1: Belt wear, likely today")
+    shown = page(client, "/assets/F-1")
+    assert "alert: Belt wear, likely 24-31 Jan (4 in 5)" in shown
+    assert "alert: FAN-1" not in shown
+
+
+def shake(services: Services, source: str) -> None:
+    """A machine vibrates beyond its limit for longer than the rule waits."""
     for hour in range(4):
-        feed(services, rows("fan1", NOW + hour * HOUR + np.array([HOUR // 2]), np.array([[1500.0, 12.0]])))
+        feed(services, rows(source, NOW + hour * HOUR + np.array([HOUR // 2]), np.array([[1500.0, 12.0]])))
         tick(services, NOW + (hour + 1) * HOUR)
     snapshot.expire(services)
+
+
+SHAKING = "Vibration too high: Vibration (max) 12 mm/s (limit 9 mm/s)."
+
+
+def test_what_to_do_begins_with_a_limit_that_was_crossed(services: Services, client: TestClient) -> None:
+    shake(services, "fan1")
+    advice = f"{SHAKING} Next: Replace the belt: 4 h, crew of 1, machine stopped. At once."
+    todo = read(page(client, "/assets/F-1")).split("What to do")[1]
+    limit, window = todo.split("From the forecast alone, which knows nothing of this:")
+    assert f"Now {advice}" in limit
+    assert "Preferred" in window
+    assert advice in read(page(client, "/alerts"))
+
+
+def test_a_limit_says_what_to_do_where_there_is_no_forecast(services: Services, client: TestClient) -> None:
+    shake(services, "fan4")
+    shown = read(page(client, AWKWARD_PATH))
+    assert "No forecast: history incomplete" in shown
+    assert f"{SHAKING} Next: Replace the belt" in shown
+    assert "Nothing can be advised" not in shown
+
+
+def test_two_alerts_about_one_failure_each_show_what_their_own_rule_saw(services: Services, client: TestClient) -> None:
+    short = "\n  short:\n    {kind: rul_quantile, title: Short life, level: 50 %, below: 400}\n"
+    with schema.write(services.engine) as connection:
+        store_plant(connection, station._STATION, RULES + short, NOW)
+    feed(services, readings("fan1", [station.NOW_HOURS]))
+    tick(services, NOW + HOUR)
+    snapshot.expire(services)
+    for path in ("/alerts", "/assets/F-1"):
+        shown = read(page(client, path))
+        assert re.search(r"Failure expected soon: [\d.]+ % risk of failing within 50 h \(limit 10 %\)", shown)
+        assert re.search(r"Short life: remaining life at the 50 % level \d+ h \(limit 400 h\)", shown)
+
+
+def test_a_settled_alert_no_longer_looks_urgent(client: TestClient) -> None:
+    (first, *_) = re.findall(r'id="alert-([^"]+)"', page(client, "/alerts"))
+    client.post(f"/api/v1/alerts/{first}/resolve", json={"who": "Ada"})
+    settled = page(client, "/alerts?state=settled")
+    assert [e["class"] for tag, e in elements(settled) if e.get("class", "").startswith("badge")] == ["badge done"]
+    assert "Resolved was: now" in read(settled)
+
+
+def test_an_alert_can_be_handed_back_as_long_as_nothing_else_changed_it(client: TestClient) -> None:
+    (first, *_) = re.findall(r'id="alert-([^"]+)"', page(client, "/alerts"))
+    at = f"/api/v1/alerts/{first}"
+
+    def can_hand_back() -> bool:
+        return "Hand back" in read(page(client, "/alerts?state=acknowledged"))
+
+    client.post(f"{at}/acknowledge", json={"who": "Ada"})
+    client.post(f"{at}/comment", json={"who": "Ada", "reason": "looking"})
+    assert can_hand_back()
+    client.post(f"{at}/shelve", json={"who": "Ada", "until": words.iso(NOW + 24 * HOUR)})
+    client.post(f"{at}/unshelve", json={"who": "Ada"})
+    assert not can_hand_back()
+    assert client.post(f"{at}/undo", json={"who": "Ada"}).status_code == 409
+
+
+def test_what_happened_names_the_limit_that_was_crossed(services: Services, client: TestClient) -> None:
+    shake(services, "fan1")
     (alert,) = client.get("/api/v1/alerts", params={"serial": "F-1"}).json()["items"][1:]
     title = alert["title"].removeprefix("FAN-1: ")
     assert "Vibration" in title

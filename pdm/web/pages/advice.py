@@ -1,15 +1,17 @@
 """What to do about a machine: the window, its price, and the work, as one card."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
 from pdm import words
-from pdm.state.told import InterventionStatus
+from pdm.plant import ANY_TARGET
+from pdm.state.told import AlertState, InterventionStatus
 from pdm.web import charts
-from pdm.web.pages.fleet import starts, work
-from pdm.web.shapes import AssetView, EdgeView, InterventionView, WindowView
+from pdm.web.pages.fleet import SEVERITIES, starts, work
+from pdm.web.pages.stories import Story, advice_in, next_step
+from pdm.web.shapes import AlertView, AssetView, EdgeView, InterventionView, WindowView
 from pdm.web.snapshot import Snapshot
 
 _BOUNDS = {
@@ -35,10 +37,23 @@ class Price:
 
 
 @dataclass(frozen=True, slots=True)
-class Todo:
-    """The card; without a window `quiet` says why there is nothing to do. `accept` is where accepting is sent."""
+class Matter:
+    """One alert: what its rule saw, and what to do about that where the window does not say so."""
 
+    severity: str
+    word: str
+    why: str
+    next: str
+
+
+@dataclass(frozen=True, slots=True)
+class Todo:
+    """The card: the alerts, the gravest first, then the window. Without either `quiet` says why there is nothing to do.
+    `aside` is said before a window that knows nothing of an alert; `accept` is where accepting is sent."""
+
+    matters: Sequence[Matter] = ()
     quiet: str = ""
+    aside: str = ""
     action: str = ""
     window: str = ""
     bounds: str = ""
@@ -56,15 +71,19 @@ class Todo:
     revision: int = 0
 
 
-def todo_of(now: Snapshot, view: AssetView, now_ms: int) -> Todo:
+def todo_of(now: Snapshot, view: AssetView, stories: Mapping[str, Story], now_ms: int) -> Todo:
     """What to do about a machine."""
     record = view.interventions[0] if view.interventions else None
+    matters = _matters(view, stories)
     if view.window is None:
-        return Todo(quiet=_quiet(view), status=_status(now, record, now_ms), attention=_attention(record))
+        quiet = "" if matters and not view.life.failed else _quiet(view)
+        return Todo(matters, quiet, status=_status(now, record, now_ms), attention=_attention(record))
     zone, window = now.current.plant.time_zone, view.window
     until = _timeline_until(view, window)
     risk_cap = now.current.plant.classes[view.class_name].risk_cap
     return Todo(
+        matters,
+        aside="From the forecast alone, which knows nothing of this:" if any(matter.next for matter in matters) else "",
         action="Plan an intervention" if record is None else record.action or "Plan the work: no action is declared",
         window=starts(window, zone, now_ms),
         bounds="; ".join(filter(None, (_bound(window.earliest, risk_cap), _bound(window.latest, risk_cap)))),
@@ -86,6 +105,19 @@ def todo_of(now: Snapshot, view: AssetView, now_ms: int) -> Todo:
         accept=_accept(record),
         revision=0 if record is None else record.revision,
     )
+
+
+def _matters(view: AssetView, stories: Mapping[str, Story]) -> list[Matter]:
+    """The alerts that nobody has resolved; those about the forecast are answered by its window where there is one."""
+
+    def matter(alert: AlertView) -> Matter:
+        advice = advice_in(stories.get(alert.id, ()))
+        answered = alert.target == ANY_TARGET and view.window is not None
+        why = advice.get("seen") or alert.title
+        return Matter(alert.severity, SEVERITIES[alert.severity], why, "" if answered else next_step(advice))
+
+    live = [alert for alert in view.alerts if alert.state != AlertState.RESOLVED]
+    return [matter(alert) for alert in sorted(live, key=lambda alert: list(SEVERITIES).index(alert.severity))]
 
 
 def prices(window: WindowView) -> list[Price]:

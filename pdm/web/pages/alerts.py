@@ -7,7 +7,7 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Connection, Row, func, select
 
 from pdm import words
 from pdm.plant import ANY_TARGET
@@ -17,16 +17,19 @@ from pdm.state import schema
 from pdm.state.told import TICK, AlertState
 from pdm.web import fleet, snapshot
 from pdm.web.pages.fleet import SEVERITIES, asset_href, planned, rows_asked
+from pdm.web.pages.stories import Story, advice_in, next_step, stories_of
 from pdm.web.snapshot import Snapshot
 
 PAGE = 50
 """Alerts shown at first."""
 
+_SETTLED = (AlertState.RESOLVED, AlertState.CLOSED)
+
 _TABS = {
     "open": ("To do", (AlertState.OPEN,)),
     "acknowledged": ("In hand", (AlertState.ACKNOWLEDGED,)),
     "shelved": ("Shelved", (AlertState.SHELVED,)),
-    "settled": ("Settled", (AlertState.RESOLVED, AlertState.CLOSED)),
+    "settled": ("Settled", _SETTLED),
 }
 
 _EMPTY = {
@@ -42,6 +45,7 @@ _EMPTY = {
 _KINDS = {
     "opened": "opened",
     "raised": "more urgent: told again",
+    "unacknowledged": "handed back",
     "cleared": "cleared by itself",
     "ended": "ended",
     "wrong_alarm": "called a wrong alarm",
@@ -91,7 +95,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class AlertCard:
-    """One alert."""
+    """One alert; `why` is what its rule saw, where the sentence does not say so."""
 
     id: str
     revision: int
@@ -104,6 +108,7 @@ class AlertCard:
     place: str
     href: str
     sentence: str
+    why: str
     next: str
     actions: Sequence[Action]
     log: Sequence[Change]
@@ -138,15 +143,15 @@ def alerts_page(services: Services, now: Snapshot, asked: Mapping[str, str]) -> 
         counts = snapshot.count_by(connection, schema.alerts.c.state)
         rows = connection.execute(_query(_TABS[current][1], show + 1)).all()
         ids = [row.id for row in rows[:show]]
-        story = _by_alert(connection.execute(_of(schema.transitions, ids).order_by(schema.transitions.c.ordinal)))
-        sent = _by_alert(connection.execute(_of(schema.deliveries, ids)))
+        stories = stories_of(connection, schema.alerts.c.id.in_(ids))
+        sent = _deliveries(connection, ids)
     title, text = _EMPTY[current]
     return AlertsPage(
         tabs=[
             Tab(f"/alerts?state={key}", name, sum(counts.get(state, 0) for state in states), key == current)
             for key, (name, states) in _TABS.items()
         ],
-        cards=[_card(services, now, row, story[row.id], sent[row.id]) for row in rows[:show]],
+        cards=[_card(services, now, row, stories[row.id], sent[row.id]) for row in rows[:show]],
         empty_title=title,
         empty_text=text,
         more=f"/alerts?state={current}&show={show + PAGE}" if len(rows) > show else "",
@@ -161,59 +166,54 @@ def _query(states: Sequence[str], limit: int) -> Any:
     return select(alerts).where(alerts.c.state.in_(states)).order_by(*order, alerts.c.id).limit(limit)
 
 
-def _of(table: Any, alert_ids: Sequence[str]) -> Any:
-    return select(table).where(table.c.alert_id.in_(alert_ids))
-
-
-def _by_alert(rows: Any) -> dict[str, list[Row[Any]]]:
+def _deliveries(connection: Connection, alert_ids: Sequence[str]) -> dict[str, list[Row[Any]]]:
     found: dict[str, list[Row[Any]]] = defaultdict(list)
-    for row in rows:
+    deliveries = schema.deliveries
+    for row in connection.execute(select(deliveries).where(deliveries.c.alert_id.in_(alert_ids))):
         found[row.alert_id].append(row)
     return found
 
 
-def _card(
-    services: Services, now: Snapshot, row: Row[Any], story: Sequence[Row[Any]], sent: Sequence[Row[Any]]
-) -> AlertCard:
+def _card(services: Services, now: Snapshot, row: Row[Any], story: Story, sent: Sequence[Row[Any]]) -> AlertCard:
+    advice, settled = advice_in(story), row.state in _SETTLED
     machine, now_ms = now.fleet.assets.get(row.serial), services.clock.plant_ms()
     zone = now.current.plant.time_zone
     name = row.serial if machine is None else machine.slot
+    word = SEVERITIES.get(row.severity, row.severity)
     return AlertCard(
         id=row.id,
         revision=row.revision,
-        severity=row.severity,
-        word=SEVERITIES.get(row.severity, row.severity),
+        severity="done" if settled else row.severity,
+        word=row.state.capitalize() if settled else word,
         state=row.state,
-        state_text=_state(row, zone, now_ms),
+        state_text=f"was: {word.lower()}" if settled else _state(row, zone, now_ms),
         age=f"opened {words.ago(row.opened_ms, now_ms)}",
         name=name,
         place="" if machine is None else " / ".join(machine.place[1:]),
         href=asset_href(row.serial),
-        sentence=_sentence(_matter(now, row, name)),
-        next=_next_step(now, row, now_ms),
-        actions=_actions(now, row, now_ms),
+        sentence=_sentence(_matter(now, row, name, advice)),
+        why=advice.get("seen", "") if row.target == ANY_TARGET else "",
+        next="" if settled else _next_step(now, row, advice, now_ms),
+        actions=_actions(now, row, story, now_ms),
         log=[_change(change, sent, zone, now_ms) for change in story],
     )
 
 
-def _matter(now: Snapshot, row: Row[Any], name: str) -> str:
-    """What it is about: as it stands now where the matter goes on, as it was told where it is settled."""
-    live = row.state not in (AlertState.RESOLVED, AlertState.CLOSED)
-    if live and row.target == ANY_TARGET and row.serial in now.fleet.assets:
+def _matter(now: Snapshot, row: Row[Any], name: str, advice: Mapping[str, Any]) -> str:
+    """What it is about: a failure as forecast now, or as it was told where it is settled; else what the rule saw."""
+    if row.target != ANY_TARGET and "seen" in advice:
+        return str(advice["seen"])
+    if row.target == ANY_TARGET and row.state not in _SETTLED and row.serial in now.fleet.assets:
         line = fleet.row_of(now, row.serial)
         if line.refusal is None:
             return f"{line.likely_mode or 'failure'}, {line.text}"
     return str(row.title.removeprefix(f"{name}: "))
 
 
-def _next_step(now: Snapshot, row: Row[Any], now_ms: int) -> str:
-    """The action and its window as they are advised now."""
-    if row.state in (AlertState.RESOLVED, AlertState.CLOSED):
-        return ""
-    if row.target == ANY_TARGET and (step := planned(now, row.serial, now_ms)):
-        return step
-    told = (record.body for record in now.recommendations.get(row.serial, ()) if record.alert_id == row.id)
-    return next((f"{body.get('what_to_do', '')} {body.get('by_when', '')}".strip() for body in told), "")
+def _next_step(now: Snapshot, row: Row[Any], advice: Mapping[str, Any], now_ms: int) -> str:
+    """The window of a failure as it is advised now, otherwise what was advised about this very alert."""
+    step = planned(now, row.serial, now_ms) if row.target == ANY_TARGET else ""
+    return step or next_step(advice)
 
 
 def _state(row: Row[Any], zone: ZoneInfo, now_ms: int) -> str:
@@ -226,7 +226,7 @@ def _state(row: Row[Any], zone: ZoneInfo, now_ms: int) -> str:
             return str(row.state)
 
 
-def _actions(now: Snapshot, row: Row[Any], now_ms: int) -> list[Action]:
+def _actions(now: Snapshot, row: Row[Any], story: Story, now_ms: int) -> list[Action]:
     """What can be done in this state; nothing is offered that would be refused."""
     at = f"/api/v1/alerts/{row.id}"
     note = Action("Note", f"{at}/comment", "Note kept", text_name="reason", text_title="Note", text_required=True)
@@ -255,7 +255,14 @@ def _actions(now: Snapshot, row: Row[Any], now_ms: int) -> list[Action]:
     ]
     if row.state == AlertState.OPEN:
         others.insert(1, Action("Resolve", f"{at}/resolve", "Resolved", undo))
+    if row.state == AlertState.ACKNOWLEDGED and _changes(story)[-1:] == ["acknowledged"]:
+        others.insert(0, Action("Hand back", undo, "Back on the list"))
     return [first, *(others if row.state != AlertState.SHELVED else others[1:])]
+
+
+def _changes(story: Story) -> list[str]:
+    """What changed the alert: a note does not."""
+    return [change.kind for change in story if change.kind != "commented"]
 
 
 def _until(now: Snapshot, serial: str, now_ms: int) -> list[tuple[str, str]]:

@@ -1,11 +1,10 @@
 """The asset page: how long it lasts, what to do, why, and how far to trust it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
-from sqlalchemy import Row, select
 
 from pdm import words
 from pdm.installations import NEVER_MS
@@ -18,6 +17,7 @@ from pdm.web.pages.advice import Todo, todo_of
 from pdm.web.pages.fleet import SEVERITIES, asset_href
 from pdm.web.pages.mirror import MirrorPart, mirror_of
 from pdm.web.pages.reasons import Reasons, reasons_of
+from pdm.web.pages.stories import Story, stories_of, title_then
 from pdm.web.shapes import AssetView, EventView, IssuedView, PrognosisView, RulView, TwinView
 from pdm.web.snapshot import Snapshot
 
@@ -102,7 +102,9 @@ def asset_page(services: Services, now: Snapshot, serial: str) -> AssetPage:
     asset_class = now.current.plant.classes[view.class_name]
     twin, now_ms = view.twin, services.clock.plant_ms()
     issued = this_life(view, views.history_view(services, serial))
-    fan = fan_of(services, view, asset_class, issued)
+    with schema.read(services.engine) as connection:
+        stories = stories_of(connection, schema.alerts.c.serial == serial)
+    fan = fan_of(services, view, asset_class, issued, stories.values())
     gravest, mirror = views.gravest(view.alerts), mirror_of(services, now, view)
     return AssetPage(
         serial=serial,
@@ -123,7 +125,7 @@ def asset_page(services: Services, now: Snapshot, serial: str) -> AssetPage:
         fan=None if fan is None else charts.fan(fan, _in_one_sentence(view, fan)),
         fan_data="" if fan is None else json.dumps(fan.data(), separators=(",", ":")),
         said=[_said(now, record, now_ms) for record in reversed(issued)],
-        todo=todo_of(now, view, now_ms),
+        todo=todo_of(now, view, stories, now_ms),
         reasons=reasons_of(services, now, view),
         modes=[(mode.name, mode.title or mode.name) for mode in asset_class.failure_modes],
     )
@@ -135,7 +137,13 @@ def this_life(view: AssetView, issued: Sequence[IssuedView]) -> list[IssuedView]
     return [record for record in issued if begin is None or record.issued_at >= begin]
 
 
-def fan_of(services: Services, view: AssetView, asset_class: AssetClass, issued: Sequence[IssuedView]) -> Fan | None:
+def fan_of(
+    services: Services,
+    view: AssetView,
+    asset_class: AssetClass,
+    issued: Sequence[IssuedView],
+    stories: Iterable[Story],
+) -> Fan | None:
     """The chart of all that was said in this life; None before the machine was seen."""
     twin = view.twin
     if twin is None or not (issued or twin.prognosis.rul):
@@ -151,7 +159,7 @@ def fan_of(services: Services, view: AssetView, asset_class: AssetClass, issued:
         now=None if rul is None or view.life.failed else (rul.p10, rul.p50, rul.p90),
         unit=words.unit(asset_class.life_step.unit, 2),
         ended=twin.exposure if view.life.failed else None,
-        marks=_marks(services, view, twin, issued),
+        marks=_marks(services, view, asset_class, twin, issued, stories),
         told=[_told(record, asset_class.horizon) for record in issued],
     )
 
@@ -170,43 +178,48 @@ def _life_text(rul: RulView, horizon: float) -> str:
 
 
 def _band_text(rul: RulView, horizon: float) -> str:
-    """The band that holds four in five, or what nine in ten exceed where it is open to above."""
+    """The band that holds four in five, or what nine in ten exceed where it is open to above; a figure is said once."""
     if rul.p90 > horizon:
-        return f"9 in 10: more than {words.life(min(rul.p10, horizon), rul.unit)}"
+        least = f"more than {words.life(min(rul.p10, horizon), rul.unit)}"
+        return "9 in 10" if least == _life_text(rul, horizon) else f"9 in 10: {least}"
     return f"4 in 5: {words.life_range(rul.p10, rul.p90, rul.unit)}"
 
 
-def alerts_of(services: Services, serial: str, since_ms: int) -> list[Row[object]]:
-    """Every alert of a machine since a time, closed ones too, the oldest first."""
-    mine = schema.alerts.c.serial == serial
-    query = select(schema.alerts).where(mine, schema.alerts.c.opened_ms >= since_ms)
-    with schema.read(services.engine) as connection:
-        return list(connection.execute(query.order_by(schema.alerts.c.opened_ms)))
-
-
-def _marks(services: Services, view: AssetView, twin: TwinView, issued: Sequence[IssuedView]) -> list[Mark]:
-    """Events and alerts of this life, at the age at which they happened."""
+def _marks(
+    services: Services,
+    view: AssetView,
+    asset_class: AssetClass,
+    twin: TwinView,
+    issued: Sequence[IssuedView],
+    stories: Iterable[Story],
+) -> list[Mark]:
+    """Events and alerts of this life, at the age at which they happened, in the words of then."""
     begin = -NEVER_MS if view.life.started_at is None else view.life.started_at
     events = [event for event in views.events_of(services, view.serial) if not event.voided and event.at >= begin]
-    alerts = [row._mapping for row in alerts_of(services, view.serial, begin)]
+    opened = [story[0] for story in stories if story[0].at_ms >= begin]
     known = [(record.issued_at, record.exposure) for record in issued] + [(twin.made_at, twin.exposure)]
-    marks = [Mark(_age_at(event.at, known), event.kind, event_text(event)) for event in events if event.at > begin]
+    marks = [
+        Mark(_age_at(event.at, known), event.kind, event_text(event, asset_class))
+        for event in events
+        if event.at > begin
+    ]
     marks += [
         Mark(
-            _age_at(row["opened_ms"], known) if row["opened_exposure"] is None else row["opened_exposure"],
+            _age_at(change.at_ms, known) if change.opened_exposure is None else change.opened_exposure,
             "alert",
-            f"alert: {row['title']}",
+            f"alert: {title_then(change, view.slot)}",
         )
-        for row in alerts
+        for change in opened
     ]
     return sorted(marks, key=lambda mark: mark.age)
 
 
-def event_text(event: EventView) -> str:
-    """An event in words: "failed (radial_bearing)", "replaced by 8871-D", "inspected, 3.2"."""
-    detail = {"failed": f" ({event.mode})", "inspected": f", {words.number(event.value)}"}.get(event.kind, "")
-    detail = detail if (event.mode if event.kind == "failed" else event.value is not None) else ""
-    return f"{event.kind}{detail}{f' by {event.by_serial}' if event.by_serial else ''}"
+def event_text(event: EventView, asset_class: AssetClass) -> str:
+    """An event in words: "failed (Radial bearing wear)", "replaced by 8871-D", "inspected, 3.2"."""
+    titles = {mode.name: mode.title for mode in asset_class.failure_modes}
+    mode = f" ({titles.get(event.mode, event.mode)})" if event.kind == "failed" and event.mode else ""
+    value = f", {words.number(event.value)}" if event.kind == "inspected" and event.value is not None else ""
+    return f"{event.kind}{mode}{value}{f' by {event.by_serial}' if event.by_serial else ''}"
 
 
 def _age_at(at_ms: int, known: Sequence[tuple[int, float]]) -> float:

@@ -2,12 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
-from sqlalchemy import Row, and_, select
 
 from pdm import words
 from pdm.installations import NEVER_MS
@@ -20,6 +18,7 @@ from pdm.web.pages.asset import event_text, this_life
 from pdm.web.pages.fleet import asset_href
 from pdm.web.pages.mirror import MirrorPart, mirror_of
 from pdm.web.pages.seen_steps import seen_steps
+from pdm.web.pages.stories import stories_of, title_then
 from pdm.web.shapes import AssetView
 from pdm.web.snapshot import Snapshot
 
@@ -171,7 +170,7 @@ def _legend(asset_class: AssetClass, whole: bool) -> str:
 
 def _log(services: Services, now: Snapshot, view: AssetView, now_ms: int) -> list[Entry]:
     """Events and alerts of all lives, the latest first."""
-    zone = now.current.plant.time_zone
+    zone, asset_class = now.current.plant.time_zone, now.current.plant.classes[view.class_name]
 
     def entries() -> Iterable[tuple[int, str, str, str]]:
         if view.life.started_at is not None:
@@ -179,7 +178,7 @@ def _log(services: Services, now: Snapshot, view: AssetView, now_ms: int) -> lis
         for event in views.events_of(services, view.serial):
             voided = " (taken back)" if event.voided else ""
             note = f": {event.note}" if event.note else ""
-            text = f"{event_text(event)}{note}{voided}, reported by {event.who}"
+            text = f"{event_text(event, asset_class)}{note}{voided}, reported by {event.who}"
             yield event.at, text, _sign(event.kind), "" if event.voided else event.id
         for at_ms, text, shape in _alert_entries(services, view):
             yield at_ms, text, shape, ""
@@ -192,29 +191,17 @@ def _log(services: Services, now: Snapshot, view: AssetView, now_ms: int) -> lis
 
 def _alert_entries(services: Services, view: AssetView) -> Iterable[tuple[int, str, str]]:
     """When alerts were opened, told again and closed, in the words of then: what an alert says now came later."""
-    said: dict[str, str] = {}
-    for change in _changes_of_alerts(services, view.serial):
-        line = change.reason.split("\n")[0].removesuffix(".")
-        if change.kind in _TOLD:
-            title = line if change.advice is None else change.advice["title"].removeprefix(f"{view.slot}: ")
-            said[change.alert_id] = title
-            yield change.at_ms, f"{_TOLD[change.kind]}: {title}", "late"
-        elif change.kind in _CLOSED:
-            yield change.at_ms, f"alert closed, {line}: {said.get(change.alert_id, '')}", "done"
-
-
-def _changes_of_alerts(services: Services, serial: str) -> Sequence[Row[Any]]:
-    """The transitions of all alerts of a machine, those that told of it with the advice of then."""
-    alerts, transitions, advised = schema.alerts, schema.transitions, schema.recommendations
-    then = and_(advised.c.alert_id == transitions.c.alert_id, advised.c.at_ms == transitions.c.at_ms)
-    query = (
-        select(transitions, advised.c.body.label("advice"))
-        .join_from(transitions, alerts, alerts.c.id == transitions.c.alert_id)
-        .outerjoin(advised, then)
-        .where(alerts.c.serial == serial)
-    )
     with schema.read(services.engine) as connection:
-        return connection.execute(query.order_by(transitions.c.alert_id, transitions.c.ordinal)).all()
+        stories = stories_of(connection, schema.alerts.c.serial == view.serial)
+    for story in stories.values():
+        title = ""
+        for change in story:
+            if change.kind in _TOLD:
+                title = title_then(change, view.slot)
+                yield change.at_ms, f"{_TOLD[change.kind]}: {title}", "late"
+            elif change.kind in _CLOSED:
+                why = change.reason.removesuffix(".")
+                yield change.at_ms, f"alert closed, {why}: {title}", "done"
 
 
 def _sign(kind: str) -> str:
