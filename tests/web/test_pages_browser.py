@@ -323,7 +323,7 @@ def test_the_name_is_asked_for_once_before_anything_is_sent(page: Page) -> None:
 def test_a_wrong_report_is_taken_back_where_it_is_listed(page: Page, services: Services) -> None:
     report(services, MaintenanceEvent("F-1", EventKind.FAILED, NOW - HOUR, mode="belt"), "e-wrong")
     settled(page, "/assets/F-1")
-    entry = page.locator("#history .log li", has_text="failed (belt)")
+    entry = page.locator("#history .log li", has_text="failed (Belt wear)")
     entry.locator("summary").click()
     for width, height in (PHONE, DESK):
         page.set_viewport_size({"width": width, "height": height})
@@ -332,7 +332,7 @@ def test_a_wrong_report_is_taken_back_where_it_is_listed(page: Page, services: S
         assert violations(page) == []
     entry.get_by_role("button", name="Take back").click()
     expect(page.locator(".toast")).to_contain_text("Taken back.")
-    expect(entry).to_contain_text("failed (belt) (taken back), reported by test")
+    expect(entry).to_contain_text("failed (Belt wear) (taken back), reported by test")
     expect(entry.locator("summary")).to_have_count(0)
 
 

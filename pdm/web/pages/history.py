@@ -18,7 +18,7 @@ from pdm.web.pages.asset import event_text, this_life
 from pdm.web.pages.fleet import asset_href
 from pdm.web.pages.mirror import MirrorPart, mirror_of
 from pdm.web.pages.seen_steps import seen_steps
-from pdm.web.pages.stories import stories_of, title_then
+from pdm.web.pages.stories import stories_of, title_then, told_then
 from pdm.web.shapes import AssetView
 from pdm.web.snapshot import Snapshot
 
@@ -198,7 +198,7 @@ def _alert_entries(services: Services, view: AssetView) -> Iterable[tuple[int, s
         for change in story:
             if change.kind in _TOLD:
                 title = title_then(change, view.slot)
-                yield change.at_ms, f"{_TOLD[change.kind]}: {title}", "late"
+                yield change.at_ms, f"{_TOLD[change.kind]}: {told_then(change, view.slot)}", "late"
             elif change.kind in _CLOSED:
                 why = change.reason.removesuffix(".")
                 yield change.at_ms, f"alert closed, {why}: {title}", "done"

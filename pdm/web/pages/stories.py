@@ -37,6 +37,12 @@ def title_then(change: Row[Any], machine: str) -> str:
     return str(change.advice["title"].removeprefix(f"{machine}: "))
 
 
+def told_then(change: Row[Any], machine: str) -> str:
+    """What people were told in one line, with the rule and what it saw."""
+    title, seen = title_then(change, machine), (change.advice or {}).get("seen", "").removesuffix(".")
+    return seen if title in seen else ". ".join(filter(None, (title, seen)))
+
+
 def advice_in(story: Story) -> Mapping[str, Any]:
     """The latest advice of an alert, part by part; empty where there was none."""
     return next((change.advice for change in reversed(story) if change.advice is not None), {})
