@@ -138,7 +138,8 @@ def opened(browser: Browser, server: Server, services: Services) -> Iterator[Bro
 
 def _is_wrong(text: str) -> bool:
     """A browser says on its console what a page was refused; a lost connection is part of some tests."""
-    return bool(re.search(r"Content Security Policy|Uncaught|htmx:|TypeError", text))
+    lost = "htmx:error: Failed to fetch" in text
+    return not lost and bool(re.search(r"Content Security Policy|Uncaught|htmx:|TypeError", text))
 
 
 @pytest.fixture
