@@ -135,7 +135,7 @@ def recommendation(
         what_wears=f"{mode.title}, {likely}.",
         seen=seen,
         how_we_know=_how_we_know(asset_class, basis, lives),
-        what_to_do=action_text(mode),
+        what_to_do=_choice_text(asset_class) if mode is UNKNOWN_MODE else action_text(mode),
         by_when=when_text(plant, asset_class, window, now_ms),
         cost_of_waiting=waiting_text(window, plant.currency),
         evidence=driver_texts(asset_class, drivers),
@@ -220,7 +220,7 @@ def waiting_text(window: InterventionWindow | None, currency: str) -> str:
 def action_text(mode: FailureMode) -> str:
     """What to do about a failure mode, and what that takes; where no action is declared, what to declare."""
     if not mode.action:
-        return _no_action("the failure mode that comes first" if mode is UNKNOWN_MODE else f"failure mode {mode.name}")
+        return _no_action(f"failure mode {mode.name}")
     needs = [
         f"{mode.duration_ms / _HOUR_MS:g} h",
         f"crew of {mode.crew}" + (f" ({words.listed(mode.skills)})" if mode.skills else ""),
@@ -299,6 +299,13 @@ def _composed(
         evidence=evidence,
         text="\n".join(filter(None, sentences)),
     )
+
+
+def _choice_text(asset_class: AssetClass) -> str:
+    """The actions that there are, where no failure mode is known to come first."""
+    actions = [mode.action for mode in asset_class.failure_modes if mode.action]
+    declared = f"declared are: {'; '.join(actions)}" if actions else "no action is declared"
+    return f"Judge what to do: which failure mode comes first is not known ({declared})."
 
 
 def _no_action(of: str) -> str:

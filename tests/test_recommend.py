@@ -213,7 +213,13 @@ def test_an_action_that_is_not_declared_is_not_invented_but_asked_for() -> None:
     assert hot.what_to_do == asks.format("a failure mode with a limit on temp")
     assert hot.what_wears == ""
     assert tell(DROP, "pressure").what_to_do == asks.format("failure mode impeller")
-    assert tell(mode=UNKNOWN_MODE).what_to_do == asks.format("the failure mode that comes first")
+
+
+def test_where_no_failure_mode_is_known_to_come_first_the_declared_actions_are_named() -> None:
+    unknown = "Judge what to do: which failure mode comes first is not known ({})."
+    bare = replace(PLANT, classes=MappingProxyType({"pump": replace(PUMP, failure_modes=())}))
+    assert tell(mode=UNKNOWN_MODE).what_to_do == unknown.format("declared are: replace radial bearing")
+    assert tell(mode=UNKNOWN_MODE, plant=bare).what_to_do == unknown.format("no action is declared")
 
 
 def test_a_limit_is_not_put_off_to_the_cheapest_start_of_the_forecast() -> None:

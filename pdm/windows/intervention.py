@@ -13,7 +13,7 @@ from pdm.prognosis import LEVELS, MEDIAN
 from pdm.windows import Bound, InterventionWindow
 
 UNKNOWN_MODE = FailureMode(name="any", title="Failure")
-"""What is worked on where no failure mode is known to come first: no action is declared for it, so none is advised."""
+"""What is worked on where no failure mode is known to come first; so none of the declared actions is advised."""
 
 _P10, _P90 = (int(np.argmin(np.abs(LEVELS - level))) for level in (0.1, 0.9))
 

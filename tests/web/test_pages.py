@@ -27,6 +27,7 @@ from pdm.state.plants import store_plant
 from pdm.tick import tick
 from pdm.web import snapshot
 from pdm.web.pages.asset import _band_text
+from pdm.web.pages.fleet import action_of
 from pdm.web.pages.shell import LATE_MS
 from pdm.web.shapes import RulView
 from tests.small_plant import HOUR, PLANT, RULES, START, feed, make_services, readings, report, rows
@@ -312,6 +313,18 @@ def test_what_to_do_begins_with_a_limit_that_was_crossed(services: Services, cli
     assert f"Now {advice}" in limit
     assert "Preferred" in window
     assert advice in read(page(client, "/alerts"))
+
+
+@pytest.mark.parametrize(
+    ("action", "mode", "shown"),
+    [
+        ("replace the belt", "belt", "Replace the belt"),
+        ("", "belt", "Work on it, no action is declared"),
+        ("", "any", "Work on a failure mode that is not known yet"),
+    ],
+)
+def test_a_window_invents_no_action(action: str, mode: str, shown: str) -> None:
+    assert action_of(action, mode) == shown
 
 
 def test_a_limit_says_what_to_do_where_there_is_no_forecast(services: Services, client: TestClient) -> None:

@@ -9,7 +9,7 @@ from pdm import words
 from pdm.plant import ANY_TARGET
 from pdm.state.told import AlertState, InterventionStatus
 from pdm.web import charts
-from pdm.web.pages.fleet import SEVERITIES, starts, work
+from pdm.web.pages.fleet import SEVERITIES, action_of, starts, work
 from pdm.web.pages.stories import Story, advice_in, next_step
 from pdm.web.shapes import AlertView, AssetView, EdgeView, InterventionView, WindowView
 from pdm.web.snapshot import Snapshot
@@ -84,7 +84,7 @@ def todo_of(now: Snapshot, view: AssetView, stories: Mapping[str, Story], now_ms
     return Todo(
         matters,
         aside="From the forecast alone, which knows nothing of this:" if any(matter.next for matter in matters) else "",
-        action="Plan an intervention" if record is None else record.action or "Plan the work: no action is declared",
+        action="Plan an intervention" if record is None else action_of(record.action, record.failure_mode),
         window=starts(window, zone, now_ms),
         bounds="; ".join(filter(None, (_bound(window.earliest, risk_cap), _bound(window.latest, risk_cap)))),
         preferred=words.moment(window.preferred.start, zone, now_ms),

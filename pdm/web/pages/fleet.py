@@ -17,6 +17,7 @@ from pdm.web.fleet import FleetFilter
 from pdm.web.pages.wear import wear_of
 from pdm.web.shapes import AssetRow, FleetCounts, WindowView
 from pdm.web.snapshot import Snapshot
+from pdm.windows.intervention import UNKNOWN_MODE
 
 PAGE = 24
 """Rows shown at first; as many more each time somebody asks."""
@@ -198,12 +199,18 @@ def planned(now: Snapshot, serial: str, now_ms: int) -> str:
     row = fleet.row_of(now, serial)
     if row.window is None or not (records := now.interventions.get(serial)):
         return ""
-    action = records[0].advised["action"] or "no action is declared"
+    action = action_of(records[0].advised["action"], records[0].advised["failure_mode"])
     zone = now.current.plant.time_zone
     preferred = words.moment(row.window.preferred.start, zone, now_ms)
     choice = _preferred(now, row, now_ms)
     window = f"window {_window(now, row, now_ms)}, {choice}" if choice else preferred
-    return f"{action[:1].upper()}{action[1:]}: {window}, {_work(now, row)}."
+    return f"{action}: {window}, {_work(now, row)}."
+
+
+def action_of(action: str, mode: str) -> str:
+    """What is done in a window, or why that cannot be said."""
+    unsaid = "a failure mode that is not known yet" if mode == UNKNOWN_MODE.name else "it, no action is declared"
+    return f"{action[:1].upper()}{action[1:]}" if action else f"Work on {unsaid}"
 
 
 def work(hours: float, crew: int, skills: Sequence[str]) -> list[str]:
