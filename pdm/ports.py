@@ -50,6 +50,11 @@ class StoredDeadLetter:
     last_seen_ms: int
     count: int
 
+    @property
+    def place(self) -> tuple[int, str]:
+        """Its place in a list that begins with the latest."""
+        return -self.last_seen_ms, self.id
+
 
 @dataclass(frozen=True, slots=True)
 class StoreCounts:
@@ -119,8 +124,10 @@ class ReadingStore(Protocol):
 
     def counts(self) -> StoreCounts: ...
 
-    def dead_letters(self, limit: int = 100) -> list[StoredDeadLetter]:
-        """Newest first."""
+    def dead_letters(
+        self, limit: int = 100, reason: str | None = None, after: tuple[int, str] | None = None
+    ) -> list[StoredDeadLetter]:
+        """Newest first, of one reason or of all; `after` is `last_seen_ms` and `id` of the one to go on from."""
         ...
 
     def close(self) -> None: ...

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 from apscheduler.triggers.interval import IntervalTrigger
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 from structlog.testing import capture_logs
 
 from pdm import schedule
@@ -19,8 +19,8 @@ from pdm.errors import ConfigurationError
 from pdm.schedule import AlreadyRanError, Pipeline, Schedule, load_pipelines, run_now
 from pdm.services import Services
 from pdm.settings import shipped_folder
-from pdm.state.ledger import begin_run, last_runs
-from pdm.state.schema import open_state, read, write
+from pdm.state.ledger import begin_run
+from pdm.state.schema import open_state, read, runs, write
 
 NOON_MS = int(datetime(2026, 6, 1, 12, tzinfo=UTC).timestamp() * 1000)
 DAY_MS = 86_400_000
@@ -47,7 +47,7 @@ def pipeline(run: Callable[[], object], every_s: float | None = 1, name: str = "
 def ledger(engine: Engine, job: str = "job") -> list[Any]:
     """Runs of a job, the oldest first."""
     with read(engine) as connection:
-        return [row for row in reversed(last_runs(connection, limit=1000)) if row.job == job]
+        return list(connection.execute(select(runs).where(runs.c.job == job).order_by(runs.c.started_ms)))
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:

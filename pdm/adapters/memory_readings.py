@@ -96,9 +96,14 @@ class MemoryReadings:
             late=self._late_rows,
         )
 
-    def dead_letters(self, limit: int = 100) -> list[StoredDeadLetter]:
+    def dead_letters(
+        self, limit: int = 100, reason: str | None = None, after: tuple[int, str] | None = None
+    ) -> list[StoredDeadLetter]:
         """Newest first."""
-        return sorted(self._dead.values(), key=lambda letter: (-letter.last_seen_ms, -int(letter.id)))[:limit]
+        letters = [letter for letter in self._dead.values() if reason in (None, letter.reason)]
+        if after is not None:
+            letters = [letter for letter in letters if letter.place > (-after[0], after[1])]
+        return sorted(letters, key=lambda letter: letter.place)[:limit]
 
     def close(self) -> None:
         """Nothing to close."""

@@ -1,8 +1,6 @@
 """The ledger of scheduled runs, one row for each job and time that it was scheduled for."""
 
-from typing import Any
-
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from pdm.state.schema import runs
 
@@ -29,8 +27,3 @@ def end_run(connection: Connection, job: str, scheduled_ms: int, finished_ms: in
 def interrupt_runs(connection: Connection) -> None:
     """Runs that a crash cut short are named so at the next start."""
     connection.execute(update(runs).where(runs.c.outcome == "running").values(outcome=INTERRUPTED))
-
-
-def last_runs(connection: Connection, limit: int = 50) -> list[Row[Any]]:
-    """The latest runs, newest first."""
-    return list(connection.execute(select(runs).order_by(runs.c.started_ms.desc()).limit(limit)))

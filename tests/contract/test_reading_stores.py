@@ -13,7 +13,7 @@ from numpy.testing import assert_array_equal
 
 from pdm.adapters.memory_readings import MemoryReadings
 from pdm.adapters.reading_log import ReadingLog, ReadingLogWriter
-from pdm.ports import DeadLetter, ImportProgress, ReadingStore, ReadingWriter
+from pdm.ports import DeadLetter, ImportProgress, ReadingStore, ReadingWriter, StoredDeadLetter
 from pdm.readings import ArrivalFlag, Readings, merge
 
 NAN = float("nan")
@@ -202,6 +202,18 @@ def test_equal_dead_letters_are_one_row_with_a_count(store: Store) -> None:
     assert (other.reason, other.count, other.payload, other.topic) == ("unknown_source", 1, b"{", "pdm/site/line/p1")
     assert store.reader.counts().dead_letters == 4
     assert len(store.reader.dead_letters(limit=1)) == 1
+
+
+def test_dead_letters_are_read_in_pages_of_one_reason_without_gap_or_repeat(store: Store) -> None:
+    store.writer.append({}, [letter(bytes([i]), at_ms=i // 4) for i in range(12)])
+    store.writer.append({}, [letter(b"other", reason="unknown_source", at_ms=2)])
+    found: list[StoredDeadLetter] = []
+    while page := store.reader.dead_letters(
+        5, "broken_json", (found[-1].last_seen_ms, found[-1].id) if found else None
+    ):
+        found += page
+    assert [stored.last_seen_ms for stored in found] == [2] * 4 + [1] * 4 + [0] * 4
+    assert {stored.payload for stored in found} == {bytes([i]) for i in range(12)}
 
 
 def test_names_of_any_shape_are_kept(store: Store) -> None:

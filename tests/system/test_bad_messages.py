@@ -60,7 +60,7 @@ BREAKS_ITS_BODY = (
 def dead_letters(service: Service, topic: str) -> dict[str, int]:
     """How many of a topic by reason."""
     found: dict[str, int] = {}
-    for letter in service.get("dead-letters", limit=500):
+    for letter in service.get("dead-letters", limit=500)["items"]:
         if letter["topic"] == topic:
             found[letter["reason"]] = found.get(letter["reason"], 0) + letter["count"]
     return found

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import orjson
 import pytest
+from sqlalchemy import select
 
 from pdm.clocks import ServiceClock
 from pdm.settings import load_settings
-from pdm.state.ledger import last_runs
-from pdm.state.schema import read
+from pdm.state.schema import read, runs
 from pdm.wiring import open_services
 from tests.system.conftest import MORE_ASSETS, Shell, Station
 from tests.system.service import DAY_MS, PLANT, RULES, Service, apply, message, wait_until
@@ -41,15 +41,15 @@ def test_readings_by_mqtt_and_by_http_reach_the_api_and_the_twin(station: Statio
 
 
 def test_the_schedule_runs_and_its_runs_stand_in_the_ledger(station: Station) -> None:
-    seen = {run["scheduled_at"] for run in station.service.get("runs") if run["job"] == "tick"}
+    seen = {run["scheduled_at"] for run in station.service.get("runs")["items"] if run["job"] == "tick"}
 
     def later() -> bool:
-        runs = station.service.get("runs")
+        runs = station.service.get("runs")["items"]
         done = {run["scheduled_at"] for run in runs if (run["job"], run["outcome"]) == ("tick", "done")}
         return len(done - seen) >= 2
 
     wait_until(later, "no tick")
-    assert {run["outcome"] for run in station.service.get("runs")} <= {"done", "running"}
+    assert {run["outcome"] for run in station.service.get("runs")["items"]} <= {"done", "running"}
 
 
 def test_a_second_service_on_the_same_data_says_who_works_on_it(
@@ -112,5 +112,5 @@ def test_a_run_that_takes_long_is_cut_short_by_the_end_and_named_so_at_the_next_
         assert any(line["event"].startswith("a run is cut short") for line in service.logged())
     services = open_services(load_settings(given={"data_dir": service.data}), ServiceClock())
     with read(services.engine) as connection:
-        assert [run.outcome for run in last_runs(connection)] == ["interrupted"]
+        assert [run.outcome for run in connection.execute(select(runs))] == ["interrupted"]
     services.close()

@@ -162,7 +162,7 @@ def test_what_is_answered_with_success_is_stored_and_bad_messages_are_named(
     ]
     after: StoreCounts = services.readings.counts()
     assert (after.readings - before.readings, after.dead_letters - before.dead_letters) == (1, 2)
-    assert {letter["reason"] for letter in client.get(f"{API}/dead-letters").json()} >= {"unknown_source"}
+    assert {letter["reason"] for letter in client.get(f"{API}/dead-letters").json()["items"]} >= {"unknown_source"}
 
 
 def test_a_body_that_cannot_be_read_at_all_is_refused(client: TestClient) -> None:
@@ -379,8 +379,24 @@ def test_runs_are_listed_newest_first(client: TestClient, services: Services) ->
         for scheduled in (1000, 2000):
             begin_run(connection, "tick", scheduled, scheduled)
         end_run(connection, "tick", 1000, 1500, "done", "4 machines")
-    runs = client.get(f"{API}/runs").json()
+    runs = items(client, "runs")
     assert [(run["outcome"], run["detail"]) for run in runs] == [("running", None), ("done", "4 machines")]
+
+
+def test_runs_dead_letters_and_the_history_of_a_machine_are_read_in_pages(
+    client: TestClient, services: Services
+) -> None:
+    with write(services.engine) as connection:
+        for job in ("tick", "train"):
+            begin_run(connection, job, 1000, 1000)
+    client.post(f"{API}/readings", json=[{"source": "nobody"}, {"source": "fan1"}])
+    for path in ("runs", "dead-letters", "assets/F-1/twin/history"):
+        whole = items(client, path)
+        assert [record for page in pages(client, path, limit=1) for record in page["items"]] == whole
+        assert len(whole) > 1
+    assert [letter["reason"] for letter in items(client, "dead-letters", reason="missing_field", limit=1)] == [
+        "missing_field"
+    ]
 
 
 def test_a_real_plant_has_no_simulation_to_control(client: TestClient) -> None:

@@ -126,15 +126,18 @@ class LogFile:
         with store_errors(self.path):
             return dict(self._db.execute("SELECT name, value FROM counters"))
 
-    def dead_letters(self, limit: int) -> list[StoredDeadLetter]:
-        """The latest."""
+    def dead_letters(self, limit: int, reason: str | None, after: tuple[int, str] | None) -> list[StoredDeadLetter]:
+        """The latest, or those that follow."""
+        last_seen_ms, last_id = after or (_EVER.max, "")
         with store_errors(self.path):
             rows = self._db.execute(
-                "SELECT id, topic, payload, reason, detail, first_seen_ms, last_seen_ms, count FROM dead_letters"
-                " ORDER BY last_seen_ms DESC, id DESC LIMIT ?",
-                (limit,),
+                "SELECT :log || ':' || id AS letter, topic, payload, reason, detail, first_seen_ms, last_seen_ms, count"
+                " FROM dead_letters WHERE reason = coalesce(:reason, reason)"
+                " AND (last_seen_ms < :ms OR (last_seen_ms = :ms AND letter > :id))"
+                " ORDER BY last_seen_ms DESC, letter LIMIT :limit",
+                {"log": self.name, "reason": reason, "ms": int(last_seen_ms), "id": last_id, "limit": limit},
             ).fetchall()
-        return [StoredDeadLetter(f"{self.name}:{id_}", *rest) for id_, *rest in rows]
+        return [StoredDeadLetter(*row) for row in rows]
 
     def close(self) -> None:
         self._db.close()

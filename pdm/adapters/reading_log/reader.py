@@ -102,11 +102,13 @@ class ReadingLog:
                 damaged=sum(len(log.damaged) for log in logs),
             )
 
-    def dead_letters(self, limit: int = 100) -> list[StoredDeadLetter]:
+    def dead_letters(
+        self, limit: int = 100, reason: str | None = None, after: tuple[int, str] | None = None
+    ) -> list[StoredDeadLetter]:
         """Newest first."""
         with self._threads:
-            letters = [letter for log in self._refreshed() for letter in log.dead_letters(limit)]
-        return sorted(letters, key=lambda letter: -letter.last_seen_ms)[:limit]
+            letters = [letter for log in self._refreshed() for letter in log.dead_letters(limit, reason, after)]
+        return sorted(letters, key=lambda letter: letter.place)[:limit]
 
     def close(self) -> None:
         """Close every log."""

@@ -4,10 +4,12 @@ from dataclasses import replace
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
+from sqlalchemy import select
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from pdm.services import Services
+from pdm.state import schema
 from pdm.web import mirror, past, snapshot, views
 from pdm.web.api.common import (
     PROBLEMS,
@@ -23,9 +25,10 @@ from pdm.web.api.common import (
     position_of,
     tag,
 )
+from pdm.web.api.prognoses import issued_page
 from pdm.web.fleet import FleetFilter, fleet_of
 from pdm.web.forecasts import Until
-from pdm.web.shapes import AssetView, FleetView, IssuedView, MirrorView, PrognosisView, TwinView, to_json
+from pdm.web.shapes import AssetView, FleetView, IssuedView, MirrorView, Page, PrognosisView, TwinView, to_json
 
 Name = Annotated[str | None, Query(max_length=300)]
 
@@ -79,8 +82,8 @@ def make_router(services: Services) -> APIRouter:
 
     @router.get(
         "/{serial:segment}/twin/history",
-        response_model=list[IssuedView],
-        summary="What was forecast over the life of a machine, as it was told",
+        response_model=Page[IssuedView],
+        summary="What was forecast over the life of a machine, as it was told, the oldest first",
     )
     def history(
         request: Request,
@@ -88,10 +91,12 @@ def make_router(services: Services) -> APIRouter:
         until: Annotated[
             Moment | None, Query(description="Only what was issued by then.", examples=["2026-01-25T00:00:00Z"])
         ] = None,
-        limit: Annotated[int, Query(ge=1, le=5000, description="The latest so many.")] = 500,
+        cursor: Cursor = None,
+        limit: Limit = 100,
     ) -> Response:
-        issued = [view for view in views.history_view(services, serial) if until is None or view.issued_at <= until]
-        return json_answer(request, list[IssuedView], issued[-limit:])
+        known = views.asset(snapshot.latest(services), serial)
+        query = select(schema.prognoses).where(schema.prognoses.c.serial == known.serial)
+        return issued_page(request, services, query, until, cursor, limit)
 
     @router.get("/{serial:segment}/prognosis", response_model=PrognosisView, summary="When a machine is likely to fail")
     async def prognosis(

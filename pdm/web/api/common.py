@@ -176,19 +176,33 @@ def position_of(cursor: str | None) -> str | None:
         raise RequestError("cursor", "this is no cursor of ours") from None
 
 
+def place_of(cursor: str | None) -> tuple[int, str] | None:
+    """Number and id of the record that the page before ended with."""
+    if cursor is None:
+        return None
+    number, _, last_id = (position_of(cursor) or "").partition(" ")
+    if not (number.isascii() and number.isdigit() and len(number) < 19):
+        raise RequestError("cursor", "this is no cursor of this list")
+    return int(number), last_id
+
+
 def page_after(
-    connection: Connection, query: Select[Any], key: tuple[Column[int], Column[str]], cursor: str | None, limit: int
+    connection: Connection,
+    query: Select[Any],
+    key: tuple[Column[int], Column[str]],
+    cursor: str | None,
+    limit: int,
+    *,
+    newest_first: bool = False,
 ) -> tuple[Sequence[Row[Any]], str | None]:
-    """The next rows by (number, id), and the cursor to go on from, None at the end."""
+    """The next rows by (number, id), or from the largest number down, and the cursor to go on from, None at the end."""
     number, record_id = key
-    if cursor is not None:
-        after, _, last_id = (position_of(cursor) or "").partition(" ")
-        if not (after.isascii() and after.isdigit() and len(after) < 19):
-            raise RequestError("cursor", "this is no cursor of this list")
-        query = query.where(or_(number > int(after), and_(number == int(after), record_id > last_id)))
-    rows = connection.execute(query.order_by(number, record_id).limit(limit)).all()
+    if (place := place_of(cursor)) is not None:
+        further = number < place[0] if newest_first else number > place[0]
+        query = query.where(or_(further, and_(number == place[0], record_id > place[1])))
+    rows = connection.execute(query.order_by(number.desc() if newest_first else number, record_id).limit(limit)).all()
     last = rows[-1] if len(rows) == limit else None
-    return rows, None if last is None else cursor_of(f"{getattr(last, number.name)} {last.id}")
+    return rows, None if last is None else cursor_of(f"{getattr(last, number.name)} {getattr(last, record_id.name)}")
 
 
 def revision_of(cursor: str | None) -> int:

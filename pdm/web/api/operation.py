@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from pydantic import Field
+from sqlalchemy import select
 from starlette.responses import Response
 
 from pdm.errors import NotFoundError
@@ -11,9 +12,8 @@ from pdm.ports import Simulation
 from pdm.respond import RequestError
 from pdm.services import Services
 from pdm.state import schema
-from pdm.state.ledger import last_runs
-from pdm.web.api.common import PROBLEMS, Body, Limit, json_answer
-from pdm.web.shapes import DeadLetterView, RunView, SimulationView, to_json
+from pdm.web.api.common import PROBLEMS, Body, Cursor, Limit, cursor_of, json_answer, page_after, place_of
+from pdm.web.shapes import DeadLetterView, Page, RunView, SimulationView, to_json
 
 FASTEST_RATE = 1e7
 _SHOWN_BYTES = 2000
@@ -31,25 +31,29 @@ class Control(Body):
 def make_router(services: Services) -> APIRouter:
     router = APIRouter(tags=["operation"], responses=PROBLEMS)
 
-    @router.get("/runs", response_model=list[RunView], summary="The latest runs of the scheduled jobs")
-    def runs(request: Request, limit: Limit = 50) -> Response:
+    @router.get("/runs", response_model=Page[RunView], summary="Runs of the scheduled jobs, the latest first")
+    def runs(request: Request, cursor: Cursor = None, limit: Limit = 100) -> Response:
+        key = schema.runs.c.scheduled_ms, schema.runs.c.job
         with schema.read(services.engine) as connection:
-            rows = last_runs(connection, limit)
-        found = [
+            rows, after = page_after(connection, select(schema.runs), key, cursor, limit, newest_first=True)
+        found = tuple(
             RunView(row.job, row.scheduled_ms, row.started_ms, row.finished_ms, row.outcome, row.detail) for row in rows
-        ]
-        return json_answer(request, list[RunView], found)
+        )
+        return json_answer(request, Page[RunView], Page(found, after))
 
     @router.get(
-        "/dead-letters", response_model=list[DeadLetterView], summary="Messages that could not be read, and why"
+        "/dead-letters",
+        response_model=Page[DeadLetterView],
+        summary="Messages that could not be read, and why, the latest first",
     )
     def dead_letters(
         request: Request,
-        limit: Limit = 100,
         reason: Annotated[str | None, Query(max_length=100, description="Only those with this reason.")] = None,
+        cursor: Cursor = None,
+        limit: Limit = 100,
     ) -> Response:
-        kept = services.readings.dead_letters(limit)
-        found = [
+        kept = services.readings.dead_letters(limit, reason, place_of(cursor))
+        found = tuple(
             DeadLetterView(
                 id=letter.id,
                 topic=letter.topic,
@@ -62,9 +66,9 @@ def make_router(services: Services) -> APIRouter:
                 payload_bytes=len(letter.payload),
             )
             for letter in kept
-            if reason is None or letter.reason == reason
-        ]
-        return json_answer(request, list[DeadLetterView], found)
+        )
+        after = cursor_of(f"{kept[-1].last_seen_ms} {kept[-1].id}") if len(kept) == limit else None
+        return json_answer(request, Page[DeadLetterView], Page(found, after))
 
     @router.get("/simulation", response_model=SimulationView, summary="Time and pace of the simulated plant")
     def simulation() -> Response:

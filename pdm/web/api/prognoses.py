@@ -1,9 +1,9 @@
 """Prognoses as they were frozen when they were told: what is scored and replayed."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from starlette.responses import Response
 
 from pdm.services import Services
@@ -29,18 +29,12 @@ def make_router(services: Services) -> APIRouter:
         cursor: Cursor = None,
         limit: Limit = 100,
     ) -> Response:
-        table = schema.prognoses
-        query = select(table)
+        query = select(schema.prognoses)
         if serial is not None:
-            query = query.where(table.c.serial == serial)
+            query = query.where(schema.prognoses.c.serial == serial)
         if since is not None:
-            query = query.where(table.c.issued_ms >= since)
-        if until is not None:
-            query = query.where(table.c.issued_ms <= until)
-        now = snapshot.latest(services)
-        with schema.read(services.engine) as connection:
-            rows, after = page_after(connection, query, (table.c.tick, table.c.id), cursor, limit)
-        return json_answer(request, Page[IssuedView], Page(tuple(records.issued_in(now, row) for row in rows), after))
+            query = query.where(schema.prognoses.c.issued_ms >= since)
+        return issued_page(request, services, query, until, cursor, limit)
 
     @router.get("/{prognosis_id}", response_model=IssuedView, summary="One issued prognosis")
     def prognosis(request: Request, prognosis_id: RecordId) -> Response:
@@ -49,3 +43,16 @@ def make_router(services: Services) -> APIRouter:
         return json_answer(request, IssuedView, records.issued_in(snapshot.latest(services), row))
 
     return router
+
+
+def issued_page(
+    request: Request, services: Services, query: Select[Any], until_ms: int | None, cursor: str | None, limit: int
+) -> Response:
+    """A page of the issued prognoses that a query finds, in the order in which they were told."""
+    table = schema.prognoses
+    if until_ms is not None:
+        query = query.where(table.c.issued_ms <= until_ms)
+    now = snapshot.latest(services)
+    with schema.read(services.engine) as connection:
+        rows, after = page_after(connection, query, (table.c.tick, table.c.id), cursor, limit)
+    return json_answer(request, Page[IssuedView], Page(tuple(records.issued_in(now, row) for row in rows), after))
