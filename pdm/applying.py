@@ -11,6 +11,7 @@ from pdm.installations import EventKind, MaintenanceEvent
 from pdm.plant import Plant
 from pdm.plant.difference import difference, orphaned
 from pdm.plant.file import parse_plant
+from pdm.plant.marked_yaml import Document
 from pdm.rules.default import default_rules
 from pdm.rules.ruleset import Ruleset, parse_rules
 from pdm.state.cohorts import load_beliefs
@@ -44,6 +45,21 @@ def read_files(plant_path: Path, rules_path: Path) -> Files:
     plant = parse_plant(plant_text, file=str(plant_path))
     rules_text = _text(rules_path) if rules_path.exists() else default_rules(plant)
     return Files(plant_text, rules_text, plant, parse_rules(rules_text, plant, file=str(rules_path)))
+
+
+def still_ahead(files: Files, plant_path: Path, now_ms: int) -> list[str]:
+    """Where the plant file has lives begin that are still to come: a machine that is planned, or a mistyped year.
+
+    Until then nothing that comes from its source belongs to the machine. A simulated plant has a time of its own.
+    """
+    starts = [asset.start_of_life_ms or now_ms for asset in files.plant.assets.values()]
+    if files.plant.simulated or not any(start > now_ms for start in starts):
+        return []
+    document = Document(files.plant_text, str(plant_path))
+    for position, start in enumerate(starts):
+        if start > now_ms:
+            document.refuse(("assets", position, "start_of_life"), "is still to come: until then nothing is counted")
+    return [str(found) for found in document.errors]
 
 
 def what_changes(connection: Connection, files: Files) -> Changes:

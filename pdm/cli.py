@@ -71,11 +71,13 @@ def init(
 @app.command()
 def check(settings: SettingsFile = None, as_json: AsJson = False) -> None:
     """Check the plant file and the rules file."""
-    from pdm.applying import read_files
+    from pdm.applying import read_files, still_ahead
     from pdm.words import plural
 
     loaded = _settings(settings)
     files = read_files(loaded.plant, loaded.rules)
+    for warning in still_ahead(files, loaded.plant, time.time_ns() // 1_000_000):
+        typer.echo(f"warning: {warning}", err=True)
     found = {
         "plant": files.plant.name,
         "classes": len(files.plant.classes),

@@ -76,6 +76,20 @@ def test_check_names_file_line_and_key_of_everything_that_is_wrong(shell: Shell,
     assert f"plant.yaml:{rpm}: classes.fan.sensors.speed.unit" in lines[1]
 
 
+def test_check_warns_of_a_life_that_is_still_to_come_on_a_real_plant(shell: Shell, plant: Path) -> None:
+    assert shell("check").err == ""
+    text = PLANT.replace('fan2, start_of_life: "2026', 'fan2, start_of_life: "2126')
+    line = next(i for i, written in enumerate(text.splitlines(), 1) if "2126" in written)
+    plant.write_text(text)
+    ended = shell("check")
+    assert (ended.code, ended.err) == (
+        0,
+        f"warning: plant.yaml:{line}: assets[1].start_of_life: is still to come: until then nothing is counted\n",
+    )
+    plant.write_text("simulated: true" + text)
+    assert shell("check").err == ""
+
+
 def test_a_broken_plant_file_leaves_the_version_in_force(shell: Shell, plant: Path) -> None:
     plant.write_text(PLANT.replace("classes:", "classes"))
     assert shell("apply", "--yes").code == 2
