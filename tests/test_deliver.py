@@ -85,13 +85,13 @@ def services_of(engine: Engine, clock: Clock, **routes: Notifier) -> Services:
     return cast(Services, SimpleNamespace(engine=engine, clock=clock, notifiers=routes, public_url="https://pdm.test"))
 
 
-def put_alert(connection: Connection, serial: str, routes: Sequence[str], severity: str) -> str:
-    alert_id = derived_id("alert", serial, "any", "wear", NOW_MS)
+def put_alert(connection: Connection, serial: str, routes: Sequence[str], severity: str, rule: str = "wear") -> str:
+    alert_id = derived_id("alert", serial, "any", rule, NOW_MS)
     row = {
         "id": alert_id,
         "serial": serial,
         "target": "any",
-        "rule": "wear",
+        "rule": rule,
         "state": AlertState.OPEN,
         "severity": severity,
         "opened_ms": NOW_MS,
@@ -175,6 +175,19 @@ def test_the_message_says_what_to_do_in_plain_words_and_all_of_it_as_data(engine
     assert body["data"]["recommendation"] == advice
     assert body["data"]["transition"]["who"] == "pdm-twin"
     assert body["data"]["links"]["asset"] == "https://pdm.test/assets/8871-C"
+
+
+def test_two_alerts_about_one_machine_each_carry_their_own_advice(engine: Engine) -> None:
+    for rule in ("wear", "hurry"):
+        with write(engine) as connection:
+            alert_id = put_alert(connection, "8871-C", ["phone"], "week", rule)
+            row = {"id": rule, "serial": "8871-C", "target": "any", "alert_id": alert_id, "at_ms": NOW_MS}
+            put_recommendation(connection, row | {"body": {"title": rule}})
+    phone = Inbox()
+    deliver(services_of(engine, Clock(), phone=phone))
+    told = [orjson.loads(message.body)["data"] for message in phone.messages]
+    own = {data["alert"]["rule"]: data["recommendation"]["title"] for data in told}
+    assert own == {"wear": "wear", "hurry": "hurry"}
 
 
 def test_a_machine_that_left_the_plant_file_and_an_odd_name_are_still_told(engine: Engine) -> None:

@@ -71,7 +71,7 @@ _SUPERSEDE = (
     update(recommendations)
     .where(
         recommendations.c.serial == bindparam("of_serial"),
-        recommendations.c.target == bindparam("of_target"),
+        recommendations.c.alert_id == bindparam("of_alert"),
         recommendations.c.state == "open",
         recommendations.c.id != bindparam("but_id"),
     )
@@ -158,9 +158,9 @@ def issued_prognoses(connection: Connection, serial: str, until_ms: int | None =
 
 
 def put_recommendation(connection: Connection, row: dict[str, Any]) -> None:
-    """Store a recommendation; an older one on the same asset and target is superseded."""
+    """Store a recommendation; an older one about the same alert is superseded."""
     revision = next_number(connection, "revision")
-    same = {"of_serial": row["serial"], "of_target": row["target"], "but_id": row["id"]}
+    same = {"of_serial": row["serial"], "of_alert": row["alert_id"], "but_id": row["id"]}
     connection.execute(_SUPERSEDE, {"revision": revision, **same})
     new = {"revision": revision, "state": "open", **row}
     connection.execute(_INSERT[connection.dialect.name](recommendations).on_conflict_do_nothing(), new)
