@@ -130,9 +130,9 @@ class MachineLoop:
 
 def features_of(frame: Frame, steps: pd.DataFrame) -> NDArray[np.float64]:
     """Features `[1, F]` of one machine after its running steps, which lack no value: what `pdm.features` folds."""
-    channels = _channels(frame, steps.to_numpy())
+    channels, levels = _channels(frame, steps.to_numpy())
     health = channels.columns[frame.sensors :]
-    recent = channels.ewm(alpha=1 - frame.memory(15)).mean().iloc[-1]
+    recent, level = (x.ewm(alpha=1 - frame.memory(15)).mean().iloc[-1] for x in (channels, levels))
     own_start = channels.iloc[: frame.baseline].mean()
     sl60, sl120 = (_slope(frame, channels, span) for span in (60, 120))
     n, age = len(channels), np.arange(len(channels))
@@ -140,20 +140,21 @@ def features_of(frame: Frame, steps: pd.DataFrame) -> NDArray[np.float64]:
     t1 = channels.mul(age, axis=0).sum()
     wl = (t1 - (n - 1) / 2 * n * channels.mean()) / (n * (n * n - 1) / 12 + frame.damping * n)
     slow = [sl120[health], (sl60 - wl)[health], (sl60 - sl120)[health]]
-    return np.array([pd.concat([recent, recent - own_start, sl60, wl, *slow, pd.Series([n])])])
+    return np.array([pd.concat([recent, recent - own_start, sl60, wl, *slow, level, pd.Series([n])])])
 
 
-def _channels(frame: Frame, columns: NDArray[np.float64]) -> pd.DataFrame:
-    """Sensors against what they should read, and the health that they show together, step by step."""
+def _channels(frame: Frame, columns: NDArray[np.float64]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Sensors against what they should read and the health that they show together, step by step; their levels."""
     u = operating_conditions(frame.conditions, columns)
     regime, _ = nearest_regime(frame.conditions, u)
-    z = pd.DataFrame(standardise(frame, columns, u, regime).T)
+    departures, made = standardise(frame, columns, u, regime)
+    z, levels = pd.DataFrame(departures.T), pd.DataFrame((departures + made).T[:, frame.levels])
     own_start = z.iloc[: frame.baseline].expanding().mean().reindex(z.index, method="ffill")
     change = z.ewm(alpha=1 - frame.memory(15)).mean() - own_start
     together = project(frame, z.to_numpy().T, regime)
     own = project_own(frame, change.to_numpy().T, own_start.to_numpy().T)
     health = pd.DataFrame(np.vstack([together, own]).T, columns=list(HEALTH))
-    return pd.concat([z, health], axis=1)
+    return pd.concat([z, health], axis=1), levels
 
 
 def _slope(frame: Frame, channels: pd.DataFrame, span: float) -> pd.Series:

@@ -240,4 +240,38 @@ def test_names_and_features_are_equally_many() -> None:
     frame = random_frame(2)
     state = start(frame, 1)
     fold(frame, state, ALL, steps_of(frame, 2, 1, 1)[0])
-    assert emit(frame, state).shape[1] == len(frame.feature_names) == 4 * 9 + 3 * 6 + 1
+    assert emit(frame, state).shape[1] == len(frame.feature_names) == 4 * 9 + 3 * 6 + 3 + 1
+
+
+def warm_frame() -> Frame:
+    """One sensor that should read 10 and 2 more per unit of the one condition, with a deviation of 4."""
+    plain = plain_frame()
+    conditions = replace(
+        plain.conditions,
+        columns=np.array([1]),
+        centre=np.zeros(1),
+        spread=np.ones(1),
+        low=np.array([-3.0]),
+        high=np.array([3.0]),
+        regimes=np.zeros((1, 1)),
+        mean=np.array([[10.0]]),
+        inverse_sd=np.array([[0.25]]),
+        surface=np.array([[2.0], [0.0]]),
+    )
+    return replace(plain, column_names=("c0", "condition"), conditions=conditions)
+
+
+def test_where_conditions_are_taken_out_the_level_itself_is_remembered_too() -> None:
+    # warm by its conditions alone: (16 - 10 - 2 x 3) / 4 = 0 against what it should read, (16 - 10) / 4 as such
+    features = seen(warm_frame(), np.array([[16.0, 3.0]] * 4))
+    assert (features["e15 c0"], features["level15 c0"]) == (0.0, 1.5)
+
+
+def test_a_level_under_unknown_conditions_is_its_own_recent_one() -> None:
+    known = seen(warm_frame(), np.array([[16.0, 3.0]] * 4))
+    features = seen(warm_frame(), np.array([[16.0, 3.0]] * 4 + [[40.0, np.nan]]))
+    assert features["level15 c0"] == pytest.approx(known["level15 c0"])
+
+
+def test_without_a_surface_the_channel_is_the_level() -> None:
+    assert not any(name.startswith("level15") for name in plain_frame().feature_names)

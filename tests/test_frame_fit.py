@@ -25,7 +25,7 @@ def fans(count: int = 12) -> list[Floats]:
 def departures(frame: Frame, columns: Floats) -> Floats:
     u = operating_conditions(frame.conditions, columns)
     regime, _ = nearest_regime(frame.conditions, u)
-    return standardise(frame, columns, u, regime)
+    return standardise(frame, columns, u, regime)[0]
 
 
 def kept_names(frame: Frame) -> list[str]:

@@ -10,6 +10,8 @@ With x a channel, n the steps folded so far and q the memory of a span:
     b   own start:               mean of x over the first steps
     sl  slope that forgets:      least squares over weights q^age, pulled to zero by a damping of 25 S0
     wl  slope of the whole life: least squares over all steps, pulled to zero by 25 n
+
+Where a surface over the operating conditions is taken out of a sensor, e of what it reads as such is a feature, too.
 """
 
 from collections.abc import Mapping
@@ -94,6 +96,7 @@ class _View(NamedTuple):
     y60: Floats  # [C, m] X1
     x120: Floats  # [6, m] X0 of the health channels
     y120: Floats  # [6, m] X1
+    level: Floats  # [q, m] X0 of what the sensors read as such
 
 
 def start(frame: Frame, count: int) -> FeatureState:
@@ -137,12 +140,12 @@ def silent_steps(frame: Frame, state: FeatureState, rows: Rows = ALL) -> Floats:
 
 
 def _height(frame: Frame) -> int:
-    return _SUMS + frame.sensors + 6 * frame.channels + 2 * len(HEALTH)
+    return _SUMS + frame.sensors + 6 * frame.channels + 2 * len(HEALTH) + len(frame.levels)
 
 
 def _view(frame: Frame, values: Floats) -> _View:
     p, C, H = frame.sensors, frame.channels, len(HEALTH)
-    ends = np.cumsum([_SUMS, p, C, C, C, C, C, C, H])
+    ends = np.cumsum([_SUMS, p, C, C, C, C, C, C, H, H])
     return _View(values[0], values[1], values[2:5], values[5:8], values[8], *np.split(values, ends)[1:])
 
 
@@ -166,8 +169,9 @@ def _fold(frame: Frame, view: _View, columns: Floats) -> None:
     p = frame.sensors
     u = operating_conditions(frame.conditions, columns)
     regime, distance = nearest_regime(frame.conditions, u)
-    z = standardise(frame, columns, u, regime)
+    z, made = standardise(frame, columns, u, regime)
     _fill_missing(view, z)
+    _fold_levels(frame, view, z + made)
 
     t = view.n.copy()
     view.n[:] = t + 1
@@ -197,6 +201,14 @@ def _fill_missing(view: _View, z: Floats) -> None:
     if missing.any():
         recent = view.x15[: len(z)] / np.where(view.s15 > 0, view.s15, 1)
         np.copyto(z, recent, where=missing)
+
+
+def _fold_levels(frame: Frame, view: _View, level: Floats) -> None:
+    """Short memory of levels `[p, m]`; one without known conditions is replaced by its own recent mean."""
+    x = level[frame.levels]
+    recent = view.level / np.where(view.s15 > 0, view.s15, 1)
+    np.copyto(x, recent, where=np.isnan(x))
+    view.level[:] = frame.memory(15) * view.level + x
 
 
 def _fold_start(frame: Frame, view: _View, x: Floats, channels: slice) -> None:
@@ -234,7 +246,7 @@ def _emit(frame: Frame, view: _View) -> Floats:
     # wl = (T1 - (n-1)/2 n m) / (n (n^2 - 1)/12 + 25 n)
     wl = (view.t1 - (n - 1) / 2 * n * view.mean) / (n * (n * n - 1) / 12 + frame.damping * n)
     slow = (sl120, sl60[p:] - wl[p:], sl60[p:] - sl120)
-    return np.concatenate([e15, e15 - view.start, sl60, wl, *slow, n[None]])
+    return np.concatenate([e15, e15 - view.start, sl60, wl, *slow, view.level / view.s15, n[None]])
 
 
 def _slope(x0: Floats, x1: Floats, s: Floats, damping: float) -> Floats:

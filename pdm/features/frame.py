@@ -97,6 +97,14 @@ class Frame:
         return 1 - 2 / (max(1.0, span * self.scale) + 1)
 
     @cached_property
+    def levels(self) -> NDArray[np.intp]:
+        """`[q]` the kept sensors from which a surface is taken out: what they read as such counts, too.
+
+        Damage grows with the temperature that a part has, and its limits are set on that, whatever made it warm.
+        """
+        return np.flatnonzero(self.conditions.surface.any(axis=0))
+
+    @cached_property
     def channel_names(self) -> tuple[str, ...]:
         return (*(self.column_names[column] for column in self.kept), *HEALTH)
 
@@ -104,7 +112,8 @@ class Frame:
     def feature_names(self) -> tuple[str, ...]:
         every = [f"{kind} {name}" for kind in ("e15", "de15", "sl60", "wl") for name in self.channel_names]
         slow = [f"{kind} {name}" for kind in ("sl120", "sl60-wl", "sl60-sl120") for name in HEALTH]
-        return (*every, *slow, "age")
+        level = [f"level15 {self.channel_names[sensor]}" for sensor in self.levels]
+        return (*every, *slow, *level, "age")
 
 
 def operating_conditions(conditions: Conditions, columns: Floats) -> Floats:
@@ -129,18 +138,22 @@ def strange_conditions(conditions: Conditions, u: Floats, squared_distance: Floa
     return np.asarray(outside.any(axis=0) | (squared_distance > conditions.reach**2), dtype=np.bool_)
 
 
-def standardise(frame: Frame, columns: Floats, u: Floats, regime: NDArray[np.intp]) -> Floats:
-    """Departures `[p, m]` of the kept sensors from what they should read [standard deviations], NaN where unknown."""
+def standardise(frame: Frame, columns: Floats, u: Floats, regime: NDArray[np.intp]) -> tuple[Floats, Floats]:
+    """Departures `[p, m]` of the kept sensors from what they should read, and what the surface makes of it `[p, m]`.
+
+    Both in standard deviations, NaN where unknown; zero for a sensor from which no surface is taken out.
+    """
     conditions = frame.conditions
     x = np.ascontiguousarray(columns.T[frame.kept])
     x[~np.isfinite(x)] = np.nan
-    z = x - of_regime(conditions.mean, regime)
     inside = np.clip(u, conditions.low[:, None], conditions.high[:, None])  # a square must not extrapolate
+    made = np.zeros_like(x)
     for term, coefficients in zip(terms(inside), conditions.surface, strict=False):
-        z -= coefficients[:, None] * term
-    z *= of_regime(conditions.inverse_sd, regime)
+        made += coefficients[:, None] * term
+    inverse_sd = of_regime(conditions.inverse_sd, regime)
+    z = (x - of_regime(conditions.mean, regime) - made) * inverse_sd
     z[:, ~np.isfinite(u).all(axis=0)] = np.nan
-    return np.clip(z, -frame.clip, frame.clip)
+    return np.clip(z, -frame.clip, frame.clip), made * inverse_sd
 
 
 def terms(u: Floats) -> list[Floats]:

@@ -94,7 +94,8 @@ def fit_frame(asset_class: AssetClass, stack: Stack, seed: int) -> Frame:
     )
     u = operating_conditions(conditions, stack.columns)
     regime, _ = nearest_regime(conditions, u)
-    z = np.nan_to_num(standardise(frame, stack.columns, u, regime))  # a missing value is no departure
+    departures, _ = standardise(frame, stack.columns, u, regime)
+    z = np.nan_to_num(departures)  # a missing value is no departure
     frame = replace(frame, clip=_fit_clip(frame, stack, z))
     z = np.clip(z, -frame.clip, frame.clip)
     projection, offset = _fit_projection(frame, stack, z, regime, asset_class.horizon)

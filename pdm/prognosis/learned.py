@@ -22,7 +22,7 @@ from pdm.plant import AssetClass
 from pdm.prognosis import LEVELS
 from pdm.prognosis.quantiles import failure_probability
 
-RECIPE = 1
+RECIPE = 2
 """Raised whenever the same lives and seed would give another model."""
 
 AGE = "age"
