@@ -106,7 +106,7 @@ def test_of_a_huge_payload_only_the_beginning_is_kept(ingest: Ingest, store: Fai
         assert len(letter.payload) == 64_000
         assert len(letter.topic) <= 500
         assert len(letter.detail) <= 500
-    assert "10000000 bytes" in store.dead_letters()[0].detail
+    assert "10000000 bytes" in store.dead_letters(reason="too_large")[0].detail
 
 
 def test_what_could_not_be_stored_waits_for_the_next_attempt(ingest: Ingest, store: FailingWriter) -> None:
