@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import Table, select
 
 from pdm import respond
@@ -165,3 +167,22 @@ def test_what_a_planner_promised_about_a_machine_that_is_gone_stays_and_says_so_
     assert said[-1][:3] == ("F-9", "accepted", "the plant no longer knows this machine")
     live(services, range(7, 8), "fan1", "fan2")
     assert found(services, interventions, "serial", "status", "attention", "revision")[-1] == said[-1]
+
+
+@given(count=st.integers(0, 60), most=st.integers(1, 70), since=st.integers(0, 30))
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_of_many_issued_forecasts_so_many_are_read_evenly_and_with_the_last(
+    services: Services, count: int, most: int, since: int
+) -> None:
+    frozen = {"serial": "8871-A", "target": "any", "step_start_ms": 0, "twin_revision": 0, "exposure": 0.0}
+    frozen |= {"basis": "learned", "refusal": "none", "model": "m", "plant_version": "1", "quantiles": [0.0] * 21}
+    with services.engine.connect() as connection:  # rolled back at its end
+        told.add_prognoses(
+            connection, [frozen | {"id": f"{n}", "tick": n, "issued_ms": n, "preferred_ms": -1} for n in range(count)]
+        )
+        issued = [row.issued_ms for row in told.issued_prognoses(connection, "8871-A", since, most)]
+    all_of_them = list(range(since, count))
+    assert len(issued) == min(most, len(all_of_them))
+    assert issued[-1:] == all_of_them[-1:]
+    gaps = np.diff([since - 1, *issued])
+    assert len(gaps) == 0 or gaps.max() - gaps.min() <= 1

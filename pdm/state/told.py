@@ -149,12 +149,22 @@ def add_prognoses(connection: Connection, rows: list[dict[str, Any]]) -> None:
         connection.execute(_INSERT[connection.dialect.name](prognoses).on_conflict_do_nothing(), rows)
 
 
-def issued_prognoses(connection: Connection, serial: str, until_ms: int | None = None) -> list[Row[Any]]:
-    """Frozen prognoses of a machine, the oldest first."""
-    query = select(prognoses).where(prognoses.c.serial == serial)
-    if until_ms is not None:
-        query = query.where(prognoses.c.issued_ms <= until_ms)
-    return list(connection.execute(query.order_by(prognoses.c.issued_ms, prognoses.c.tick)))
+def issued_prognoses(
+    connection: Connection, serial: str, since_ms: int | None = None, most: int | None = None
+) -> list[Row[Any]]:
+    """Frozen prognoses of a machine, the oldest first; of more than `most` so many, spread evenly, with the last."""
+    order = (prognoses.c.issued_ms, prognoses.c.tick)
+    place, count = func.row_number().over(order_by=order), func.count().over()
+    mine = select(prognoses, place.label("place"), count.label("count"))
+    mine = mine.where(prognoses.c.serial == serial)
+    if since_ms is not None:
+        mine = mine.where(prognoses.c.issued_ms >= since_ms)
+    if most is None:
+        return list(connection.execute(mine.order_by(*order)))
+    found = mine.subquery()
+    # the k-th of n is shown where the whole part of k most / n rises
+    now, before = (found.c.place * most // found.c.count, (found.c.place - 1) * most // found.c.count)
+    return list(connection.execute(select(found).where(now > before).order_by(found.c.place)))
 
 
 def put_recommendation(connection: Connection, row: dict[str, Any]) -> None:

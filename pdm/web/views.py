@@ -39,6 +39,9 @@ from pdm.web.snapshot import ClassBeliefs, Snapshot
 WATCHED = (Refusal.NO_MODEL, Refusal.HISTORY_INCOMPLETE)
 """Refusals that last: such a machine is watched by its limits, and the absence of a date is no news."""
 
+ISSUED_SHOWN = 300
+"""At most so many issued forecasts are shown on a page."""
+
 
 def asset_view(services: Services, serial: str) -> AssetView:
     """All that is shown of one machine.
@@ -213,6 +216,15 @@ def history_view(services: Services, serial: str) -> tuple[IssuedView, ...]:
     unit = now.current.plant.class_of(asset(now, serial)).life_step.unit
     with schema.read(services.engine) as connection:
         return tuple(issued_view(row, unit) for row in told.issued_prognoses(connection, serial))
+
+
+def issued_in_life(services: Services, now: Snapshot, view: AssetView) -> tuple[IssuedView, ...]:
+    """What was said in the present life, the oldest first, thinned to what a chart can show: a repaired machine starts
+    anew."""
+    unit = now.current.plant.classes[view.class_name].life_step.unit
+    with schema.read(services.engine) as connection:
+        rows = told.issued_prognoses(connection, view.serial, view.life.started_at, ISSUED_SHOWN)
+    return tuple(issued_view(row, unit) for row in rows)
 
 
 def _life(now: Snapshot, serial: str) -> LifeView:

@@ -87,6 +87,7 @@ class AssetPage:
     fan: Markup | None
     fan_data: str
     said: Sequence[Said]
+    thinned: bool
     todo: Todo
     reasons: Reasons
     modes: Sequence[tuple[str, str]]
@@ -101,7 +102,7 @@ def asset_page(services: Services, now: Snapshot, serial: str) -> AssetPage:
     view = views.asset_of(now, services, serial)
     asset_class = now.current.plant.classes[view.class_name]
     twin, now_ms = view.twin, services.clock.plant_ms()
-    issued = this_life(view, views.history_view(services, serial))
+    issued = views.issued_in_life(services, now, view)
     with schema.read(services.engine) as connection:
         stories = stories_of(connection, schema.alerts.c.serial == serial)
     fan = fan_of(services, view, asset_class, issued, stories.values())
@@ -125,16 +126,11 @@ def asset_page(services: Services, now: Snapshot, serial: str) -> AssetPage:
         fan=None if fan is None else charts.fan(fan, _in_one_sentence(view, fan)),
         fan_data="" if fan is None else json.dumps(fan.data(), separators=(",", ":")),
         said=[_said(now, record, now_ms) for record in reversed(issued)],
+        thinned=len(issued) == views.ISSUED_SHOWN,
         todo=todo_of(now, view, stories, now_ms),
         reasons=reasons_of(services, now, view),
         modes=[(mode.name, mode.title or mode.name) for mode in asset_class.failure_modes],
     )
-
-
-def this_life(view: AssetView, issued: Sequence[IssuedView]) -> list[IssuedView]:
-    """The forecasts issued in the present life: a repaired machine starts anew."""
-    begin = view.life.started_at
-    return [record for record in issued if begin is None or record.issued_at >= begin]
 
 
 def fan_of(

@@ -14,7 +14,7 @@ from pdm.services import Services
 from pdm.state import schema
 from pdm.steps import Steps
 from pdm.web import charts, views
-from pdm.web.pages.asset import event_text, this_life
+from pdm.web.pages.asset import event_text
 from pdm.web.pages.fleet import asset_href
 from pdm.web.pages.mirror import MirrorPart, mirror_of
 from pdm.web.pages.seen_steps import seen_steps
@@ -80,7 +80,7 @@ def history_page(services: Services, now: Snapshot, serial: str) -> History:
     asset_class = now.current.plant.classes[view.class_name]
     steps, whole = steps_of(services, asset_class, view)
     zone, now_ms = now.current.plant.time_zone, services.clock.plant_ms()
-    wear = [record.used_life for record in this_life(view, views.history_view(services, serial))]
+    wear = [record.used_life for record in views.issued_in_life(services, now, view)]
     known = [share for share in wear if share is not None]
     used = view.twin.used_life if view.twin is not None and view.in_service else next(reversed(known), None)
     return History(
