@@ -157,7 +157,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="same seed, same figures")] = 1,
     speed: Annotated[
         float | None,
-        typer.Option(min=1, help="plant seconds per second; default 20 h/s, as fast as possible with --until-done"),
+        typer.Option(min=1, help="plant seconds per second; default 30 h/s, as fast as possible with --until-done"),
     ] = None,
     until_done: Annotated[
         bool, typer.Option("--until-done", help="end by itself when all machines have failed")

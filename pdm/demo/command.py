@@ -25,7 +25,7 @@ from pdm.prognosis.learned import Origin
 from pdm.settings import Settings, load_settings
 from pdm.turbofans import Engine, engine_lives, read_engines
 
-LIVE_RATE = 20 * 3600.0
+LIVE_RATE = 30 * 3600.0
 """Plant seconds per second at which people watch: a day in 1.2 seconds."""
 
 

@@ -16,6 +16,7 @@ class SimulationControl:
     def __init__(self, clock: ReplayClock, rate: float) -> None:
         self._clock, self._rate, self._paused, self._done = clock, rate, False, False
         self._changed = threading.Condition()
+        self._seen_s = time.monotonic()
 
     def state(self) -> dict[str, Any]:
         rate = None if self._rate == FASTEST else self._rate
@@ -32,15 +33,16 @@ class SimulationControl:
         self._done = True
 
     def wait_for(self, plant_ms: int, stop: threading.Event) -> None:
-        """Sleep until this plant time is due at the present rate, and as long as the simulation is paused."""
-        last = time.monotonic()
+        """Sleep until this plant time is due at the present rate, and as long as the simulation is paused.
+
+        What was done since the last wait has used up its part of the time.
+        """
         left_s = (plant_ms - self._clock.plant_ms()) / 1000.0
         with self._changed:
-            while not stop.is_set() and (self._paused or left_s > 0):
-                if self._rate == FASTEST and not self._paused:
-                    return
-                patience = 0.2 if self._paused else min(left_s / self._rate, 0.2)
-                self._changed.wait(patience)
+            while not stop.is_set() and (self._paused or self._rate < FASTEST):
                 now = time.monotonic()
-                left_s -= 0.0 if self._paused else (now - last) * self._rate
-                last = now
+                left_s -= 0.0 if self._paused else (now - self._seen_s) * self._rate
+                self._seen_s = now
+                if left_s <= 0 and not self._paused:
+                    return
+                self._changed.wait(0.2 if self._paused else min(left_s / self._rate, 0.2))
