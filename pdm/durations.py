@@ -5,7 +5,11 @@ import re
 UNITS_MS = {"w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "min": 60_000, "s": 1_000, "ms": 1}
 """Milliseconds of each unit, longest first. A day has 24 h: durations know no calendar."""
 
-_LONGEST_MS = 36_525 * UNITS_MS["d"]  # a century: longer is a slip of the pen
+HOUR_MS, DAY_MS = UNITS_MS["h"], UNITS_MS["d"]
+
+CENTURY_MS = 36_525 * DAY_MS
+"""No duration is longer, and no date lies further ahead: more is a slip of the pen."""
+
 _WRITTEN = re.compile(r"(?P<amount>\d+(?:\.\d+)?) ?(?P<unit>w|d|h|min|s|ms)", re.ASCII)
 
 
@@ -19,7 +23,7 @@ def duration_ms(text: str) -> int:
     if written is None:
         raise ValueError(f"expected a duration such as 48 h, 5 min or 7 d, not {text!r}")
     milliseconds = round(float(written["amount"]) * UNITS_MS[written["unit"]])
-    if milliseconds > _LONGEST_MS:
+    if milliseconds > CENTURY_MS:
         raise ValueError(f"expected a duration of at most a century, not {text!r}")
     return milliseconds
 

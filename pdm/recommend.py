@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdm import words
+from pdm.durations import CENTURY_MS, HOUR_MS
 from pdm.plant import Asset, AssetClass, FailureMode, Plant
 from pdm.prognosis import LEVELS, MEDIAN, Basis, Refusal
 from pdm.prognosis.learned import AGE, OVERALL, Driver
@@ -30,8 +31,6 @@ MOST_DRIVERS = 3
 FEW_LIVES = 10
 """Learned from fewer finished lives than this, a forecast is marked as of low confidence."""
 
-_HOUR_MS = 3_600_000
-_FARTHEST_MS = 36_525 * 24 * _HOUR_MS  # a century: no date lies further ahead
 
 _IN_TIME = {
     Severity.NOW: "At once",
@@ -111,7 +110,7 @@ def recommendation(
     """
     asset_class = plant.class_of(asset)
     reason = alert_sentence(asset_class, rule, intent)
-    seen = _sentence(f"{rule.title}: {reason}")
+    seen = words.sentence(f"{rule.title}: {reason}")
     if isinstance(rule, SilentSensorRule):
         return _composed(
             title=f"{asset.slot}: {reason}",
@@ -178,9 +177,9 @@ def likely_text(
     low, middle, high = (float(quantiles[index]) for index in (EARLY, MEDIAN, LATE))
     if middle > horizon:
         return f"more than {_ahead(min(low, horizon), duty_rate, unit)}"
-    if not duty_rate > 0 or low / duty_rate * _HOUR_MS > _FARTHEST_MS:
+    if not duty_rate > 0 or low / duty_rate * HOUR_MS > CENTURY_MS:
         return f"likely {words.life_range(low, high, unit)} (4 in 5)"
-    begin, end = (now_ms + round(life / duty_rate * _HOUR_MS) for life in (low, min(high, horizon)))
+    begin, end = (now_ms + round(life / duty_rate * HOUR_MS) for life in (low, min(high, horizon)))
     if high > horizon:
         return f"not before {words.day(begin, zone, now_ms)} (9 in 10)"
     return f"likely {words.span(begin, end, zone, now_ms)} (4 in 5)"
@@ -222,12 +221,12 @@ def action_text(mode: FailureMode) -> str:
     if not mode.action:
         return _no_action(f"failure mode {mode.name}")
     needs = [
-        f"{mode.duration_ms / _HOUR_MS:g} h",
+        f"{mode.duration_ms / HOUR_MS:g} h",
         f"crew of {mode.crew}" + (f" ({words.listed(mode.skills)})" if mode.skills else ""),
         *([f"parts {words.listed(mode.parts)}"] if mode.parts else []),
         "machine stopped" if mode.machine_stopped else "machine running",
     ]
-    return f"{_sentence(mode.action)[:-1]}: {', '.join(needs)}."
+    return f"{words.sentence(mode.action)[:-1]}: {', '.join(needs)}."
 
 
 def driver_texts(asset_class: AssetClass, drivers: Sequence[Driver]) -> tuple[str, ...]:
@@ -348,10 +347,6 @@ def _mode_of_limit(asset_class: AssetClass, column: str) -> FailureMode | None:
 
 def _ahead(life: float, duty_rate: float, unit: str) -> str:
     """A life as time ahead where the duty is known, otherwise in its own unit."""
-    if duty_rate > 0 and life / duty_rate * _HOUR_MS <= _FARTHEST_MS:
-        return words.duration(life / duty_rate * _HOUR_MS)
+    if duty_rate > 0 and life / duty_rate * HOUR_MS <= CENTURY_MS:
+        return words.duration(life / duty_rate * HOUR_MS)
     return words.life(life, unit)
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}."

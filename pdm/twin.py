@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pdm import features
 from pdm.columns import Columns
+from pdm.durations import HOUR_MS
 from pdm.features import FeatureState
 from pdm.features.frame import Frame
 from pdm.installations import ALWAYS_MS, NEVER_MS
@@ -22,7 +23,6 @@ from pdm.steps import Steps
 DUTY_MEMORY_HOURS = 28 * 24.0
 """How far back the measured duty reaches that a forecast assumes to go on [h]."""
 
-_HOUR_MS = 3_600_000
 _FEATURES = "features."
 
 
@@ -183,9 +183,9 @@ def _fold_one_each(asset_class: AssetClass, frame: Frame | None, twin: Twin, ste
 def _hours(asset_class: AssetClass, twin: Twin, steps: Steps) -> NDArray[np.float64]:
     """Plant time that a step stands for [h]: its length, or the time since the step before where it has none."""
     if asset_class.life_step.duration_ms is not None:
-        return (steps.end_ms - steps.start_ms) / _HOUR_MS
+        return (steps.end_ms - steps.start_ms) / HOUR_MS
     before = twin.last_end_ms[steps.row]
-    return np.where(before < 0, 0.0, (steps.end_ms - before) / _HOUR_MS)
+    return np.where(before < 0, 0.0, (steps.end_ms - before) / HOUR_MS)
 
 
 def _remember_duty(twin: Twin, rows: NDArray[Any], used: NDArray[np.float64], hours: NDArray[np.float64]) -> None:

@@ -8,10 +8,10 @@ from typing import Protocol
 import numpy as np
 
 from pdm import demo_plants
+from pdm.durations import DAY_MS
 from pdm.simulated_plant import PumpStation
 from pdm.turbofans import Engine
 
-DAY_MS = 86_400_000
 START_MS = 1_767_571_200_000
 """2026-01-05 00:00 UTC, a Monday: the same plant time in every run, so that the same seed gives the same figures."""
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from pdm.durations import HOUR_MS
 from pdm.errors import ModelError
 from pdm.learn import Life, life_of
 from pdm.plant import AssetClass
@@ -10,7 +11,7 @@ from pdm.simulated_plant import PUMP_SENSORS, PumpLives, simulate_pumps
 from pdm.steps import Steps, make_steps
 from pdm.turbofans import Engine
 
-HOUR_MS, YEAR_HOURS = 3_600_000, 8_766
+YEAR_HOURS = 8_766
 START_MS = 1_735_689_600_000  # 2025-01-01 00:00 UTC
 STATION = 10
 """Pumps of one simulated station share its weather and its load: a single station would teach these, not wear. So

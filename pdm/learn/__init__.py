@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from pdm.durations import DAY_MS
 from pdm.errors import ModelError
 from pdm.features.frame import Floats, Frame
 from pdm.learn.forest_fit import ROWS, UNTOLD, fit_forests, fit_modes, fold_lives, learning_steps
@@ -43,7 +44,6 @@ from pdm.steps import Steps
 
 FEWEST_FAILURES = 3
 FOLDS = 5
-DAY_MS = 86_400_000
 
 Progress = Callable[[str, float], None]
 """Told what is being done, and the share of the whole that is done."""

@@ -15,11 +15,11 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
+from pdm.durations import DAY_MS
 from pdm.plant import Calendar, Shift
 
-_DAY_MS = 86_400_000
-_FORTNIGHT_MS = 14 * _DAY_MS
-_LONGEST_SEARCH_MS = 3 * 366 * _DAY_MS
+_FORTNIGHT_MS = 14 * DAY_MS
+_LONGEST_SEARCH_MS = 3 * 366 * DAY_MS
 _BLOCK_DAYS = 28  # laid out at a time, and kept: tick after tick asks for nearly the same days
 
 

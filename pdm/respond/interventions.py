@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
+from pdm.durations import DAY_MS
 from pdm.errors import ConflictError
 from pdm.respond.act import FUTURE_MS, Act, DuplicateWorkError, RequestError, expect_mode, expect_revision
 from pdm.state import plants, told
@@ -40,7 +41,6 @@ class Outcome:
     value: float | None = None
 
 
-DAY_MS = 86_400_000
 FARTHEST_START_MS = 5 * 365 * DAY_MS
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdm.durations import HOUR_MS
 from pdm.plant import ANY_TARGET, AssetClass, Limit
 from pdm.prognosis import LEVELS
 from pdm.prognosis.quantiles import failure_probability, quantile
@@ -24,8 +25,6 @@ Flags = NDArray[np.bool_]
 
 EARLY = int(np.argmin(np.abs(LEVELS - 0.1)))
 """Severity counts the time until this quantile of the remaining life: one machine in ten fails earlier."""
-
-_HOUR_MS = 3_600_000
 
 
 class Severity(IntEnum):
@@ -246,13 +245,13 @@ def _limit_and_clear(rule: RulQuantileRule) -> tuple[float, float]:
 def _plant_time_ms(life: Floats, duty_rate: Floats) -> Floats:
     """How long a life lasts at the duty of late `[n]` [ms]; NaN where no duty is known, or none is left."""
     rate = np.where(duty_rate > 0, duty_rate, np.nan)
-    return life / rate * _HOUR_MS
+    return life / rate * HOUR_MS
 
 
 def _severity_of_life(situation: Situation) -> NDArray[np.int8]:
     """Severity by the time that is left until quantile `EARLY`, beyond the notice period; `PLAN` where nobody knows."""
     left_ms = _plant_time_ms(situation.quantiles[:, EARLY], situation.duty_rate)
-    hours = (left_ms - situation.asset_class.notice_ms) / _HOUR_MS
+    hours = (left_ms - situation.asset_class.notice_ms) / HOUR_MS
     steps = [hours <= 0, hours <= 12, hours <= 7 * 24]
     return np.select(steps, [Severity.NOW, Severity.SHIFT, Severity.WEEK], Severity.PLAN).astype(np.int8)
 

@@ -40,11 +40,6 @@ _LOGIN = """<!doctype html>
 </form></main></body></html>"""
 
 
-def new_key() -> str:
-    """A new API key: 32 random bytes as text. Only `hash_key` of it is to be kept."""
-    return secrets.token_urlsafe(32)
-
-
 def hash_key(key: str) -> str:
     """The SHA-256 by which a key is known."""
     return hashlib.sha256(key.encode()).hexdigest()

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdm.durations import HOUR_MS
 from pdm.plant import Asset
 from pdm.prognosis import MEDIAN, Basis, Refusal
 from pdm.prognosis.quantiles import failure_probability
 from pdm.services import Services
 from pdm.web import snapshot
-from pdm.web.forecasts import HOUR_MS, date_of, in_words, instant, known, modes_of
+from pdm.web.forecasts import date_of, in_words, instant, known, modes_of
 from pdm.web.records import alert_view, used_life
 from pdm.web.shapes import AssetRow, FleetCounts, FleetView
 from pdm.web.snapshot import ClassBeliefs, Snapshot

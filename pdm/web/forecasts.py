@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
+from pdm.durations import CENTURY_MS, DAY_MS, HOUR_MS
 from pdm.plant import ANY_TARGET, AssetClass, Plant
 from pdm.plant.calendars import working_time
 from pdm.prognosis import LEVELS, MEDIAN, Basis, Prognosis, Refusal
@@ -15,10 +16,6 @@ from pdm.prognosis.quantiles import failure_probability
 from pdm.recommend import EARLY, LATE, likely_text, refusal_text
 from pdm.web.shapes import EdgeView, ModeView, PrognosisView, QuantileView, RiskView, RulView, WindowView
 from pdm.windows import Bound, Windows
-
-HOUR_MS = 3_600_000
-_DAY_MS = 24 * HOUR_MS
-_FARTHEST_MS = 36_525 * _DAY_MS  # a century: no date lies further ahead
 
 
 class Until(NamedTuple):
@@ -40,14 +37,14 @@ def instant(at_ms: int) -> int | None:
 
 def usual_times(plant: Plant, asset_class: AssetClass, at_ms: int) -> list[Until]:
     """The times that people ask about first: the shifts, the notice period, a day, a week."""
-    stretches = working_time(plant.calendar_of(asset_class), plant.time_zone, at_ms, at_ms + 8 * _DAY_MS)
+    stretches = working_time(plant.calendar_of(asset_class), plant.time_zone, at_ms, at_ms + 8 * DAY_MS)
     ends = [Until("end of shift", int(end)) for start, end in stretches if start <= at_ms < end]
     starts = [Until("next manned shift", int(start)) for start, _ in stretches if start > at_ms]
     shifts = [*ends[:1], *starts[:1]] if asset_class.calendar else []
     fixed = [
         Until("notice", at_ms + asset_class.notice_ms),
-        Until("day", at_ms + _DAY_MS),
-        Until("week", at_ms + 7 * _DAY_MS),
+        Until("day", at_ms + DAY_MS),
+        Until("week", at_ms + 7 * DAY_MS),
     ]
     return shifts + fixed
 
@@ -106,7 +103,7 @@ def risks(quantiles: NDArray[np.float64], duty_rate: float, at_ms: int, until: I
 
 def date_of(life: float, duty_rate: float, at_ms: int, horizon: float) -> int | None:
     """When this much life has passed, None beyond the horizon or where the duty says nothing."""
-    if not (duty_rate > 0 and life <= horizon) or life / duty_rate * HOUR_MS > _FARTHEST_MS:
+    if not (duty_rate > 0 and life <= horizon) or life / duty_rate * HOUR_MS > CENTURY_MS:
         return None
     return at_ms + round(life / duty_rate * HOUR_MS)
 

@@ -52,15 +52,6 @@ def asset_view(services: Services, serial: str) -> AssetView:
     return asset_of(snapshot.latest(services), services, serial)
 
 
-def twin_view(services: Services, serial: str) -> TwinView:
-    """The latest belief about one machine.
-
-    Raises:
-        NotFoundError: no such machine, or no tick has seen it yet.
-    """
-    return twin_in(snapshot.latest(services), serial)
-
-
 def asset(now: Snapshot, serial: str) -> Asset:
     """The machine of that serial.
 

@@ -20,6 +20,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import gammainc
 
 from pdm.degradation import Weibull
+from pdm.durations import DAY_MS, HOUR_MS
 from pdm.prognosis.quantiles import survival_and_excess
 
 Floats = NDArray[np.float64]
@@ -38,8 +39,6 @@ would flicker where a window is bound by the risk cap)."""
 FAR_AHEAD = 0.1
 """A start moves materially only by more than this share of the time until it: nobody plans a day two months ahead."""
 
-_HOUR_MS = 3_600_000
-_DAY_MS = 24 * _HOUR_MS
 _WEEK_HOURS = 7 * 24.0
 
 
@@ -233,7 +232,7 @@ def plan_windows(
     """
     if not len(starts_ms):
         return Windows.none(len(quantiles))
-    hours = (starts_ms - now_ms) / _HOUR_MS
+    hours = (starts_ms - now_ms) / HOUR_MS
     survival, excess = survival_and_excess(quantiles, duty_rate[:, None] * hours)
     cost = _cost(prices, survival, excess)
     with np.errstate(divide="ignore"):
@@ -263,7 +262,7 @@ def materially_different(a: Windows, b: Windows, now_ms: int) -> NDArray[np.bool
     is left until then), or the odds of failing before the preferred start changed by `TOLD_AGAIN_BY`.
     """
     moved = np.zeros(len(a), dtype=np.bool_)
-    allowed = np.maximum(_DAY_MS, FAR_AHEAD * (np.maximum(a.preferred_ms, b.preferred_ms) - now_ms))
+    allowed = np.maximum(DAY_MS, FAR_AHEAD * (np.maximum(a.preferred_ms, b.preferred_ms) - now_ms))
     for name in ("earliest_ms", "preferred_ms", "latest_ms"):
         moved |= np.abs(getattr(a, name) - getattr(b, name)) > allowed  # -1 is decades before any other start
     probabilities = (np.nan_to_num(w.preferred_probability) for w in (a, b))

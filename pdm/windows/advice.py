@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdm.degradation import Weibull
+from pdm.durations import HOUR_MS
 from pdm.plant import AssetClass, Costs, FailureMode, Plant
 from pdm.plant.calendars import feasible_starts
 from pdm.prognosis import MEDIAN, Prognosis
@@ -18,8 +19,6 @@ CANDIDATES = 200
 
 LONGEST_REACH_HOURS = 3 * 366 * 24
 """Nobody plans work further ahead than this, however slowly a machine uses up its life [h]."""
-
-_HOUR_MS = 3_600_000
 
 
 def windows_of(
@@ -39,8 +38,8 @@ def windows_of(
     duty_rate = np.where(duty_rate * LONGEST_REACH_HOURS < 1.0, 0.0, duty_rate)
     if not (duty_rate > 0).any():
         return Windows.none(len(duty_rate))
-    reach_ms = _reach_hours(asset_class.horizon, duty_rate) * _HOUR_MS
-    every_ms = -(-reach_ms // (CANDIDATES * _HOUR_MS)) * _HOUR_MS
+    reach_ms = _reach_hours(asset_class.horizon, duty_rate) * HOUR_MS
+    every_ms = -(-reach_ms // (CANDIDATES * HOUR_MS)) * HOUR_MS
     begin = now_ms + asset_class.notice_ms
     calendar = plant.calendar_of(asset_class)
     terms = Terms(asset_class.notice_ms, asset_class.horizon, asset_class.risk_cap)

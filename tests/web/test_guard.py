@@ -1,5 +1,6 @@
 """Who may come in, and what every answer carries."""
 
+import secrets
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ from pdm.web import auth
 from pdm.web.app import BODY_LIMITS
 from tests.web import station
 
-KEY = auth.new_key()
+KEY = secrets.token_urlsafe(32)
 BEARER = {"Authorization": f"Bearer {KEY}"}
 OPEN = {"/livez", "/readyz", "/login"}
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Iterator
 from dataclasses import fields
@@ -48,7 +49,7 @@ ARGUMENTS = [
 ]
 AXE = (Path(__file__).parent / "vendor" / "axe-core-4.14.1.min.js").read_text(encoding="utf-8")
 
-KEY = auth.new_key()
+KEY = secrets.token_urlsafe(32)
 PHONE, DESK = (390, 844), (1280, 900)
 PATHS = [
     "/",

@@ -31,7 +31,7 @@ def fresh(services: Services) -> None:
 
 def test_the_probability_at_the_median_date_is_one_half(services: Services) -> None:
     now = snapshot.latest(services)
-    median = views.twin_view(services, "F-1").prognosis.median_at
+    median = views.twin_in(snapshot.latest(services), "F-1").prognosis.median_at
     assert median is not None
     at_median = views.prognosis_until(now, "F-1", [Until("median", median)]).risks[-1]
     assert at_median.probability == pytest.approx(0.5, abs=1e-6)  # dates are whole milliseconds
@@ -42,7 +42,7 @@ def test_fleet_asset_twin_and_window_show_one_prognosis(services: Services, clie
     asset = views.asset_view(services, "F-1")
     assert asset.twin is not None
     prognosis = asset.twin.prognosis
-    assert prognosis == views.twin_view(services, "F-1").prognosis
+    assert prognosis == views.twin_in(snapshot.latest(services), "F-1").prognosis
     assert (row.text, row.median_at, row.used_life) == (prognosis.text, prognosis.median_at, asset.twin.used_life)
     notice = next(risk for risk in prognosis.risks if risk.name == "notice")
     assert (row.risk, row.risk_until) == (notice.probability, notice.until)
@@ -118,7 +118,7 @@ def test_a_machine_without_declared_costs_is_ranked_by_the_average_of_the_others
 
 
 def test_a_twin_folded_on_demand_as_of_now_has_the_bits_of_the_live_one(services: Services) -> None:
-    live, folded = views.twin_view(services, "F-1"), past.past_twin(services, "F-1", NOW, None)
+    live, folded = views.twin_in(snapshot.latest(services), "F-1"), past.past_twin(services, "F-1", NOW, None)
     assert to_json(TwinView, folded) == to_json(TwinView, live).replace(b'"revision":0', b'"revision":null')
 
 
@@ -146,7 +146,7 @@ def test_a_repair_that_came_later_does_not_cut_the_older_life(services: Services
     fresh(services)
     assert past.past_twin(services, "F-1", START + 200 * HOUR, None).exposure == 200.0
     assert past.past_twin(services, "F-1", START + 310 * HOUR, None).exposure == 10.0
-    assert views.twin_view(services, "F-1").exposure == 180.0
+    assert views.twin_in(snapshot.latest(services), "F-1").exposure == 180.0
 
 
 def test_a_machine_that_had_been_silent_for_too_long_then_was_refused_then(services: Services) -> None:

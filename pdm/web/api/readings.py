@@ -6,7 +6,7 @@ from fastapi import APIRouter, HTTPException, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from pdm.durations import duration_ms
+from pdm.durations import DAY_MS, duration_ms
 from pdm.plant import AssetClass
 from pdm.respond import RequestError
 from pdm.services import Services
@@ -15,7 +15,6 @@ from pdm.web.api.common import PROBLEMS, Moment, Serial, answer, csv_bytes, tag
 from pdm.web.series import MOST_ROWS, Series
 from pdm.web.shapes import ReadingsAccepted, RefusedReading, SeriesColumn, SeriesView, to_json
 
-DAY_MS = 86_400_000
 LONGEST_MS = 400 * DAY_MS
 ARROW = "application/vnd.apache.arrow.stream"
 CSV = "text/csv; charset=utf-8; header=present"

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, Row, func, select
 
 from pdm import words
+from pdm.durations import DAY_MS
 from pdm.plant import ANY_TARGET
 from pdm.plant.calendars import working_time
 from pdm.services import Services
@@ -61,8 +62,6 @@ _DELIVERIES = {
     "grouped": "sent together with others",
 }
 """How far the telling has come, in words."""
-
-_DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +190,7 @@ def _card(services: Services, now: Snapshot, row: Row[Any], story: Story, sent: 
         name=name,
         place="" if machine is None else " / ".join(machine.place[1:]),
         href=asset_href(row.serial),
-        sentence=_sentence(_matter(now, row, name, advice)),
+        sentence=words.sentence(_matter(now, row, name, advice)),
         why=advice.get("seen", "") if row.target == ANY_TARGET else "",
         next="" if settled else _next_step(now, row, advice, now_ms),
         actions=_actions(now, row, story, now_ms),
@@ -269,10 +268,10 @@ def _until(now: Snapshot, serial: str, now_ms: int) -> list[tuple[str, str]]:
     """Times to shelve until: the next shift, tomorrow, a week, four weeks."""
     plant = now.current.plant
     machine = now.fleet.assets.get(serial)
-    times = {now_ms + 28 * _DAY_MS: "4 weeks", now_ms + 7 * _DAY_MS: "a week"}
+    times = {now_ms + 28 * DAY_MS: "4 weeks", now_ms + 7 * DAY_MS: "a week"}
     times[_tomorrow(now_ms, plant.time_zone)] = "tomorrow"
     if machine is not None and (asset_class := plant.class_of(machine)).calendar:
-        stretches = working_time(plant.calendar_of(asset_class), plant.time_zone, now_ms, now_ms + 8 * _DAY_MS)
+        stretches = working_time(plant.calendar_of(asset_class), plant.time_zone, now_ms, now_ms + 8 * DAY_MS)
         times |= {int(start): "next shift" for start in stretches[stretches[:, 0] > now_ms, 0][:1]}
     return [
         (words.iso(at_ms), f"{title}, {words.moment(at_ms, plant.time_zone, now_ms)}")
@@ -292,7 +291,7 @@ def _change(change: Row[Any], sent: Sequence[Row[Any]], zone: ZoneInfo, now_ms: 
     told = [_delivery(delivery) for delivery in sent if delivery.ordinal == change.ordinal]
     return Change(
         when=words.moment(change.at_ms, zone, now_ms),
-        text=_sentence(f"{what}: {reason}" if reason else what),
+        text=words.sentence(f"{what}: {reason}" if reason else what),
         told=f"By {'; '.join(told)}." if told else "",
     )
 
@@ -301,7 +300,3 @@ def _delivery(row: Row[Any]) -> str:
     """One route and what came of it: "planner: not delivered (503)"."""
     why = f" ({row.result})" if row.result and row.state in ("due", "failed") else ""
     return f"{row.route}: {_DELIVERIES.get(row.state, row.state)}{why}"
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}"

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from pdm import words
 from pdm.errors import NotFoundError, PdmError
 from pdm.prognosis import LEVELS
 from pdm.services import Services
@@ -160,9 +161,9 @@ def _page(services: Services, request: Request, template: str, name: str, conten
         status, shown = 200, contents(now)
     except NotFoundError as error:
         title = "Nothing here" if now is not None else "No plant yet"
-        status, template, shown = 404, "error.html", {"error": {"title": title, "text": _sentence(error)}}
+        status, template, shown = 404, "error.html", {"error": {"title": title, "text": words.sentence(str(error))}}
     except (PdmError, SQLAlchemyError) as error:
-        text = _sentence(error) if isinstance(error, PdmError) else "The state database did not answer."
+        text = words.sentence(str(error)) if isinstance(error, PdmError) else "The state database did not answer."
         status, template = 503, "error.html"
         shown = {"error": {"title": "Cannot be shown now", "text": f"{text} This page tries again by itself."}}
     url = request.url.path + (f"?{request.url.query}" if request.url.query else "")
@@ -172,11 +173,6 @@ def _page(services: Services, request: Request, template: str, name: str, conten
         .render(shell=shell_of(services, now, name, url), fragment="HX-Request" in request.headers, **shown)
     )
     return HTMLResponse(html, status, _HEADERS)
-
-
-def _sentence(error: Exception) -> str:
-    text = str(error)
-    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
 
 
 def _csv(names: list[str], rows: list[list[Any]]) -> Response:
