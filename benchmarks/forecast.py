@@ -28,7 +28,6 @@ from numpy.typing import NDArray
 from benchmarks.report import Figure, write_report
 from pdm import demo_plants, learn, twin
 from pdm.adapters import model_folder
-from pdm.cohort import joined
 from pdm.demo.lives import engine_life, pump_steps
 from pdm.features.frame import Floats
 from pdm.plant import AssetClass
@@ -40,7 +39,7 @@ from pdm.prognosis.quantiles import expected_excess
 from pdm.scoring import age_only, crps, nasa_score, score
 from pdm.settings import shipped_folder
 from pdm.simulated_plant import simulate_pumps
-from pdm.steps import Steps
+from pdm.steps import Steps, joined
 from pdm.turbofans import Engine, read_engines
 
 SUBSETS = ("FD001", "FD002", "FD003", "FD004")

@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from pdm.cohort import Cohort, joined
+from pdm.cohort import Cohort
 from pdm.installations import ALWAYS_MS, NEVER_MS
 from pdm.plant import AssetClass
 from pdm.ports import ReadingStore
 from pdm.readings import Readings
 from pdm.state.cohorts import Cursors, history
 from pdm.state.plants import marks_after
-from pdm.steps import Steps, closed_until, make_steps, same_steps, step_start
+from pdm.steps import Steps, closed_until, joined, make_steps, same_steps, step_start
 
 
 @dataclass(frozen=True)

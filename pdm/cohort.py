@@ -4,7 +4,7 @@ All of it can be lost at any time: twins are folded again from the newest checkp
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -28,7 +28,7 @@ from pdm.state.cohorts import (
     step_batches_after,
 )
 from pdm.state.plants import CurrentPlant, current_fleet
-from pdm.steps import Steps
+from pdm.steps import Steps, laid_over
 from pdm.twin import Twin
 
 CHECKPOINT_EVERY_TICKS = 200
@@ -188,9 +188,9 @@ def refold(connection: Connection, cohort: Cohort, rows: NDArray[np.int64], unst
     """
     twin.reset(cohort.asset_class, cohort.frame, cohort.twin, rows)
     known = history(connection, cohort.asset_class, list(cohort.serials[rows]))
-    made = Steps(**{**_fields(known), "row": rows[known.row]})
+    made = replace(known, row=rows[known.row])
     if unstored is not None:
-        made = latest_of(made, unstored)
+        made = laid_over(made, unstored)
     fold(cohort, made)
 
 
@@ -199,25 +199,6 @@ def fold(cohort: Cohort, steps: Steps) -> None:
     mine = (steps.start_ms >= cohort.life_from_ms[steps.row]) & (steps.start_ms < cohort.life_to_ms[steps.row])
     lived = steps.take(mine & (steps.count >= 0))
     twin.fold(cohort.asset_class, cohort.frame, cohort.twin, lived)
-
-
-def latest_of(stored: Steps, made: Steps) -> Steps:
-    """Both, sorted by (row, start); of equally keyed ones the second stands, and none that was taken back."""
-    both = joined([stored, made])
-    newer = np.r_[np.zeros(len(stored), dtype=bool), np.ones(len(made), dtype=bool)]
-    order = np.lexsort((newer, both.start_ms, both.row))
-    both = both.take(order)
-    last = np.r_[(both.row[1:] != both.row[:-1]) | (both.start_ms[1:] != both.start_ms[:-1]), np.ones(1, dtype=bool)]
-    return both.take(last[: len(both)] & (both.count >= 0))
-
-
-def joined(parts: list[Steps]) -> Steps:
-    """Steps one after the other; parts without any rows may have no columns."""
-    filled = [part for part in parts if len(part)] or parts[:1]
-    if len(filled) == 1:
-        return filled[0]
-    columns = {name: [getattr(part, name) for part in filled] for name in Steps.__dataclass_fields__}
-    return Steps(**{name: np.concatenate(values) for name, values in columns.items()})
 
 
 def frame_name(model: Model | None) -> str:
@@ -272,7 +253,3 @@ def of_other_lives(cohort: Cohort) -> NDArray[np.int64]:
 def note_lives(cohort: Cohort) -> None:
     """The twins hold the steps of the present lives."""
     cohort.twin.life_from_ms[:], cohort.twin.life_to_ms[:] = cohort.life_from_ms, cohort.life_to_ms
-
-
-def _fields(steps: Steps) -> dict[str, NDArray[Any]]:
-    return {name: getattr(steps, name) for name in Steps.__dataclass_fields__}

@@ -1,5 +1,6 @@
 """Steps: what the twin saw. A step is a pure function of the stored readings of one machine over one life step."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +54,24 @@ class Steps:
             "count": self.count,
             "values": self.values,
         }
+
+
+def joined(parts: Sequence[Steps]) -> Steps:
+    """Steps one after the other; parts without any rows may have no columns."""
+    filled = [part for part in parts if len(part)] or parts[:1]
+    if len(filled) == 1:
+        return filled[0]
+    columns = {name: [getattr(part, name) for part in filled] for name in Steps.__dataclass_fields__}
+    return Steps(**{name: np.concatenate(values) for name, values in columns.items()})
+
+
+def laid_over(*parts: Steps) -> Steps:
+    """Sorted by (row, start); of equally keyed steps the last stands, and none that was taken back (`count` -1)."""
+    every = joined(parts)
+    every = every.take(np.lexsort((np.arange(len(every)), every.start_ms, every.row)))
+    last = np.ones(len(every), dtype=np.bool_)
+    last[:-1] = (every.row[1:] != every.row[:-1]) | (every.start_ms[1:] != every.start_ms[:-1])
+    return every.take(last & (every.count >= 0))
 
 
 def closed_until(asset_class: AssetClass, at_ms: int) -> int:

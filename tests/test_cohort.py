@@ -8,13 +8,13 @@ import pytest
 from sqlalchemy import select, update
 
 from pdm import cohort, twin
-from pdm.cohort import Cohort, joined, latest_of
+from pdm.cohort import Cohort
 from pdm.installations import EventKind, MaintenanceEvent
 from pdm.services import Services
 from pdm.state.cohorts import history
 from pdm.state.plants import store_plant
 from pdm.state.schema import checkpoints, read, write
-from pdm.steps import Steps
+from pdm.steps import Steps, joined, laid_over
 from pdm.tick import tick
 from tests.small_plant import HOUR, PLANT, RULES, START, feed, make_services, readings, report, rows
 
@@ -222,11 +222,11 @@ def told(steps: Steps) -> list[tuple[int, int, int]]:
 def test_a_step_made_again_stands_over_the_stored_one_and_one_taken_back_over_none() -> None:
     stored = some((0, 10, 1), (0, 20, 1), (1, 10, 1), (1, 20, 1))
     made = some((0, 20, 7), (0, 30, 1), (1, 10, -1))
-    assert told(latest_of(stored, made)) == [(0, 10, 1), (0, 20, 7), (0, 30, 1), (1, 20, 1)]
+    assert told(laid_over(stored, made)) == [(0, 10, 1), (0, 20, 7), (0, 30, 1), (1, 20, 1)]
 
 
 def test_no_steps_change_nothing_and_may_have_no_columns() -> None:
     none = Steps(*(np.empty(0, dtype=np.int64),) * 3, np.empty(0), np.empty(0, dtype=np.int32), np.empty((0, 0)))
     one = some((0, 10, 1))
-    assert told(latest_of(none, one)) == told(latest_of(one, none)) == told(joined([none, one])) == [(0, 10, 1)]
-    assert len(latest_of(none, none)) == 0
+    assert told(laid_over(none, one)) == told(laid_over(one, none)) == told(joined([none, one])) == [(0, 10, 1)]
+    assert len(laid_over(none, none)) == 0

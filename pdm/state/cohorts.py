@@ -11,7 +11,7 @@ from pdm.columns import Columns, checksum, named_columns, pack, unpack, verified
 from pdm.errors import DamagedRecordError
 from pdm.plant import AssetClass
 from pdm.state.schema import beliefs, checkpoints, cursors, step_batches
-from pdm.steps import Steps
+from pdm.steps import Steps, laid_over
 
 CHECKPOINTS_KEPT = 2
 
@@ -135,11 +135,7 @@ def history(
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     row_of = {serial: row for row, serial in enumerate(serials)}
     row = np.array([row_of[serial] for serial in columns.pop("serial")], dtype=np.int64)
-    made = Steps(row=row, **columns)
-    order = np.lexsort((np.arange(len(made)), made.start_ms, made.row))
-    made = made.take(order)
-    last = np.r_[(made.row[1:] != made.row[:-1]) | (made.start_ms[1:] != made.start_ms[:-1]), True]
-    return made.take(last & (made.count >= 0))
+    return laid_over(Steps(row=row, **columns))
 
 
 def store_checkpoint(connection: Connection, class_name: str, tick: int, frame: str, columns: Columns) -> None:

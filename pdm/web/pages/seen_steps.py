@@ -9,11 +9,10 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from sqlalchemy import Connection, Engine, select
 
-from pdm import cohort
 from pdm.plant import AssetClass
 from pdm.services import Services
 from pdm.state import cohorts, schema
-from pdm.steps import Steps
+from pdm.steps import Steps, laid_over
 
 TICKS = 3_000
 """At most the steps of so many ticks: a page must not cost more the longer a plant runs."""
@@ -72,4 +71,4 @@ def _read_on(connection: Connection, asset_class: AssetClass, serial: str, befor
             parts.append(Steps(row=np.zeros(int(mine.sum()), dtype=np.int64), **columns))
     if len(parts) == 1:
         return before._replace(tick=tick)
-    return Seen(cohort.latest_of(before.steps, cohort.joined(parts[1:])), tick, before.whole)
+    return Seen(laid_over(*parts), tick, before.whole)
