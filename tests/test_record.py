@@ -102,7 +102,7 @@ def test_alerts_and_windows_of_a_machine_that_an_event_brought_and_its_voiding_t
     assert ("F-9", "proposed") in found(services, interventions, "serial", "status")
     client, page = client_of(services), {"accept": "text/html"}
     with write(services.engine) as connection:
-        plants.void_event(connection, "e1")
+        plants.void_event(connection, "e1", services.clock.plant_ms(), "Ada")
     snapshot.expire(services)
     assert [client.get(path, headers=page).status_code for path in ("/alerts", "/", "/?q=F-2")] == [200, 200, 200]
     live(services, range(14, 15), "fan2")
@@ -161,7 +161,7 @@ def test_what_a_planner_promised_about_a_machine_that_is_gone_stays_and_says_so_
     with write(services.engine) as connection:
         [window] = told.open_interventions(connection, ["F-9"])
         respond.accept(connection, window.id, Act("Ada", START + 6 * HOUR))
-        plants.void_event(connection, "e1")
+        plants.void_event(connection, "e1", services.clock.plant_ms(), "Ada")
     live(services, range(6, 7), "fan1", "fan2")
     said = found(services, interventions, "serial", "status", "attention", "revision")
     assert said[-1][:3] == ("F-9", "accepted", "the plant no longer knows this machine")

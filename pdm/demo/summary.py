@@ -63,7 +63,7 @@ def read_history(connection: Connection, asset_class: AssetClass) -> History:
         raise ValueError(f"nothing was ever concluded about class {asset_class.name}")
     length = dict(zip(stored.beliefs.serial, stored.beliefs.exposure, strict=True))
     failed = connection.execute(
-        select(events.c.serial, events.c.at_ms).where(events.c.kind == "failed", ~events.c.voided)
+        select(events.c.serial, events.c.at_ms).where(events.c.kind == "failed", events.c.voided_ms.is_(None))
     )
     ended = {row.serial: row.at_ms for row in failed if row.serial in length}
     serials = sorted(ended)

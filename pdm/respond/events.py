@@ -42,8 +42,8 @@ def void_event(connection: Connection, event_id: str, act: Act) -> None:
     """Take a report back; what followed from it is made again. Voiding again changes nothing."""
     stored = told.get(connection, events, event_id)
     expect_revision(stored, act)
-    if not stored.voided:
-        plants.void_event(connection, event_id)
+    if stored.voided_ms is None:
+        plants.void_event(connection, event_id, act.at_ms, act.who, act.reason)
 
 
 def _check_source(plant: Plant, event: MaintenanceEvent) -> None:

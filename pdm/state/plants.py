@@ -1,6 +1,5 @@
 """Versions of the plant and rule files, maintenance events, and the fleet that both make."""
 
-from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -78,7 +77,7 @@ def current_fleet(connection: Connection, current: CurrentPlant) -> Fleet:
     state = (current.number, current.plant.version, revision)
     known = _fleets.get(connection.engine)
     if known is None or known[0] != state:
-        known = _fleets[connection.engine] = state, fleet_of(current.plant, _standing_events(connection))
+        known = _fleets[connection.engine] = state, fleet_of(current.plant, standing_events(connection))
     return known[1]
 
 
@@ -112,19 +111,20 @@ def add_event(connection: Connection, event_id: str, event: MaintenanceEvent, **
         return int(stored.revision)
     before = _fleet(connection)
     revision = next_number(connection, "revision")
-    connection.execute(insert(events).values(id=event_id, revision=revision, voided=False, **row, **noted))
+    connection.execute(insert(events).values(id=event_id, revision=revision, **row, **noted))
     _mark_changes(connection, event, before)
     return revision
 
 
-def void_event(connection: Connection, event_id: str) -> None:
+def void_event(connection: Connection, event_id: str, at_ms: int, who: str, reason: str = "") -> None:
     """Take an event back; what followed from it is made again."""
     row = connection.execute(select(events).where(events.c.id == event_id)).first()
     if row is None:
         raise NotFoundError(f"there is no event {event_id}")
     before = _fleet(connection)
     revision = next_number(connection, "revision")
-    connection.execute(update(events).where(events.c.id == event_id).values(voided=True, revision=revision))
+    voided = {"voided_ms": at_ms, "voided_by": who, "voided_reason": reason, "revision": revision}
+    connection.execute(update(events).where(events.c.id == event_id).values(voided))
     _mark_changes(connection, _event(row), before)
 
 
@@ -148,11 +148,16 @@ def _mark_changes(connection: Connection, event: MaintenanceEvent, before: Fleet
 
 
 def _fleet(connection: Connection) -> Fleet:
-    return fleet_of(current_plant(connection).plant, _standing_events(connection))
+    return fleet_of(current_plant(connection).plant, standing_events(connection))
 
 
-def _standing_events(connection: Connection) -> Iterable[MaintenanceEvent]:
-    rows = connection.execute(select(events).where(~events.c.voided).order_by(events.c.at_ms, events.c.revision))
+def standing_events(connection: Connection, known_ms: int | None = None) -> list[MaintenanceEvent]:
+    """Events that are not taken back, by the time at which they happened; as known by plant time `known_ms`."""
+    query = select(events).where(events.c.voided_ms.is_(None))
+    if known_ms is not None:
+        voided_later = events.c.voided_ms.is_(None) | (events.c.voided_ms > known_ms)
+        query = select(events).where(events.c.recorded_ms <= known_ms, voided_later)
+    rows = connection.execute(query.order_by(events.c.at_ms, events.c.revision))
     return [_event(row) for row in rows]
 
 

@@ -13,7 +13,6 @@ import orjson
 from sqlalchemy import (
     JSON,
     BigInteger,
-    Boolean,
     Column,
     Connection,
     Engine,
@@ -93,7 +92,9 @@ events = Table(
     Column("source", String),
     Column("note", Text),
     Column("value", Float),
-    Column("voided", Boolean, nullable=False, default=False),
+    Column("voided_ms", BigInteger),
+    Column("voided_by", String),
+    Column("voided_reason", Text),
 )
 
 step_batches = Table(

@@ -4,11 +4,12 @@ import numpy as np
 from sqlalchemy import Connection, func, select
 
 from pdm import twin
-from pdm.installations import EventKind, Life, MaintenanceEvent, fleet_of
+from pdm.installations import Life, fleet_of
 from pdm.plant import Asset, AssetClass
 from pdm.prognosis import MEDIAN, Prognosis, Refusal, forecast
 from pdm.services import Services
 from pdm.state import cohorts, schema
+from pdm.state.plants import standing_events
 from pdm.twin import Twin
 from pdm.web import snapshot
 from pdm.web.forecasts import instant, known, prognosis_view, usual_times
@@ -34,9 +35,9 @@ def past_twin(services: Services, serial: str, as_of_ms: int, known_ms: int | No
     asset_class = now.current.plant.class_of(machine)
     with schema.read(services.engine) as connection:
         steps = cohorts.history(connection, asset_class, [serial], known_ms)
-        fleet = fleet_of(now.current.plant, _events(connection, as_of_ms, known_ms))
+        happened = [event for event in standing_events(connection, known_ms) if event.at_ms <= as_of_ms]
         tick = _tick(connection, asset_class.name, known_ms)
-    life = fleet.lives.get(serial, now.fleet.lives[serial])
+    life = fleet_of(now.current.plant, happened).lives.get(serial, now.fleet.lives[serial])
     model = services.models.get(asset_class.name)
     folded = twin.start(asset_class, None if model is None else model.frame, 1)
     lived = steps.take((steps.start_ms >= life.from_ms) & (steps.start_ms < life.to_ms) & (steps.end_ms <= as_of_ms))
@@ -46,16 +47,6 @@ def past_twin(services: Services, serial: str, as_of_ms: int, known_ms: int | No
     prognosis = forecast.forecast(asset_class, model, folded, np.array([0]), complete)
     _refuse(asset_class, prognosis, folded, life, as_of_ms)
     return _view(now, machine, folded, prognosis, bool(complete[0]), tick, as_of_ms)
-
-
-def _events(connection: Connection, as_of_ms: int, known_ms: int | None) -> list[MaintenanceEvent]:
-    """What had happened by then, as far as it was known."""
-    happened = schema.events.c.at_ms <= as_of_ms
-    query = select(schema.events).where(~schema.events.c.voided, happened)
-    if known_ms is not None:
-        query = query.where(schema.events.c.recorded_ms <= known_ms)
-    rows = connection.execute(query.order_by(schema.events.c.at_ms, schema.events.c.revision))
-    return [MaintenanceEvent(r.serial, EventKind(r.kind), r.at_ms, r.mode, r.by_serial, r.source) for r in rows]
 
 
 def _tick(connection: Connection, class_name: str, known_ms: int | None) -> int:

@@ -152,7 +152,10 @@ def event_view(row: Row[Any]) -> EventView:
         source=row.source,
         note=row.note,
         value=row.value,
-        voided=row.voided,
+        voided=row.voided_ms is not None,
+        voided_at=row.voided_ms,
+        voided_by=row.voided_by,
+        voided_reason=row.voided_reason or None,
     )
 
 

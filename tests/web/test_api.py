@@ -298,7 +298,7 @@ def test_a_swap_reported_through_the_api_is_known_at_once(client: TestClient) ->
     assert client.get(f"{API}/assets/F-9").json()["twin"] is None
     assert client.get(f"{API}/assets/F-9/twin").status_code == 404
     voided = client.post(f"{API}/events/{stored.json()['id']}/void", json=SAID).json()
-    assert voided["voided"] is True
+    assert (voided["voided"], voided["voided_by"]) == (True, SAID["who"])
     assert client.get(f"{API}/slots/FAN-1").headers["location"].endswith("/F-1")
     assert [event["kind"] for event in items(client, "events", serial="F-9")] == ["replaced"]
 

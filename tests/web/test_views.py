@@ -14,7 +14,7 @@ from pdm.installations import EventKind, MaintenanceEvent
 from pdm.prognosis import MEDIAN
 from pdm.prognosis.quantiles import failure_probability
 from pdm.services import Services
-from pdm.state import schema
+from pdm.state import plants, schema
 from pdm.state.cohorts import load_beliefs, store_beliefs
 from pdm.tick import tick
 from pdm.web import past, snapshot, views
@@ -147,6 +147,17 @@ def test_a_repair_that_came_later_does_not_cut_the_older_life(services: Services
     assert past.past_twin(services, "F-1", START + 200 * HOUR, None).exposure == 200.0
     assert past.past_twin(services, "F-1", START + 310 * HOUR, None).exposure == 10.0
     assert views.twin_in(snapshot.latest(services), "F-1").exposure == 180.0
+
+
+def test_a_report_that_was_taken_back_later_was_believed_until_then(services: Services) -> None:
+    report(services, MaintenanceEvent("F-1", EventKind.REPAIRED, START + 300 * HOUR))
+    with schema.write(services.engine) as connection:
+        plants.void_event(connection, "e1", NOW + HOUR, "Ada", "wrong machine")
+    tick(services, NOW + 2 * HOUR)
+    fresh(services)
+    known = (NOW, NOW + HOUR, None)
+    exposure = [past.past_twin(services, "F-1", START + 310 * HOUR, known_ms).exposure for known_ms in known]
+    assert exposure == [10.0, 310.0, 310.0]
 
 
 def test_a_machine_that_had_been_silent_for_too_long_then_was_refused_then(services: Services) -> None:

@@ -19,7 +19,7 @@ from pdm.web.pages.fleet import asset_href
 from pdm.web.pages.mirror import MirrorPart, mirror_of
 from pdm.web.pages.seen_steps import seen_steps
 from pdm.web.pages.stories import stories_of, title_then, told_then
-from pdm.web.shapes import AssetView
+from pdm.web.shapes import AssetView, EventView
 from pdm.web.snapshot import Snapshot
 
 POINTS = 240
@@ -168,6 +168,11 @@ def _legend(asset_class: AssetClass, whole: bool) -> str:
     return f"While running. Grey band: 9 in 10 values of its first {steps}. {hatched}"
 
 
+def _taken_back(event: EventView) -> str:
+    why = f": {event.voided_reason}" if event.voided_reason else ""
+    return f"; taken back by {event.voided_by}{why}" if event.voided else ""
+
+
 def _log(services: Services, now: Snapshot, view: AssetView, now_ms: int) -> list[Entry]:
     """Events and alerts of all lives, the latest first."""
     zone, asset_class = now.current.plant.time_zone, now.current.plant.classes[view.class_name]
@@ -176,9 +181,8 @@ def _log(services: Services, now: Snapshot, view: AssetView, now_ms: int) -> lis
         if view.life.started_at is not None:
             yield view.life.started_at, "its present life began", "done", ""
         for event in views.events_of(services, view.serial):
-            voided = " (taken back)" if event.voided else ""
             note = f": {event.note}" if event.note else ""
-            text = f"{event_text(event, asset_class)}{note}{voided}, reported by {event.who}"
+            text = f"{event_text(event, asset_class)}{note}, reported by {event.who}{_taken_back(event)}"
             yield event.at, text, _sign(event.kind), "" if event.voided else event.id
         for at_ms, text, shape in _alert_entries(services, view):
             yield at_ms, text, shape, ""

@@ -206,7 +206,7 @@ class InterventionFeed:
 
 @dataclass(frozen=True, slots=True)
 class EventView:
-    """A maintenance event as reported."""
+    """A maintenance event as reported, and who took it back."""
 
     id: str
     revision: int
@@ -221,3 +221,6 @@ class EventView:
     note: str | None
     value: float | None
     voided: bool
+    voided_at: Instant | None
+    voided_by: str | None
+    voided_reason: str | None
