@@ -148,7 +148,8 @@ def _only_differences(
     connection: Connection, cohort: Cohort, made: Steps, rewound: NDArray[np.int64], from_ms: NDArray[np.int64]
 ) -> tuple[Steps, NDArray[np.int64]]:
     """Of re-made steps keep those that differ from the stored ones, and take back stored ones that are gone."""
-    stored = history(connection, cohort.asset_class, [str(s) for s in cohort.serials[rewound]])
+    since_ms = int(from_ms[rewound].min())
+    stored = history(connection, cohort.asset_class, cohort.serials[rewound].tolist(), since_ms=since_ms)
     stored = replace(stored, row=rewound[stored.row])
     stored = stored.take(stored.start_ms >= from_ms[stored.row])
     key_made, key_stored = _keys(made), _keys(stored)

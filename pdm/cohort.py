@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from pdm import beliefs, twin
 from pdm.beliefs import Beliefs
+from pdm.columns import Columns
 from pdm.features.frame import Frame
 from pdm.installations import ALWAYS_MS, NEVER_MS, Fleet, Intervals
 from pdm.plant import AssetClass
@@ -21,14 +22,14 @@ from pdm.prognosis.learned import Model, fingerprint
 from pdm.services import Services
 from pdm.state.cohorts import (
     Cursors,
-    history,
+    checkpoints_of,
     load_beliefs,
-    load_checkpoint,
     load_cursors,
     step_batches_after,
+    steps_made,
 )
 from pdm.state.plants import CurrentPlant, current_fleet
-from pdm.steps import Steps, laid_over
+from pdm.steps import Steps, joined, laid_over
 from pdm.twin import Twin
 
 CHECKPOINT_EVERY_TICKS = 200
@@ -181,17 +182,44 @@ def checkpoint_due(cohort: Cohort, tick: int) -> bool:
 
 
 def refold(connection: Connection, cohort: Cohort, rows: NDArray[np.int64], unstored: Steps | None = None) -> None:
-    """Fold the present life of some machines again from its first step.
+    """Fold the present life of some machines again: from the newest checkpoint that holds nothing of what has changed,
+    otherwise from its first step.
 
     Args:
         unstored: steps made in this tick that the database does not hold yet; they stand over stored ones.
     """
     twin.reset(cohort.asset_class, cohort.frame, cohort.twin, rows)
-    known = history(connection, cohort.asset_class, list(cohort.serials[rows]))
-    made = replace(known, row=rows[known.row])
-    if unstored is not None:
-        made = laid_over(made, unstored)
-    fold(cohort, made)
+    for tick, columns in checkpoints_of(
+        connection, cohort.asset_class.name, checkpoint_name(cohort.asset_class, cohort.model)
+    ):
+        if not len(rows):
+            return
+        older = _rearranged(cohort.asset_class, cohort.frame, columns, cohort.serials[rows])
+        made = _made_since(connection, cohort, rows, tick, unstored)
+        usable = _still_true(cohort, rows, older, made)
+        twin.put(cohort.twin, rows[usable], older.take(usable))
+        fold(cohort, laid_over(made.take(np.isin(made.row, rows[usable]))))
+        rows = rows[~usable]
+    if len(rows):
+        fold(cohort, laid_over(_made_since(connection, cohort, rows, 0, unstored)))
+
+
+def _made_since(
+    connection: Connection, cohort: Cohort, rows: NDArray[np.int64], tick: int, unstored: Steps | None
+) -> Steps:
+    """Every step of some machines made after a tick, in the order in which they were made."""
+    stored = steps_made(connection, cohort.asset_class, cohort.serials[rows].tolist(), from_tick=tick)
+    stored = replace(stored, row=rows[stored.row])
+    return stored if unstored is None else joined([stored, unstored.take(np.isin(unstored.row, rows))])
+
+
+def _still_true(cohort: Cohort, rows: NDArray[np.int64], older: Twin, made: Steps) -> NDArray[np.bool_]:
+    """Which older twins `[len(rows)]` hold the same life, and no step that was made again since."""
+    earliest = np.full(len(cohort.serials), NEVER_MS, dtype=np.int64)
+    np.minimum.at(earliest, made.row, made.start_ms)
+    last_start = older.last_end_ms - (cohort.asset_class.life_step.duration_ms or 0)
+    within = last_start < np.minimum(earliest, cohort.life_to_ms)[rows]
+    return np.asarray((older.first_start_ms >= 0) & (older.life_from_ms == cohort.life_from_ms[rows]) & within)
 
 
 def fold(cohort: Cohort, steps: Steps) -> None:
@@ -215,12 +243,16 @@ def _from_checkpoint(
     connection: Connection, asset_class: AssetClass, model: Model | None, serials: NDArray[Any]
 ) -> tuple[int, Twin]:
     frame = None if model is None else model.frame
-    found = load_checkpoint(connection, asset_class.name, checkpoint_name(asset_class, model))
-    if found is None:
-        return 0, twin.start(asset_class, frame, len(serials))
-    tick, columns = found
-    kept = twin.from_columns(frame, columns)
-    return tick, twin.rearranged(asset_class, frame, kept, list(columns["serial"]), list(serials))
+    for tick, columns in checkpoints_of(connection, asset_class.name, checkpoint_name(asset_class, model)):
+        return tick, _rearranged(asset_class, frame, columns, serials)
+    return 0, twin.start(asset_class, frame, len(serials))
+
+
+def _rearranged(asset_class: AssetClass, frame: Frame | None, columns: Columns, serials: NDArray[Any]) -> Twin:
+    """The twins of a checkpoint for these serials; new ones for machines that it does not hold."""
+    return twin.rearranged(
+        asset_class, frame, twin.from_columns(frame, columns), list(columns["serial"]), list(serials)
+    )
 
 
 def _catch_up(connection: Connection, cohort: Cohort, tick: int) -> None:

@@ -17,6 +17,7 @@ from pdm import features, rules, twin
 from pdm.beliefs import Beliefs, names_behind
 from pdm.closing import Changed, Closed
 from pdm.cohort import Cohort, checkpoint_due, checkpoint_name, frame_name
+from pdm.installations import NEVER_MS
 from pdm.plant import ANY_TARGET
 from pdm.prognosis import Basis, Refusal, learned
 from pdm.prognosis.learned import Driver
@@ -88,6 +89,7 @@ def record(
     if len(made.closed.made):
         columns = made.closed.made.to_columns(machines.serials)
         cohorts.store_steps(connection, machines.asset_class, tick, made.at_ms, columns)
+    told.mark_said_without(connection, _known_only_now(recording), made.at_ms)
     told.add_prognoses(connection, _prognosis_rows(recording))
     changes = sum(_apply(recording, intent) for intent in made.intents) + _end_matters(recording)
     changes += end_shelving(connection, plant.rules, made.at_ms, recording.wall_ms)
@@ -99,6 +101,14 @@ def record(
         frame = checkpoint_name(machines.asset_class, machines.model)
         cohorts.store_checkpoint(connection, machines.asset_class.name, tick, frame, columns)
     return tick, changes
+
+
+def _known_only_now(recording: _Recording) -> dict[str, int]:
+    """From when on the past of a machine is another than was known, by serial: what was folded again."""
+    machines, made = recording.machines, recording.made
+    again = made.believed.revision != machines.before.revision
+    rows = np.flatnonzero(again & (made.changed.earliest_ms < NEVER_MS))
+    return dict(zip(machines.serials[rows].tolist(), made.changed.earliest_ms[rows].tolist(), strict=True))
 
 
 def prognosis_id(recording: _Recording, row: int) -> str:

@@ -62,6 +62,11 @@ class Twin:
     def __len__(self) -> int:
         return len(self.steps)
 
+    def take(self, rows: NDArray[Any]) -> "Twin":
+        """A copy of some machines (indices or mask)."""
+        features = None if self.features is None else self.features.take(rows)
+        return Twin(features=features, **{name: getattr(self, name)[rows] for name in _PLAIN})
+
     @property
     def duty_rate(self) -> NDArray[np.float64]:
         """Life used per hour of plant time over the last 28 days [life steps/h]; NaN before it is known."""
@@ -113,13 +118,17 @@ def in_turns(steps: Steps) -> list[NDArray[np.int64] | None]:
 
 def reset(asset_class: AssetClass, frame: Frame | None, twin: Twin, rows: NDArray[np.int64]) -> None:
     """Make these machines new again: their history is about to be folded afresh, or another life begins."""
-    fresh = start(asset_class, frame, len(rows))
+    put(twin, rows, start(asset_class, frame, len(rows)))
+    twin.revision[rows] += 1
+
+
+def put(twin: Twin, rows: NDArray[np.int64], other: Twin) -> None:
+    """Give these machines the state of others; how often their history was folded again stays."""
     for name in _PLAIN:
         if name != "revision":
-            getattr(twin, name)[rows] = getattr(fresh, name)
-    twin.revision[rows] += 1
-    if twin.features is not None and fresh.features is not None:
-        twin.features.put(rows, fresh.features)
+            getattr(twin, name)[rows] = getattr(other, name)
+    if twin.features is not None and other.features is not None:
+        twin.features.put(rows, other.features)
 
 
 def rearranged(

@@ -1,16 +1,21 @@
 """Cohorts between two ticks: from memory, from a checkpoint, from nothing, and under a plant that changes."""
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import select, update
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import delete, select, update
 
 from pdm import cohort, twin
 from pdm.cohort import Cohort
+from pdm.columns import Columns
 from pdm.installations import EventKind, MaintenanceEvent
 from pdm.services import Services
+from pdm.state import cohorts
 from pdm.state.cohorts import history
 from pdm.state.plants import store_plant
 from pdm.state.schema import checkpoints, read, write
@@ -73,18 +78,32 @@ def checkpoint_ticks(services: Services) -> list[int]:
 
 
 @pytest.mark.usefixtures("often")
-def test_a_checkpoint_is_written_now_and_then_and_the_latest_two_are_kept(services: Services) -> None:
-    live(services, range(11))
-    assert checkpoint_ticks(services) == [6, 9]
+def test_a_checkpoint_is_written_now_and_then_and_the_older_ones_get_fewer(services: Services) -> None:
+    live(services, range(25))
+    assert checkpoint_ticks(services) == [3, 12, 18, 21, 24]
+
+
+@given(count=st.integers(1, 300))
+def test_however_late_a_reading_is_a_checkpoint_is_near_the_time_before_it(count: int) -> None:
+    kept: list[int] = []
+    for tick_number in range(1, count + 1):
+        kept = [tick_number, *kept]
+        dropped = cohorts._too_close(kept)
+        kept = [number for number in kept if number not in dropped]
+    for late in range(1, count):
+        before = [number for number in kept if number <= count - late]
+        assert not before or count - before[0] <= max(2, 4 * late)
+    assert kept[-1] == 1
+    assert len(kept) <= 3 + count.bit_length()
 
 
 @pytest.mark.usefixtures("often")
-@pytest.mark.parametrize("lost", [0, 1, 2], ids=["none lost", "the newest damaged", "both damaged"])
+@pytest.mark.parametrize("lost", range(4))
 def test_a_restart_gives_the_same_twins_whatever_became_of_the_checkpoints(services: Services, lost: int) -> None:
     live(services, range(11))
     before = twins(services)
     with write(services.engine) as connection:
-        for number in checkpoint_ticks(services)[2 - lost :]:
+        for number in checkpoint_ticks(services)[3 - lost :]:
             connection.execute(update(checkpoints).where(checkpoints.c.tick == number).values(crc=1))
     restart(services, 11)
     assert_same_bits(twins(services), before)
@@ -111,6 +130,60 @@ def test_a_repair_after_the_checkpoint_counts_after_a_restart(services: Services
     restart(services, 10)
     assert_same_bits(twins(services), before)
     assert before["exposure"].tolist() == [6.0, 10.0, 0.0]
+
+
+@pytest.mark.usefixtures("often")
+def test_a_late_reading_reads_the_steps_since_the_checkpoint_before_it(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live(services, range(25))
+    unpacked, batch = list[int](), cohorts.StepBatch
+
+    def noted(number: int, columns: Columns) -> cohorts.StepBatch:
+        unpacked.append(number)
+        return batch(number, columns)
+
+    monkeypatch.setattr(cohorts, "StepBatch", noted)
+    feed(services, rows("fan1", np.array([START + 19 * HOUR + 50 * 60_000]), np.array([[0.0, 8.0]])))
+    tick(services, START + 25 * HOUR + 1)
+    assert twins(services)["exposure"].tolist() == [24.75, 25.0, 0.0]
+    assert min(unpacked) == 19
+
+
+ACTS = st.lists(
+    st.tuples(st.sampled_from(["late", "repaired", "restart", "hour", "hour"]), st.integers(0, 30), st.booleans()),
+    max_size=12,
+)
+
+
+@given(acts=ACTS)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.usefixtures("often")
+def test_whatever_comes_late_the_twins_are_those_of_a_cold_fold(acts: list[tuple[str, int, bool]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        services = make_services(Path(folder))
+        live(services, range(8))
+        now = 8
+        for number, (act, hour, first) in enumerate(acts):
+            then, source = START + hour % now * HOUR, "fan1" if first else "fan2"
+            match act:
+                case "hour":
+                    live(services, range(now, now + 1))
+                    now += 1
+                case "late":
+                    feed(services, rows(source, np.array([then + number * 60_000]), np.array([[0.0, 8.0]])))
+                case "repaired":
+                    serial = "F-1" if first else "F-2"
+                    report(services, MaintenanceEvent(serial, EventKind.REPAIRED, then), f"e{number}")
+                case "restart":
+                    services.cohorts.clear()
+            tick(services, START + now * HOUR + number + 1)
+        warm = twins(services)
+        with write(services.engine) as connection:
+            connection.execute(delete(checkpoints))
+        restart(services, now)
+        assert_same_bits(twins(services), warm)
+        services.engine.dispose()
 
 
 def test_what_is_in_memory_is_used_until_something_changes(services: Services) -> None:

@@ -11,9 +11,7 @@ from pdm.columns import Columns, checksum, named_columns, pack, unpack, verified
 from pdm.errors import DamagedRecordError
 from pdm.plant import AssetClass
 from pdm.state.schema import beliefs, checkpoints, cursors, step_batches
-from pdm.steps import Steps, laid_over
-
-CHECKPOINTS_KEPT = 2
+from pdm.steps import Steps, joined, laid_over
 
 _ADD_STEPS = insert(step_batches)
 _OF_CLASS = {table: update(table).where(table.c.class_name == bindparam("of_class")) for table in (beliefs, cursors)}
@@ -96,15 +94,17 @@ def store_steps(connection: Connection, asset_class: AssetClass, tick: int, at_m
 
 
 def step_batches_after(
-    connection: Connection, asset_class: AssetClass, tick: int, known_ms: int | None = None
+    connection: Connection, asset_class: AssetClass, tick: int, known_ms: int | None = None, since_ms: int | None = None
 ) -> Iterator[StepBatch]:
-    """Steps made after a tick (and by plant time `known_ms`), in the order in which they were made.
+    """Steps made after a tick (by plant time `known_ms`, from `since_ms` on), in the order in which they were made.
 
     Values come in the columns that the class has now; NaN where a step was made before the class had a column.
     """
     query = select(step_batches).where(step_batches.c.class_name == asset_class.name, step_batches.c.tick > tick)
     if known_ms is not None:
         query = query.where(step_batches.c.recorded_ms <= known_ms)
+    if since_ms is not None:
+        query = query.where(step_batches.c.recorded_ms >= since_ms)
     for row in connection.execute(query.order_by(step_batches.c.tick)):
         columns = unpack(verified(row.body, row.crc, f"steps of class {asset_class.name}, tick {row.tick}"))
         if row.columns != list(asset_class.column_names):
@@ -117,48 +117,66 @@ def history(
     asset_class: AssetClass,
     serials: list[str],
     known_ms: int | None = None,
-    from_tick: int = 0,
+    since_ms: int | None = None,
 ) -> Steps:
     """Steps of some machines as known by plant time `known_ms` (None: now); `row` counts in `serials`.
 
-    Of equally keyed steps the one made last stands; a step that was taken back (`count` -1) is left out.
+    Those made before plant time `since_ms` are missing: no step begins after it was made.
     """
-    parts = []
-    for batch in step_batches_after(connection, asset_class, from_tick, known_ms):
+    return laid_over(steps_made(connection, asset_class, serials, known_ms=known_ms, since_ms=since_ms))
+
+
+def steps_made(
+    connection: Connection,
+    asset_class: AssetClass,
+    serials: list[str],
+    from_tick: int = 0,
+    known_ms: int | None = None,
+    since_ms: int | None = None,
+) -> Steps:
+    """Steps of some machines in the order in which they were made after a tick, those taken back (`count` -1) too."""
+    row_of = {serial: row for row, serial in enumerate(serials)}
+    none = np.empty(0, dtype=np.int64)
+    parts = [Steps(none, none, none, np.empty(0), np.empty(0, dtype=np.int32), np.empty((0, 0)))]
+    for batch in step_batches_after(connection, asset_class, from_tick, known_ms, since_ms):
         found = np.isin(batch.columns["serial"], serials)
         if found.any():
-            parts.append({name: values[found] for name, values in batch.columns.items()})
-    if not parts:
-        width = 0
-        none = np.empty(0, dtype=np.int64)
-        return Steps(none, none, none, np.empty(0), np.empty(0, dtype=np.int32), np.empty((0, width)))
-    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    row_of = {serial: row for row, serial in enumerate(serials)}
-    row = np.array([row_of[serial] for serial in columns.pop("serial")], dtype=np.int64)
-    return laid_over(Steps(row=row, **columns))
+            columns = {name: values[found] for name, values in batch.columns.items()}
+            row = np.array([row_of[serial] for serial in columns.pop("serial")], dtype=np.int64)
+            parts.append(Steps(row=row, **columns))
+    return joined(parts)
 
 
 def store_checkpoint(connection: Connection, class_name: str, tick: int, frame: str, columns: Columns) -> None:
-    """Keep a twin, drop all but the latest few before it."""
+    """Keep a twin, and of the older ones two and then one for each time that the distance doubles."""
     body = pack(columns)
     connection.execute(
         insert(checkpoints).values(class_name=class_name, tick=tick, frame=frame, body=body, crc=checksum(body))
     )
     of_class = checkpoints.c.class_name == class_name
-    newest = select(checkpoints.c.tick).where(of_class).order_by(checkpoints.c.tick.desc()).limit(CHECKPOINTS_KEPT)
-    kept = connection.execute(newest).scalars().all()
-    connection.execute(delete(checkpoints).where(of_class, checkpoints.c.tick < min(kept)))
+    ticks = connection.execute(select(checkpoints.c.tick).where(of_class).order_by(checkpoints.c.tick.desc())).scalars()
+    connection.execute(delete(checkpoints).where(of_class, checkpoints.c.tick.in_(_too_close(list(ticks)))))
 
 
-def load_checkpoint(connection: Connection, class_name: str, frame: str) -> tuple[int, Columns] | None:
-    """The newest undamaged twin of this frame and the tick that it is of."""
-    query = select(checkpoints).where(checkpoints.c.class_name == class_name, checkpoints.c.frame == frame)
-    for row in connection.execute(query.order_by(checkpoints.c.tick.desc())):
+def _too_close(ticks: list[int]) -> list[int]:
+    """Of checkpoints, the newest first, those that are not worth their place.
+
+    The oldest of each doubling distance stays: however late a reading is, one is near the time before it.
+    """
+    distance = [(ticks[0] - tick).bit_length() for tick in ticks]
+    return [tick for number, tick in enumerate(ticks[2:-1], 2) if distance[number] == distance[number + 1]]
+
+
+def checkpoints_of(connection: Connection, class_name: str, frame: str) -> Iterator[tuple[int, Columns]]:
+    """The undamaged twins of this frame and the ticks that they are of, the newest first."""
+    query = select(checkpoints.c.tick).where(checkpoints.c.class_name == class_name, checkpoints.c.frame == frame)
+    for tick in connection.execute(query.order_by(checkpoints.c.tick.desc())).scalars().all():
+        of_tick = checkpoints.c.class_name == class_name, checkpoints.c.tick == tick
+        row = connection.execute(select(checkpoints.c.body, checkpoints.c.crc).where(*of_tick)).one()
         try:
-            return row.tick, unpack(verified(row.body, row.crc, "checkpoint"))
+            yield tick, unpack(verified(row.body, row.crc, "checkpoint"))
         except DamagedRecordError:
             continue  # a checkpoint is a cache: an older one, or none, gives the same twin
-    return None
 
 
 def _put(connection: Connection, table: Table, class_name: str, values: dict[str, Any]) -> None:

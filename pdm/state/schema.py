@@ -106,6 +106,7 @@ step_batches = Table(
     Column("columns", JSON, nullable=False),  # names of the columns of values: the class may change them later
     Column("body", LargeBinary, nullable=False),
     Column("crc", BigInteger, nullable=False),
+    Index("step_batches_by_time", "class_name", "recorded_ms"),
 )
 
 beliefs = Table(
@@ -148,6 +149,7 @@ prognoses = Table(
     Column("mode", String),
     Column("duty_rate", Float),
     Column("preferred_ms", BigInteger),
+    Column("said_without_ms", BigInteger),  # when something older came to be known that this was said without
     Index("prognoses_by_asset", "serial", "issued_ms"),
 )
 
@@ -211,6 +213,7 @@ recommendations = Table(
     Column("prognosis_id", String),
     Column("state", String, nullable=False),
     Column("at_ms", BigInteger, nullable=False),
+    Column("said_without_ms", BigInteger),
     Column("body", JSON, nullable=False),
 )
 

@@ -77,6 +77,12 @@ _SUPERSEDE = (
     )
     .values(state="superseded")
 )
+_SAID_WITHOUT = [
+    update(table)
+    .where(table.c.serial == bindparam("of_serial"), said_ms > bindparam("since"), table.c.said_without_ms.is_(None))
+    .values(said_without_ms=bindparam("at"))
+    for table, said_ms in ((prognoses, prognoses.c.issued_ms), (recommendations, recommendations.c.at_ms))
+]
 _CHANGE_INTERVENTION = update(interventions).where(interventions.c.id == bindparam("of_id"))
 _LIVE_OF = _LIVE.where(alerts.c.serial.in_(bindparam("serials", expanding=True)))
 
@@ -165,6 +171,13 @@ def issued_prognoses(
     # the k-th of n is shown where the whole part of k most / n rises
     now, before = (found.c.place * most // found.c.count, (found.c.place - 1) * most // found.c.count)
     return list(connection.execute(select(found).where(now > before).order_by(found.c.place)))
+
+
+def mark_said_without(connection: Connection, since_ms: Mapping[str, int], at_ms: int) -> None:
+    """Note at plant time `at_ms` that what was told of machines since these times was said without what came later."""
+    rows = [{"of_serial": serial, "since": since, "at": at_ms} for serial, since in since_ms.items()]
+    for statement in _SAID_WITHOUT if rows else ():
+        connection.execute(statement, rows)
 
 
 def put_recommendation(connection: Connection, row: dict[str, Any]) -> None:

@@ -73,6 +73,7 @@ def recommendation_view(row: Row[Any]) -> RecommendationView:
         alert_id=row.alert_id,
         prognosis_id=row.prognosis_id,
         answer=answer and AnswerView(who=answer["who"], at=answer["at_ms"], reason=answer["reason"]),
+        said_without=row.said_without_ms,
         body=cast(AdviceBody, sentences),
     )
 
@@ -186,6 +187,7 @@ def issued_view(row: Row[Any], unit: str) -> IssuedView:
         rul=rul,
         used_life=None if rul is None else used_life(row.exposure, rul.p50),
         quantiles=() if rul is None else tuple(row.quantiles),
+        said_without=row.said_without_ms,
     )
 
 

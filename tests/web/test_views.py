@@ -140,6 +140,21 @@ def test_what_came_later_was_not_known_then(services: Services) -> None:
     assert past.past_twin(services, "F-1", NOW + HOUR, NOW).steps == NOW_HOURS
 
 
+def test_what_was_said_before_a_late_reading_came_is_marked_as_said_without_it(services: Services) -> None:
+    feed(services, readings("fan1", [400], seed=9))
+    tick(services, NOW + HOUR)
+    fresh(services)
+    said = {view.issued_at: view.said_without for view in views.history_view(services, "F-1")}
+    assert said[NOW] == NOW + HOUR
+    assert {view.said_without for view in views.history_view(services, "F-2")} == {None}
+    advice = views.asset_view(services, "F-1").recommendations
+    assert {record.said_without for record in advice if record.at <= NOW} == {NOW + HOUR}
+    feed(services, readings("fan1", [480]))
+    tick(services, NOW + 25 * HOUR)
+    fresh(services)
+    assert views.history_view(services, "F-1")[-1].said_without is None
+
+
 def test_a_repair_that_came_later_does_not_cut_the_older_life(services: Services) -> None:
     report(services, MaintenanceEvent("F-1", EventKind.REPAIRED, START + 300 * HOUR))
     tick(services, NOW + 1)

@@ -273,7 +273,10 @@ def _rul(now: Snapshot, prognosis: PrognosisView, now_ms: int) -> Rul | None:
 
 
 def _said(now: Snapshot, record: IssuedView, now_ms: int) -> Said:
-    when = words.moment(record.issued_at, now.current.plant.time_zone, now_ms)
+    zone = now.current.plant.time_zone
+    when = words.moment(record.issued_at, zone, now_ms)
+    if record.said_without is not None:
+        when += f" (without what came to be known {words.moment(record.said_without, zone, now_ms)})"
     if record.rul is None:
         return Said(when, words.number(record.exposure), "no forecast", (record.refusal or "").replace("_", " "))
     rul = record.rul

@@ -101,7 +101,7 @@ class WindowView:
 
 @dataclass(frozen=True, slots=True)
 class IssuedView:
-    """A prognosis as it was frozen when it was told."""
+    """A prognosis as it was frozen when it was told; `said_without` is when something older came to be known."""
 
     id: str
     serial: str
@@ -121,3 +121,4 @@ class IssuedView:
     rul: RulView | None
     used_life: float | None
     quantiles: tuple[float, ...]
+    said_without: Instant | None

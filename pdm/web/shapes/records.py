@@ -77,7 +77,8 @@ class AdviceBody(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class RecommendationView:
-    """What to do, by when and why, in plain words, and what somebody answered."""
+    """What to do, by when and why, in plain words, and what somebody answered; `said_without` is when something older
+    than it came to be known."""
 
     id: str
     revision: int
@@ -88,6 +89,7 @@ class RecommendationView:
     alert_id: str | None
     prognosis_id: str | None
     answer: AnswerView | None
+    said_without: Instant | None
     body: AdviceBody
 
 
