@@ -126,6 +126,12 @@ class LogFile:
         with store_errors(self.path):
             return dict(self._db.execute("SELECT name, value FROM counters"))
 
+    def bytes_after(self, id_: int) -> int:
+        """Size of the bodies of all batches after this number."""
+        with store_errors(self.path):
+            query = "SELECT coalesce(sum(length(body)), 0) FROM bodies WHERE batch > ?"
+            return int(self._db.execute(query, (id_,)).fetchone()[0])
+
     def dead_letters(self, limit: int, reason: str | None, after: tuple[int, str] | None) -> list[StoredDeadLetter]:
         """The latest, or those that follow."""
         last_seen_ms, last_id = after or (_EVER.max, "")
