@@ -205,6 +205,7 @@ class LiveFleet:
             frame = cohort.checkpoint_name(self.asset_class, machines.model)
             store_checkpoint(connection, "machine", tick, frame, columns)
             facts = names_behind(self.asset_class, [rule.name for rule in self.plant.rules.rules])
+            facts |= {"model": machines.model and machines.model.version, "plant_number": self.plant.number}
             store_beliefs(connection, "machine", tick, self.now_ms, facts, self._beliefs(machines))
             store_cursors(connection, "machine", Cursors(self.services.readings.latest_cursor(), 0))
         self.services.cohorts.clear()
