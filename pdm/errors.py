@@ -7,7 +7,10 @@ PdmError
 ├── NotFoundError          no such asset, alert, intervention, ...
 ├── ConflictError          the record has moved on, or the request contradicts it
 ├── StoreError             a store did not answer or is full; trying again can help
-│   └── DamagedRecordError a stored record fails its checksum; trying again does not help
+│   ├── DamagedRecordError a stored record fails its checksum; trying again does not help
+│   ├── BusyStoreError     it asks to wait, perhaps for so long
+│   ├── FailedWriteError   it failed on what it was given, and may do so again on the same
+│   └── RefusedWriteError  something of what it was given can never be written; says the reason code
 ├── DeliveryError          a message did not reach its route; says whether trying again helps
 └── ModelError             a trained model cannot be used
     ├── DamagedModelError  its files do not match their manifest, or it does not reproduce its golden rows
@@ -78,6 +81,29 @@ class DamagedRecordError(StoreError):
     """A stored record fails its checksum."""
 
     retry_helps = False
+
+
+class BusyStoreError(StoreError):
+    """A store asks to wait; `retry_after_s` says how long, None if it does not say."""
+
+    def __init__(self, message: str, retry_after_s: float | None):
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class FailedWriteError(StoreError):
+    """A store failed on what it was given. If it always does so on the same, that is the cause."""
+
+
+class RefusedWriteError(StoreError):
+    """Something of what a store was given can never be written; `reason` is the code that its dead letter carries."""
+
+    retry_helps = False
+
+    def __init__(self, reason: str, detail: str):
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
 
 
 class DeliveryError(PdmError):

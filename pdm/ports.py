@@ -133,6 +133,67 @@ class ReadingStore(Protocol):
     def close(self) -> None: ...
 
 
+class SpoolPart(NamedTuple):
+    """Readings of one class in the order of their arrival, of `batches` commits."""
+
+    class_name: str
+    late: bool  # after the lateness window: kept apart, never read by steps
+    readings: Readings
+    batches: int = 1
+
+
+class SpoolBlock(NamedTuple):
+    """What is forwarded next, and the cursor after it."""
+
+    parts: tuple[SpoolPart, ...]
+    cursor: str
+
+
+class Waiting(NamedTuple):
+    """What is still to be forwarded: readings, bytes, and when the first of them was committed (wall time)."""
+
+    rows: int
+    bytes: int
+    oldest_ms: int
+
+
+class Spool(Protocol):
+    """The logs in front of another store."""
+
+    def next_block(self, cursor: str, limit: int) -> SpoolBlock | None:
+        """The next readings after a cursor ("" is the beginning), about `limit`; None if there are none."""
+        ...
+
+    def waiting(self, cursor: str) -> Waiting:
+        """How much there is after a cursor."""
+        ...
+
+    def note_forwarded(self, cursor: str) -> None:
+        """Tell the writers of the logs up to where nothing waits any more."""
+        ...
+
+
+class PointStore(Protocol):
+    """The writing side of a store that readings are forwarded to."""
+
+    name: str
+
+    def prepare(self) -> None:
+        """Have ready what readings are written to."""
+        ...
+
+    def write(self, part: SpoolPart) -> None:
+        """Write readings; writing them again changes nothing.
+
+        Raises:
+            RefusedWriteError: not all of it can be written, now or later; some of it may have been.
+            FailedWriteError: the store failed on it.
+            BusyStoreError: it asks to wait.
+            StoreError: it does not answer, or refuses us.
+        """
+        ...
+
+
 class Clock(Protocol):
     """The two clocks of the service (UTC now in the service, the time replayed in a demo)."""
 

