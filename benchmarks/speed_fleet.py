@@ -22,9 +22,10 @@ from pdm.plant.file import parse_plant
 from pdm.prognosis.learned import Model, Origin
 from pdm.readings import Readings
 from pdm.services import Services
-from pdm.state.cohorts import Cursors, store_beliefs, store_checkpoint, store_cursors, store_steps
+from pdm.state.cohorts import Cursors, store_beliefs, store_checkpoint, store_cursors
 from pdm.state.plants import store_plant
 from pdm.state.schema import next_number, open_state, read, write
+from pdm.state.steps import store_steps
 from pdm.steps import Steps
 
 HOUR_MS = 3_600_000

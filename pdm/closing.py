@@ -11,8 +11,9 @@ from pdm.installations import ALWAYS_MS, NEVER_MS
 from pdm.plant import AssetClass
 from pdm.ports import ReadingStore
 from pdm.readings import Readings
-from pdm.state.cohorts import Cursors, history
+from pdm.state.cohorts import Cursors
 from pdm.state.plants import marks_after
+from pdm.state.steps import Asked, history
 from pdm.steps import Steps, closed_until, joined, make_steps, same_steps, step_start
 
 
@@ -148,8 +149,8 @@ def _only_differences(
     connection: Connection, cohort: Cohort, made: Steps, rewound: NDArray[np.int64], from_ms: NDArray[np.int64]
 ) -> tuple[Steps, NDArray[np.int64]]:
     """Of re-made steps keep those that differ from the stored ones, and take back stored ones that are gone."""
-    since_ms = int(from_ms[rewound].min())
-    stored = history(connection, cohort.asset_class, cohort.serials[rewound].tolist(), since_ms=since_ms)
+    asked = Asked(since_ms=int(from_ms[rewound].min()))  # no step begins after it was made
+    stored = history(connection, cohort.asset_class, cohort.serials[rewound].tolist(), asked)
     stored = replace(stored, row=rewound[stored.row])
     stored = stored.take(stored.start_ms >= from_ms[stored.row])
     key_made, key_stored = _keys(made), _keys(stored)

@@ -20,15 +20,15 @@ from pdm.installations import ALWAYS_MS, NEVER_MS, Fleet, Intervals
 from pdm.plant import AssetClass
 from pdm.prognosis.learned import Model, fingerprint
 from pdm.services import Services
+from pdm.state import steps as stored_steps
 from pdm.state.cohorts import (
     Cursors,
     checkpoints_of,
     load_beliefs,
     load_cursors,
-    step_batches_after,
-    steps_made,
 )
 from pdm.state.plants import CurrentPlant, current_fleet
+from pdm.state.steps import Asked
 from pdm.steps import Steps, joined, laid_over
 from pdm.twin import Twin
 
@@ -208,7 +208,7 @@ def _made_since(
     connection: Connection, cohort: Cohort, rows: NDArray[np.int64], tick: int, unstored: Steps | None
 ) -> Steps:
     """Every step of some machines made after a tick, in the order in which they were made."""
-    stored = steps_made(connection, cohort.asset_class, cohort.serials[rows].tolist(), from_tick=tick)
+    stored = stored_steps.made(connection, cohort.asset_class, cohort.serials[rows].tolist(), Asked(after_tick=tick))
     stored = replace(stored, row=rows[stored.row])
     return stored if unstored is None else joined([stored, unstored.take(np.isin(unstored.row, rows))])
 
@@ -256,22 +256,24 @@ def _rearranged(asset_class: AssetClass, frame: Frame | None, columns: Columns, 
 
 
 def _catch_up(connection: Connection, cohort: Cohort, tick: int) -> None:
-    """Fold the steps stored after the checkpoint; machines whose past was changed since are folded from the start."""
-    row_of = cohort.row_of
+    """Fold the steps stored after the checkpoint; machines whose past was changed since are folded from before that."""
     rewound: set[int] = set()
-    duration_ms = cohort.asset_class.life_step.duration_ms or 0
-    for batch in step_batches_after(connection, cohort.asset_class, tick):
-        columns = dict(batch.columns)
-        serial = columns.pop("serial")
-        row = np.array([row_of.get(s, -1) for s in serial], dtype=np.int64)
-        made = Steps(row=row, **columns).take(row >= 0)
-        behind = made.start_ms <= cohort.twin.last_end_ms[made.row] - duration_ms
-        rewound.update(np.unique(made.row[behind]).tolist())
+    asked = Asked(after_tick=tick)
+    for made in stored_steps.parts(connection, cohort.asset_class, cohort.serials.tolist(), asked):
+        rewound.update(np.unique(made.row[_behind(cohort, made)]).tolist())
         fold(cohort, made.take(~np.isin(made.row, list(rewound))))
     rewound.update(of_other_lives(cohort).tolist())
     if rewound:
         refold(connection, cohort, np.array(sorted(rewound), dtype=np.int64))
     note_lives(cohort)
+
+
+def _behind(cohort: Cohort, made: Steps) -> NDArray[np.bool_]:
+    """Which steps `[m]` do not follow what their twin has seen, or the step before."""
+    duration_ms = cohort.asset_class.life_step.duration_ms or 0
+    behind = made.start_ms <= cohort.twin.last_end_ms[made.row] - duration_ms
+    behind[1:] |= (made.row[1:] == made.row[:-1]) & (made.start_ms[1:] <= made.start_ms[:-1])
+    return np.asarray(behind, dtype=np.bool_)
 
 
 def of_other_lives(cohort: Cohort) -> NDArray[np.int64]:

@@ -29,6 +29,7 @@ from pdm.services import Services
 from pdm.state import cohorts, told
 from pdm.state.plants import CurrentPlant
 from pdm.state.schema import next_number
+from pdm.state.steps import store_steps
 from pdm.state.told import TICK, AlertState, InterventionStatus, derived_id
 from pdm.windows import Windows, intervention
 from pdm.windows.advice import likely_mode
@@ -88,7 +89,7 @@ def record(
     recording = _Recording(connection, machines, plant, made, tick, services.clock.wall_ms())
     if len(made.closed.made):
         columns = made.closed.made.to_columns(machines.serials)
-        cohorts.store_steps(connection, machines.asset_class, tick, made.at_ms, columns)
+        store_steps(connection, machines.asset_class, tick, made.at_ms, columns)
     told.mark_said_without(connection, _known_only_now(recording), made.at_ms)
     told.add_prognoses(connection, _prognosis_rows(recording))
     changes = sum(_apply(recording, intent) for intent in made.intents) + _end_matters(recording)

@@ -25,9 +25,9 @@ from pdm.plant import AssetClass
 from pdm.plant.file import parse_plant
 from pdm.prognosis.learned import Model, Origin
 from pdm.services import Services
-from pdm.state.cohorts import history
 from pdm.state.plants import current_fleet, current_plant
 from pdm.state.schema import read
+from pdm.state.steps import history
 from pdm.turbofans import read_engines
 
 SCHEDULE = None

@@ -14,11 +14,13 @@ from pdm import cohort, twin
 from pdm.cohort import Cohort
 from pdm.columns import Columns
 from pdm.installations import EventKind, MaintenanceEvent
+from pdm.plant import AssetClass
 from pdm.services import Services
 from pdm.state import cohorts
-from pdm.state.cohorts import history
+from pdm.state import steps as stored_steps
 from pdm.state.plants import store_plant
 from pdm.state.schema import checkpoints, read, write
+from pdm.state.steps import Asked, history, merge
 from pdm.steps import Steps, joined, laid_over
 from pdm.tick import tick
 from tests.small_plant import HOUR, PLANT, RULES, START, feed, make_services, readings, report, rows
@@ -65,8 +67,9 @@ def services(tmp_path: Path) -> Services:
 
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A checkpoint every third tick."""
+    """A checkpoint every third tick; few batches of steps are worth a merge."""
     monkeypatch.setattr(cohort, "CHECKPOINT_EVERY_TICKS", 3)
+    monkeypatch.setattr(stored_steps, "MERGE_BATCHES", 2)
 
 
 def checkpoint_ticks(services: Services) -> list[int]:
@@ -137,21 +140,57 @@ def test_a_late_reading_reads_the_steps_since_the_checkpoint_before_it(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     live(services, range(25))
-    unpacked, batch = list[int](), cohorts.StepBatch
+    unpacked, unpack = list[int](), stored_steps._unpacked
 
-    def noted(number: int, columns: Columns) -> cohorts.StepBatch:
-        unpacked.append(number)
-        return batch(number, columns)
+    def noted(asset_class: AssetClass, stored: Any, what: str) -> Columns:
+        unpacked.append(stored.tick)
+        return unpack(asset_class, stored, what)
 
-    monkeypatch.setattr(cohorts, "StepBatch", noted)
+    monkeypatch.setattr(stored_steps, "_unpacked", noted)
     feed(services, rows("fan1", np.array([START + 19 * HOUR + 50 * 60_000]), np.array([[0.0, 8.0]])))
     tick(services, START + 25 * HOUR + 1)
     assert twins(services)["exposure"].tolist() == [24.75, 25.0, 0.0]
     assert min(unpacked) == 19
 
 
+@pytest.mark.usefixtures("often")
+@pytest.mark.parametrize("known", [None, 5, 12])
+@pytest.mark.parametrize("since", [None, 9])
+@pytest.mark.parametrize("tick_number", [0, 7])
+def test_merged_steps_are_the_same_steps(
+    services: Services, known: int | None, since: int | None, tick_number: int
+) -> None:
+    live(services, range(10))
+    feed(services, rows("fan1", np.array([START + 2 * HOUR + 50 * 60_000]), np.array([[0.0, 8.0]])))
+    live(services, range(10, 12))
+    asked = Asked(tick_number, *(None if hour is None else START + hour * HOUR for hour in (known, since)))
+    asset_class, serials = kept(services).asset_class, ["F-2", "F-1"]
+    with write(services.engine) as connection:
+        before = [find(connection, asset_class, serials, asked) for find in (history, stored_steps.made)]
+        assert merge(connection, "fan") == 12
+        assert merge(connection, "fan") == 0
+        after = [find(connection, asset_class, serials, asked) for find in (history, stored_steps.made)]
+    assert_same_bits(*(found[0].to_columns(np.array(serials)) for found in (before, after)))
+    assert len(before[1]) == len(after[1])
+
+
+@pytest.mark.usefixtures("often")
+def test_a_column_that_came_later_survives_a_merge(services: Services) -> None:
+    live(services, range(3))
+    apply(services, CHANGES["a sensor more"])
+    live(services, range(3, 5))
+    asset_class = kept(services).asset_class
+    with write(services.engine) as connection:
+        before = history(connection, asset_class, ["F-1"])
+        merge(connection, "fan")
+        after = history(connection, asset_class, ["F-1"])
+    np.testing.assert_array_equal(after.values, before.values)
+
+
 ACTS = st.lists(
-    st.tuples(st.sampled_from(["late", "repaired", "restart", "hour", "hour"]), st.integers(0, 30), st.booleans()),
+    st.tuples(
+        st.sampled_from(["late", "repaired", "restart", "merge", "hour", "hour"]), st.integers(0, 30), st.booleans()
+    ),
     max_size=12,
 )
 
@@ -175,6 +214,9 @@ def test_whatever_comes_late_the_twins_are_those_of_a_cold_fold(acts: list[tuple
                 case "repaired":
                     serial = "F-1" if first else "F-2"
                     report(services, MaintenanceEvent(serial, EventKind.REPAIRED, then), f"e{number}")
+                case "merge":
+                    with write(services.engine) as connection:
+                        merge(connection, "fan")
                 case "restart":
                     services.cohorts.clear()
             tick(services, START + now * HOUR + number + 1)

@@ -18,7 +18,7 @@ from pdm.beliefs import to_columns
 from pdm.cohort import Cohort
 from pdm.installations import EventKind, MaintenanceEvent
 from pdm.services import Services
-from pdm.state.cohorts import history, load_beliefs
+from pdm.state.cohorts import load_beliefs
 from pdm.state.schema import (
     alerts,
     events,
@@ -30,6 +30,7 @@ from pdm.state.schema import (
     transitions,
     write,
 )
+from pdm.state.steps import Asked, history
 from pdm.tick import tick
 from tests.small_plant import HOUR, START, feed, make_services, readings, report, rows
 
@@ -108,7 +109,7 @@ def test_a_late_reading_makes_its_step_and_the_twin_again(tmp_path: Path) -> Non
     tick(services, START + 20 * HOUR + 1)
     with read(services.engine) as connection:
         steps = history(connection, cohort(services).asset_class, ["F-1"])
-        known_before = history(connection, cohort(services).asset_class, ["F-1"], known_ms=START + 20 * HOUR)
+        known_before = history(connection, cohort(services).asset_class, ["F-1"], Asked(known_ms=START + 20 * HOUR))
     column = cohort(services).asset_class.column_names.index("vibration_max")
     assert steps.values[5, column] == 8.0
     assert known_before.values[5, column] < 3.0

@@ -3,17 +3,14 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import numpy as np
 from sqlalchemy import Connection, Table, bindparam, delete, insert, select, update
 
 from pdm.beliefs import Beliefs, from_columns, names_behind, rearranged, to_columns
-from pdm.columns import Columns, checksum, named_columns, pack, unpack, verified
+from pdm.columns import Columns, checksum, pack, unpack, verified
 from pdm.errors import DamagedRecordError
 from pdm.plant import AssetClass
-from pdm.state.schema import beliefs, checkpoints, cursors, step_batches
-from pdm.steps import Steps, joined, laid_over
+from pdm.state.schema import beliefs, checkpoints, cursors
 
-_ADD_STEPS = insert(step_batches)
 _OF_CLASS = {table: update(table).where(table.c.class_name == bindparam("of_class")) for table in (beliefs, cursors)}
 
 
@@ -31,13 +28,6 @@ class StoredBeliefs(NamedTuple):
     at_ms: int
     facts: dict[str, Any]
     beliefs: Beliefs
-
-
-class StepBatch(NamedTuple):
-    """Steps that one tick made, by serial."""
-
-    tick: int
-    columns: Columns
 
 
 def load_cursors(connection: Connection, class_name: str) -> Cursors:
@@ -78,73 +68,6 @@ def store_beliefs(
     body = pack(to_columns(made))
     row = {"tick": tick, "at_ms": at_ms, "facts": facts, "body": body, "crc": checksum(body)}
     _put(connection, beliefs, class_name, row)
-
-
-def store_steps(connection: Connection, asset_class: AssetClass, tick: int, at_ms: int, columns: Columns) -> None:
-    body = pack(columns)
-    row = {
-        "tick": tick,
-        "class_name": asset_class.name,
-        "recorded_ms": at_ms,
-        "columns": list(asset_class.column_names),
-        "body": body,
-        "crc": checksum(body),
-    }
-    connection.execute(_ADD_STEPS, row)
-
-
-def step_batches_after(
-    connection: Connection, asset_class: AssetClass, tick: int, known_ms: int | None = None, since_ms: int | None = None
-) -> Iterator[StepBatch]:
-    """Steps made after a tick (by plant time `known_ms`, from `since_ms` on), in the order in which they were made.
-
-    Values come in the columns that the class has now; NaN where a step was made before the class had a column.
-    """
-    query = select(step_batches).where(step_batches.c.class_name == asset_class.name, step_batches.c.tick > tick)
-    if known_ms is not None:
-        query = query.where(step_batches.c.recorded_ms <= known_ms)
-    if since_ms is not None:
-        query = query.where(step_batches.c.recorded_ms >= since_ms)
-    for row in connection.execute(query.order_by(step_batches.c.tick)):
-        columns = unpack(verified(row.body, row.crc, f"steps of class {asset_class.name}, tick {row.tick}"))
-        if row.columns != list(asset_class.column_names):
-            columns["values"] = named_columns(columns["values"], row.columns, asset_class.column_names)
-        yield StepBatch(row.tick, columns)
-
-
-def history(
-    connection: Connection,
-    asset_class: AssetClass,
-    serials: list[str],
-    known_ms: int | None = None,
-    since_ms: int | None = None,
-) -> Steps:
-    """Steps of some machines as known by plant time `known_ms` (None: now); `row` counts in `serials`.
-
-    Those made before plant time `since_ms` are missing: no step begins after it was made.
-    """
-    return laid_over(steps_made(connection, asset_class, serials, known_ms=known_ms, since_ms=since_ms))
-
-
-def steps_made(
-    connection: Connection,
-    asset_class: AssetClass,
-    serials: list[str],
-    from_tick: int = 0,
-    known_ms: int | None = None,
-    since_ms: int | None = None,
-) -> Steps:
-    """Steps of some machines in the order in which they were made after a tick, those taken back (`count` -1) too."""
-    row_of = {serial: row for row, serial in enumerate(serials)}
-    none = np.empty(0, dtype=np.int64)
-    parts = [Steps(none, none, none, np.empty(0), np.empty(0, dtype=np.int32), np.empty((0, 0)))]
-    for batch in step_batches_after(connection, asset_class, from_tick, known_ms, since_ms):
-        found = np.isin(batch.columns["serial"], serials)
-        if found.any():
-            columns = {name: values[found] for name, values in batch.columns.items()}
-            row = np.array([row_of[serial] for serial in columns.pop("serial")], dtype=np.int64)
-            parts.append(Steps(row=row, **columns))
-    return joined(parts)
 
 
 def store_checkpoint(connection: Connection, class_name: str, tick: int, frame: str, columns: Columns) -> None:

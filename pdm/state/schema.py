@@ -104,9 +104,21 @@ step_batches = Table(
     Column("class_name", String, primary_key=True),
     Column("recorded_ms", BigInteger, nullable=False),
     Column("columns", JSON, nullable=False),  # names of the columns of values: the class may change them later
+    Column("body", LargeBinary),  # none once the steps have been merged into chunks
+    Column("crc", BigInteger),
+    Index("step_batches_by_time", "class_name", "recorded_ms"),
+)
+
+step_chunks = Table(
+    "step_chunks",
+    metadata,
+    Column("class_name", String, primary_key=True),
+    Column("serial", String, primary_key=True),
+    Column("last_tick", BigInteger, primary_key=True, autoincrement=False),
+    Column("last_recorded_ms", BigInteger, nullable=False),
+    Column("columns", JSON, nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("crc", BigInteger, nullable=False),
-    Index("step_batches_by_time", "class_name", "recorded_ms"),
 )
 
 beliefs = Table(

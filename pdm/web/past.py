@@ -1,15 +1,15 @@
 """The twin as of an earlier time: its steps folded again, by the function that folds them in service."""
 
 import numpy as np
-from sqlalchemy import Connection, func, select
 
 from pdm import twin
 from pdm.installations import Life, fleet_of
 from pdm.plant import Asset, AssetClass
 from pdm.prognosis import MEDIAN, Prognosis, Refusal, forecast
 from pdm.services import Services
-from pdm.state import cohorts, schema
+from pdm.state import schema
 from pdm.state.plants import standing_events
+from pdm.state.steps import Asked, history, latest_tick
 from pdm.twin import Twin
 from pdm.web import snapshot
 from pdm.web.forecasts import instant, known, prognosis_view, usual_times
@@ -34,9 +34,9 @@ def past_twin(services: Services, serial: str, as_of_ms: int, known_ms: int | No
     machine = asset(now, serial)
     asset_class = now.current.plant.class_of(machine)
     with schema.read(services.engine) as connection:
-        steps = cohorts.history(connection, asset_class, [serial], known_ms)
+        steps = history(connection, asset_class, [serial], Asked(known_ms=known_ms))
         happened = [event for event in standing_events(connection, known_ms) if event.at_ms <= as_of_ms]
-        tick = _tick(connection, asset_class.name, known_ms)
+        tick = latest_tick(connection, asset_class.name, known_ms)
     life = fleet_of(now.current.plant, happened).lives.get(serial, now.fleet.lives[serial])
     model = services.models.get(asset_class.name)
     folded = twin.start(asset_class, None if model is None else model.frame, 1)
@@ -47,14 +47,6 @@ def past_twin(services: Services, serial: str, as_of_ms: int, known_ms: int | No
     prognosis = forecast.forecast(asset_class, model, folded, np.array([0]), complete)
     _refuse(asset_class, prognosis, folded, life, as_of_ms)
     return _view(now, machine, folded, prognosis, bool(complete[0]), tick, as_of_ms)
-
-
-def _tick(connection: Connection, class_name: str, known_ms: int | None) -> int:
-    """The number of the last tick that made a step of the class by then."""
-    query = select(func.max(schema.step_batches.c.tick)).where(schema.step_batches.c.class_name == class_name)
-    if known_ms is not None:
-        query = query.where(schema.step_batches.c.recorded_ms <= known_ms)
-    return int(connection.execute(query).scalar() or 0)
 
 
 def _refuse(asset_class: AssetClass, prognosis: Prognosis, folded: Twin, life: Life, as_of_ms: int) -> None:

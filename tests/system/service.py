@@ -22,9 +22,9 @@ from pdm.adapters.reading_log import ReadingLog
 from pdm.clocks import ServiceClock
 from pdm.cohort import Cohort
 from pdm.services import Services
-from pdm.state.cohorts import history
 from pdm.state.plants import store_plant
 from pdm.state.schema import open_state, plant_versions, read, write
+from pdm.state.steps import history
 from pdm.steps import Steps
 from pdm.tick import tick
 

@@ -78,7 +78,7 @@ def history_page(services: Services, now: Snapshot, serial: str) -> History:
     """
     view = views.asset_of(now, services, serial)
     asset_class = now.current.plant.classes[view.class_name]
-    steps, whole = steps_of(services, asset_class, view)
+    steps = steps_of(services, asset_class, view)
     zone, now_ms = now.current.plant.time_zone, services.clock.plant_ms()
     wear = [record.used_life for record in views.issued_in_life(services, now, view)]
     known = [share for share in wear if share is not None]
@@ -87,8 +87,8 @@ def history_page(services: Services, now: Snapshot, serial: str) -> History:
         name=view.slot or serial,
         asset=asset_href(serial),
         period=words.span(int(steps.start_ms[0]), int(steps.end_ms[-1]), zone, now_ms) if len(steps) else "",
-        sensors=_multiples(asset_class, steps, whole, mirror_of(services, now, view)),
-        legend=_legend(asset_class, whole),
+        sensors=_multiples(asset_class, steps, mirror_of(services, now, view)),
+        legend=_legend(asset_class),
         wear=_wear(known, used),
         wear_now=words.percent(used),
         log=_log(services, now, view, now_ms),
@@ -101,28 +101,23 @@ def _wear(shares: Sequence[float], used: float | None) -> Markup | None:
     return charts.spark(shares, f"wear over life, now {words.percent(used)}", 960.0, 96.0, stretch=True)
 
 
-def steps_of(services: Services, asset_class: AssetClass, view: AssetView) -> tuple[Steps, bool]:
-    """The steps of the present life, and whether they reach back to its start."""
-    seen = seen_steps(services, asset_class, view.serial)
+def steps_of(services: Services, asset_class: AssetClass, view: AssetView) -> Steps:
+    """The steps of the present life."""
+    steps = seen_steps(services, asset_class, view.serial)
     begin = -NEVER_MS if view.life.started_at is None else view.life.started_at
     end = NEVER_MS if view.life.ended_at is None else view.life.ended_at
-    steps = seen.steps
-    return steps.take((steps.start_ms >= begin) & (steps.start_ms < end)), seen.whole
+    return steps.take((steps.start_ms >= begin) & (steps.start_ms < end))
 
 
-def _multiples(asset_class: AssetClass, steps: Steps, whole: bool, mirror: MirrorPart) -> list[Multiple]:
+def _multiples(asset_class: AssetClass, steps: Steps, mirror: MirrorPart) -> list[Multiple]:
     ran = steps.take(steps.share != 0)  # stopped time says nothing of a sensor that measures the running machine
     if not len(ran):
         return []
     conditions_last = sorted(enumerate(asset_class.columns), key=lambda pair: pair[1].sensor in asset_class.conditions)
-    return [
-        _multiple(asset_class, column, ran, ran.values[:, index], whole, mirror) for index, column in conditions_last
-    ]
+    return [_multiple(asset_class, column, ran, ran.values[:, index], mirror) for index, column in conditions_last]
 
 
-def _multiple(
-    asset_class: AssetClass, column: Column, steps: Steps, values: Floats, whole: bool, mirror: MirrorPart
-) -> Multiple:
+def _multiple(asset_class: AssetClass, column: Column, steps: Steps, values: Floats, mirror: MirrorPart) -> Multiple:
     sensor = asset_class.sensor(column.sensor)
     title, alone = sensor.title or sensor.name, column.name == sensor.name
     measured = values[~np.isnan(values)]
@@ -132,7 +127,7 @@ def _multiple(
         title=title if alone else f"{title} ({column.summary})",
         sensor=sensor.name if alone else "",
         latest=mirror.values.get(sensor.name, latest) if alone else latest,
-        chart=charts.multiple(times, drawn, _healthy(values) if whole else None, f"{title}: {latest}"),
+        chart=charts.multiple(times, drawn, _healthy(values), f"{title}: {latest}"),
         note=f"{words.number(float(measured.min()))} to {words.quantity(float(measured.max()), sensor.unit)}"
         if len(measured)
         else "",
@@ -160,12 +155,9 @@ def _thinned(times: Floats, values: Floats) -> tuple[Floats, Floats]:
     return times[first], np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def _legend(asset_class: AssetClass, whole: bool) -> str:
-    hatched = "Hatched: nothing usable was measured."
-    if not whole:
-        return f"While running. {hatched}"
+def _legend(asset_class: AssetClass) -> str:
     steps = words.life(HEALTHY_STEPS, asset_class.life_step.unit)
-    return f"While running. Grey band: 9 in 10 values of its first {steps}. {hatched}"
+    return f"While running. Grey band: 9 in 10 values of its first {steps}. Hatched: nothing usable was measured."
 
 
 def _taken_back(event: EventView) -> str:

@@ -194,7 +194,7 @@ def _step_table(services: Services, serial: str) -> tuple[list[str], list[list[A
     now = snapshot.latest(services)
     view = views.asset_of(now, services, serial)
     asset_class = now.current.plant.classes[view.class_name]
-    steps, _ = steps_of(services, asset_class, view)
+    steps = steps_of(services, asset_class, view)
     names = ["start", "end", "share", "readings", *asset_class.column_names]
     rows = [
         [rfc3339(int(start)), rfc3339(int(end)), share, int(count), *values]
