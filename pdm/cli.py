@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -144,6 +145,18 @@ def run(
     from pdm.running import run_pipeline
 
     typer.echo(run_pipeline(_settings(settings), pipeline))
+
+
+@app.command()
+def doctor(settings: SettingsFile = None, as_json: AsJson = False) -> None:
+    """Look at everything that the service rests on, and say what is wrong and what to do."""
+    from pdm.doctor import Level, examine
+
+    worst = Level.OK
+    for finding in examine(_settings(settings)):
+        typer.echo(json.dumps(asdict(finding)) if as_json else str(finding))
+        worst = max(worst, finding.level, key=list(Level).index)
+    raise typer.Exit(int(worst == Level.FAULT))
 
 
 @app.command()

@@ -82,10 +82,10 @@ def take_readings(settings: Settings, parent: int) -> None:
     if os.getppid() != parent:
         return  # it ended while we began
     log = settings.readings_folder() / "mqtt.db"
-    run_ingest(log, _link(settings), plant, ServiceClock(), epoch_unit=settings.mqtt.epoch_unit)
+    run_ingest(log, broker_link(settings), plant, ServiceClock(), epoch_unit=settings.mqtt.epoch_unit)
 
 
-def _link(settings: Settings) -> MqttLink:
+def broker_link(settings: Settings) -> MqttLink:
     mqtt = settings.mqtt
     return MqttLink(
         host=mqtt.host,

@@ -62,7 +62,7 @@ def use_plant(services: Services, settings: Settings, plant: CurrentPlant) -> No
     """
     models, problems, foreign = dict[str, Model](), dict[str, str](), set[str]()
     for name, asset_class in plant.plant.classes.items():
-        model, problem = _newest_model(asset_class, settings.model_folders())
+        model, problem = newest_model(asset_class, settings.model_folders())
         if model is not None:
             models[name] = model
         elif isinstance(problem, ForeignModelError):
@@ -93,7 +93,7 @@ def use_routes(services: Services, settings: Settings, plant: CurrentPlant) -> N
         raise errors[0]
 
 
-def _newest_model(asset_class: AssetClass, folders: Sequence[Path]) -> tuple[Model | None, Exception | None]:
+def newest_model(asset_class: AssetClass, folders: Sequence[Path]) -> tuple[Model | None, Exception | None]:
     """The newest model of a class that can be used, and why a newer one cannot."""
     problem: Exception | None = None
     for folder in folders:
