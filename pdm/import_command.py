@@ -6,7 +6,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from pdm.adapters.reading_log import ReadingLogWriter
 from pdm.clocks import ServiceClock
 from pdm.errors import ConfigurationError, NotFoundError
 from pdm.ingest.history import Imported, import_files
@@ -15,6 +14,7 @@ from pdm.plant import Plant
 from pdm.settings import Settings
 from pdm.state.plants import current_plant
 from pdm.state.schema import opened_state, read
+from pdm.wiring import open_log
 
 REPORT = "import-report.csv"
 """Bad rows are added to this file in the data folder."""
@@ -28,7 +28,7 @@ def import_into_log(settings: Settings, paths: Sequence[Path], form: TableForm) 
         StoreError: the disk is full, or another import is under way.
     """
     plant = _plant(settings)
-    writer = ReadingLogWriter(settings.readings_folder() / "import.db")
+    writer = open_log(settings, "import")
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     try:

@@ -14,6 +14,7 @@ from pdm.plant import Plant
 from pdm.settings import MqttSettings, Settings
 from pdm.state.plants import current_plant
 from pdm.state.schema import read, state_engine
+from pdm.wiring import open_log
 
 BROKER_ANSWERS_S = 2.0
 
@@ -81,8 +82,9 @@ def take_readings(settings: Settings, parent: int) -> None:
 
     if os.getppid() != parent:
         return  # it ended while we began
-    log = settings.readings_folder() / "mqtt.db"
-    run_ingest(log, broker_link(settings), plant, ServiceClock(), epoch_unit=settings.mqtt.epoch_unit)
+    run_ingest(
+        open_log(settings, "mqtt"), broker_link(settings), plant, ServiceClock(), epoch_unit=settings.mqtt.epoch_unit
+    )
 
 
 def broker_link(settings: Settings) -> MqttLink:

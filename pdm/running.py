@@ -12,7 +12,7 @@ from typing import NamedTuple, NoReturn
 import structlog
 
 from pdm.clocks import ServiceClock
-from pdm.errors import ConfigurationError, NotFoundError, PdmError
+from pdm.errors import ConfigurationError, NotFoundError, PdmError, StoreError
 from pdm.ingest.decode import Decoder
 from pdm.ingest_process import IngestProcess
 from pdm.schedule import Schedule, load_pipelines, run_now
@@ -83,6 +83,9 @@ def run_pipeline(settings: Settings, name: str) -> str:
         services = open_services(settings, ServiceClock())
         try:
             _plant_number(services)
+            if services.forwarder is not None:
+                with suppress(StoreError):  # who needs what is in the logs finds that it is not there
+                    services.forwarder.forward()
             return run_now(services, pipelines[name], services.clock.plant_ms())
         finally:
             services.close()

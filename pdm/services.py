@@ -12,6 +12,7 @@ from pdm.prognosis.learned import Model
 
 if TYPE_CHECKING:
     from pdm.cohort import Cohort
+    from pdm.forward import Forwarder
     from pdm.ingest import Ingest
 
 
@@ -30,6 +31,7 @@ class Services:
         notifiers: the routes of `rules.yaml` by name, beside the log.
         public_url: where people reach the pages, for the links in messages.
         ingest: takes readings that come by HTTP; None where this process does not take any.
+        forwarder: brings readings from the logs to the store that is read; None where the logs are that store.
         simulation: the control of a simulated plant, None on a real one.
         cohorts: twins kept in memory between ticks, by class: a cache of the state database.
     """
@@ -44,6 +46,7 @@ class Services:
     notifiers: Mapping[str, Notifier] = field(default_factory=dict)
     public_url: str = ""
     ingest: "Ingest | None" = None
+    forwarder: "Forwarder | None" = None
     simulation: Simulation | None = None
     cohorts: "dict[str, Cohort]" = field(default_factory=dict)
 
@@ -51,5 +54,7 @@ class Services:
         """Let go of the stores."""
         if self.ingest is not None:
             self.ingest.close()
+        if self.forwarder is not None:
+            self.forwarder.stop()
         self.readings.close()
         self.engine.dispose()

@@ -25,7 +25,7 @@ from pydantic_settings import (
 )
 
 from pdm.errors import ConfigurationError, ConfigurationFileError
-from pdm.plant.entry_types import Duration, Entry, expectation
+from pdm.plant.entry_types import Duration, Entry, LongerThanNothing, expectation
 from pdm.plant.marked_yaml import Document, did_you_mean
 
 T = TypeVar("T")
@@ -65,6 +65,30 @@ class ReadingsSettings(Entry):
     """The reading store."""
 
     folder: Path | None = Field(default=None, description="folder of the reading logs; empty: `readings` in `data_dir`")
+
+
+class InfluxSettings(Entry):
+    """InfluxDB 2 as the store of readings; the reading logs are then the spool in front of it."""
+
+    url: Annotated[str, AfterValidator(_web_address)] | None = Field(
+        default=None,
+        description="address of InfluxDB, for example `http://127.0.0.1:8086`; empty: the logs are the store",
+    )
+    org: str = Field(default="", description="organization that the bucket belongs to")
+    bucket: str = Field(default="pdm-twin", description="bucket of the readings; made if it is not there", min_length=1)
+    token: SecretStr | None = Field(default=None, description="token that may read and write the bucket")
+    token_file: Path | None = Field(default=None, description="file that holds `token`")
+    retention_ms: LongerThanNothing | None = Field(
+        default=None,
+        alias="retention",
+        description="how long the bucket keeps readings, for example `400 d`; empty: for good",
+    )
+    timeout_ms: LongerThanNothing | None = Field(
+        default=None, alias="timeout", description="longest wait for an answer, for example `60 s`; empty: 30 s"
+    )
+    spool_mb: int = Field(
+        default=2_000, gt=0, description="MB of readings that may wait in each log; then no more are acknowledged"
+    )
 
 
 class TlsSettings(Entry):
@@ -160,6 +184,7 @@ class Settings(BaseSettings):
     pipelines: Path | None = Field(default=None, description="folder of the scheduled jobs; empty: the shipped ones")
     state: StateSettings = StateSettings()
     readings: ReadingsSettings = ReadingsSettings()
+    influx: InfluxSettings = InfluxSettings()
     mqtt: MqttSettings = MqttSettings()
     http: HttpSettings = HttpSettings()
     tick: TickSettings = TickSettings()
@@ -186,6 +211,17 @@ class Settings(BaseSettings):
     def readings_folder(self) -> Path:
         """Folder of the reading logs."""
         return self.readings.folder or self.data_dir / "readings"
+
+    def influx_token(self) -> str:
+        """Token for InfluxDB.
+
+        Raises:
+            ConfigurationError: none is set.
+        """
+        token = _secret(self.influx.token, self.influx.token_file, "influx.token")
+        if token is None:
+            raise ConfigurationError("is not set, but influx.url is: expected a token of InfluxDB", key="influx.token")
+        return token
 
     def mqtt_password(self) -> str | None:
         """Password at the broker, if one is set."""

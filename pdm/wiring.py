@@ -1,18 +1,23 @@
 """Puts the service together: picks the adapters that settings ask for, and nothing else does."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
+from sqlalchemy import Engine
 
 from pdm.adapters import model_folder
 from pdm.adapters.notifiers import notifiers_of
 from pdm.adapters.reading_log import ReadingLog, ReadingLogWriter
+from pdm.adapters.reading_log.spool import Spool, SpoolWriter
 from pdm.errors import ConfigurationError, ForeignModelError, NotFoundError
+from pdm.forward import Forwarder
 from pdm.ingest import Ingest
 from pdm.ingest.decode import Decoder
 from pdm.plant import AssetClass
-from pdm.ports import Clock, Notifier, Simulation
+from pdm.ports import Clock, Notifier, ReadingStore, Simulation
 from pdm.prognosis.learned import Model
 from pdm.rules.ruleset import Secret
 from pdm.services import Services
@@ -20,6 +25,9 @@ from pdm.settings import Settings, read_secret
 from pdm.state.ledger import interrupt_runs
 from pdm.state.plants import CurrentPlant, current_plant
 from pdm.state.schema import open_state, read, write
+
+if TYPE_CHECKING:
+    from pdm.adapters import influx
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -35,9 +43,11 @@ def open_services(
     engine = open_state(settings.state_url())
     with write(engine) as connection:
         interrupt_runs(connection)
+    readings, forwarder = _open_readings(settings, engine, clock)
     services = Services(
         engine=engine,
-        readings=ReadingLog(settings.readings_folder()),
+        readings=readings,
+        forwarder=forwarder,
         clock=clock,
         model_folders=settings.models,
         public_url=settings.http.public_url or "",
@@ -51,7 +61,49 @@ def open_services(
     use_plant(services, settings, plant)
     if log_name is not None:
         services.ingest = open_ingest(settings, plant, clock, log_name)
+        if forwarder is not None:
+            forwarder.start()
     return services
+
+
+def _open_readings(settings: Settings, engine: Engine, clock: Clock) -> tuple[ReadingStore, Forwarder | None]:
+    """What readings are read from: the logs, or InfluxDB and what forwards the logs to it."""
+    folder = settings.readings_folder()
+    if settings.influx.url is None:
+        return ReadingLog(folder), None
+    from pdm.adapters import influx  # takes half a second, which only those who use it should wait
+
+    folder.mkdir(parents=True, exist_ok=True)
+    server, spool = influx.InfluxServer(_influx_link(settings)), Spool(folder)
+    forwarder = Forwarder(
+        engine,
+        spool,
+        influx.InfluxPoints(server),
+        ReadingLogWriter(folder / "forward.db"),
+        clock,
+        _spool_bytes(settings),
+    )
+    return influx.InfluxReadings(server, engine, spool), forwarder
+
+
+def _influx_link(settings: Settings) -> "influx.InfluxLink":
+    from pdm.adapters import influx
+
+    given, token = settings.influx, settings.influx_token()
+    link = influx.InfluxLink(given.url or "", given.org, given.bucket, token, given.retention_ms)
+    return link if given.timeout_ms is None else replace(link, timeout_ms=given.timeout_ms)
+
+
+def open_log(settings: Settings, name: str) -> ReadingLogWriter:
+    """The log that one process writes; bounded where it is the spool in front of another store."""
+    folder = settings.readings_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.db"
+    return ReadingLogWriter(path) if settings.influx.url is None else SpoolWriter(path, _spool_bytes(settings))
+
+
+def _spool_bytes(settings: Settings) -> int:
+    return settings.influx.spool_mb * 1_000_000
 
 
 def use_plant(services: Services, settings: Settings, plant: CurrentPlant) -> None:
@@ -108,9 +160,7 @@ def newest_model(asset_class: AssetClass, folders: Sequence[Path]) -> tuple[Mode
 
 def open_ingest(settings: Settings, plant: CurrentPlant, clock: Clock, log_name: str) -> Ingest:
     """The way of readings into the log of this process."""
-    folder = settings.readings_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    writer = ReadingLogWriter(folder / f"{log_name}.db")
+    writer = open_log(settings, log_name)
     return Ingest(Decoder(plant.plant, epoch_unit=settings.mqtt.epoch_unit), writer, clock)
 
 

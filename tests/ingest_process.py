@@ -5,6 +5,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from pdm.adapters.mqtt import MqttLink, run_ingest
+from pdm.adapters.reading_log import ReadingLogWriter
 from pdm.clocks import ServiceClock
 from pdm.plant import Asset, AssetClass, LifeStep, Plant, Sensor
 
@@ -12,4 +13,4 @@ PUMP = AssetClass("pump", "Pump", (Sensor("number", "1", "Number"),), (), LifeSt
 PLANT = Plant("Nord", "EUR", ZoneInfo("UTC"), {"pump": PUMP}, {}, {"S1": Asset("S1", "pump", "P1", "p1", None)}, "0")
 
 if __name__ == "__main__":
-    run_ingest(Path(sys.argv[1]), MqttLink(port=int(sys.argv[2])), lambda: PLANT, ServiceClock())
+    run_ingest(ReadingLogWriter(Path(sys.argv[1])), MqttLink(port=int(sys.argv[2])), lambda: PLANT, ServiceClock())

@@ -179,3 +179,12 @@ def test_the_documentation_has_exactly_the_settings_of_the_code() -> None:
     ]
     documented = [line for line in DOCS.read_text().splitlines() if line.startswith("| `")]
     assert documented == expected, "docs/settings.md: expected this table\n" + "\n".join(expected)
+
+
+def test_a_store_of_readings_needs_its_token() -> None:
+    Path("token").write_text("canary\n")
+    named = settings_of("influx: {url: 'http://db:8086/', org: plant, token_file: token, retention: 400 d}\n")
+    assert (named.influx.url, named.influx_token()) == ("http://db:8086", "canary")
+    assert named.influx.retention_ms == 400 * 86_400_000
+    with pytest.raises(ConfigurationError, match=r"influx\.token: is not set, but influx\.url is"):
+        settings_of("influx: {url: 'http://db:8086'}\n").influx_token()

@@ -21,12 +21,11 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from pdm.adapters.reading_log import ReadingLogWriter
 from pdm.errors import StoreError
 from pdm.ingest import Ingest
 from pdm.ingest.decode import Decoder, EpochUnit
 from pdm.plant import Plant
-from pdm.ports import Clock
+from pdm.ports import Clock, ReadingWriter
 
 _SESSION_S = 24 * 3600  # how long the broker keeps our messages while we are away
 _RECEIVE_MAXIMUM = 65_535  # a small window of unacknowledged messages would stall acknowledging in groups
@@ -264,7 +263,7 @@ class MqttIngest:
 
 
 def run_ingest(
-    log_path: Path,
+    writer: ReadingWriter,
     link: MqttLink,
     plant: Callable[[], Plant],
     clock: Clock,
@@ -273,10 +272,10 @@ def run_ingest(
 ) -> None:
     """The ingesting process: until SIGTERM, SIGINT or the end of its parent, readings of a broker go into one log.
 
-    It writes nothing but its log. `plant` is asked every few seconds for the version to read messages by.
+    It writes nothing but its log, and closes it at the end. `plant` is asked every few seconds for the version to read
+    messages by.
     """
     parent = os.getppid()
-    writer = ReadingLogWriter(log_path)
     current = plant()
     ingest = Ingest(Decoder(current, epoch_unit=epoch_unit), writer, clock)
     receiver = MqttIngest(ingest, link, clock)

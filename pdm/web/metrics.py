@@ -62,8 +62,10 @@ class _StateCollector(Collector):
             return  # no plant yet: nothing to count
 
     def _readings(self) -> Iterator[Metric]:
+        forwarder = self._services.forwarder
         try:
             counts = self._services.readings.counts()
+            waiting = None if forwarder is None else forwarder.waiting()
         except StoreError:
             yield GaugeMetricFamily("pdm_readings_store_up", "Whether the reading store answers.", 0)
             return
@@ -76,6 +78,9 @@ class _StateCollector(Collector):
             ("damaged_batches", "Stored batches found damaged.", counts.damaged),
         ):
             yield CounterMetricFamily(f"pdm_{name}", help_text, value)
+        if waiting is not None:
+            yield GaugeMetricFamily("pdm_spool_readings", "Readings that wait to be forwarded.", waiting.rows)
+            yield GaugeMetricFamily("pdm_spool_bytes", "What they take on disk, about.", waiting.bytes)
 
     def _records(self) -> Iterator[Metric]:
         with schema.read(self._services.engine) as connection:

@@ -4,8 +4,10 @@ import json
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pdm.adapters.reading_log.log_file import LogFile
 from pdm.adapters.reading_log.reader import ReadingLog, _in_order, _seen, _Stored
@@ -14,6 +16,9 @@ from pdm.adapters.reading_log.writer import ReadingLogWriter
 from pdm.errors import StoreError
 from pdm.ports import DeadLetter, ImportProgress, SpoolBlock, SpoolPart, Waiting
 from pdm.readings import Readings, concatenate
+
+_BATCH_BYTES, _ROW_BYTES = 1_000, 13
+"""Of a batch beside its rows, and of a row beside its values."""
 
 POSITION = "forwarded.json"
 """Tells the writers how far their logs have been forwarded; never ahead of what the state database knows."""
@@ -52,7 +57,7 @@ class Spool(ReadingLog):
                     rows += int(heads["rows"].sum())
                     first_ms = int(heads["committed_ms"][0])
                     oldest_ms = min(first_ms, oldest_ms or first_ms)
-                    size += log.bytes_after(seen[log.name])
+                    size += int(_sizes(heads["rows"], _widths(log)[heads["layout"]]).sum())
         return Waiting(rows, size, oldest_ms)
 
     def note_forwarded(self, cursor: str) -> None:
@@ -78,9 +83,8 @@ class SpoolWriter(ReadingLogWriter):
         self._most_bytes = most_bytes
         self._position = path.parent / POSITION
         self._told_ns = -1
-        self._forwarded = self._noted = 0
+        self._forwarded = self._noted = self._waiting_bytes = 0
         self._waiting: deque[tuple[int, int]] = deque()  # number and bytes of each batch that waits
-        self._waiting_bytes = 0
 
     def append(
         self,
@@ -93,8 +97,9 @@ class SpoolWriter(ReadingLogWriter):
             with self._threads:
                 self._look()
             if self._waiting_bytes >= self._most_bytes:
+                waiting_mb = self._waiting_bytes / 1e6
                 raise StoreError(
-                    f"the spool is full: {self._waiting_bytes / 1e6:,.0f} MB wait for InfluxDB. It goes on by itself"
+                    f"the spool is full: {waiting_mb:,.1f} MB wait for InfluxDB, more is not taken until then"
                 )
         super().append(batches, dead, imported)
 
@@ -105,12 +110,14 @@ class SpoolWriter(ReadingLogWriter):
             self._forwarded = json.loads(self._position.read_text()).get(self.name, 0) if told_ns else 0
             self._told_ns = told_ns
         with store_errors(self.path):
-            after = max(self._noted, self._forwarded)
-            rows = self._db.execute("SELECT batch, length(body) FROM bodies WHERE batch > ?", (after,)).fetchall()
-        for id_, size in rows:
-            self._waiting.append((id_, size))
+            new = self._db.execute(
+                "SELECT b.id, b.rows, l.sensors FROM batches b JOIN layouts l ON l.id = b.layout WHERE b.id > ?",
+                (max(self._noted, self._forwarded),),
+            ).fetchall()
+        for self._noted, rows, sensors in new:
+            size = int(_sizes(rows, len(json.loads(sensors))))
+            self._waiting.append((self._noted, size))
             self._waiting_bytes += size
-            self._noted = id_
         while self._waiting and self._waiting[0][0] <= self._forwarded:
             self._waiting_bytes -= self._waiting.popleft()[1]
 
@@ -120,3 +127,16 @@ def _first_heads(log: LogFile, after: int, limit: int) -> list[Head]:
     heads = log.heads[np.searchsorted(log.heads["id"], after, side="right") :][:limit]
     count = 1 + int(np.searchsorted(np.cumsum(heads["rows"]), limit))
     return [Head(*row) for row in heads[:count].tolist()]
+
+
+def _widths(log: LogFile) -> NDArray[np.int64]:
+    """How many sensors each layout of a log has, by number."""
+    widths = np.zeros(max(log.layouts, default=0) + 1, dtype=np.int64)
+    for number, layout in log.layouts.items():
+        widths[number] = len(layout.sensors)
+    return widths
+
+
+def _sizes(rows: Any, sensors: Any) -> Any:
+    """About how many bytes batches take on disk, by their readings and sensors."""
+    return _BATCH_BYTES + rows * (_ROW_BYTES + 8 * sensors)

@@ -62,6 +62,8 @@ def _degraded(services: Services) -> list[str]:
     found = [f"model of class {name}: {problem}" for name, problem in sorted(services.model_problems.items())]
     try:
         services.readings.counts()
+        if services.forwarder is not None:
+            found += services.forwarder.degraded()
     except StoreError:
         found.append("the reading store does not answer")
     return found
