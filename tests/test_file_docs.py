@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from pdm.plant import entries as plant_entries
+from pdm.plant import wire_entries
 from pdm.plant.entry_types import Entry
 from pdm.plant.file import parse_plant
 from pdm.plant.marked_yaml import Document
@@ -29,6 +30,8 @@ SECTIONS: dict[tuple[str, str], type[Entry]] = {
     ("plant-file.md", "Failure mode"): plant_entries.FailureModeEntry,
     ("plant-file.md", "Limit"): plant_entries.LimitEntry,
     ("plant-file.md", "Asset"): plant_entries.AssetEntry,
+    ("plant-file.md", "Line protocol"): wire_entries.LineFormEntry,
+    ("plant-file.md", "Sensor on the wire"): wire_entries.WireSensorEntry,
     ("rules-file.md", "File"): rule_entries.RulesEntry,
     ("rules-file.md", "Failure probability"): rule_entries.FailureProbabilityEntry,
     ("rules-file.md", "Remaining life"): rule_entries.RulQuantileEntry,
@@ -102,7 +105,7 @@ def test_every_default_is_the_one_in_force(page: str, heading: str) -> None:
 def test_no_entry_is_left_out_of_the_pages() -> None:
     declared = {
         thing
-        for module in (plant_entries, rule_entries)
+        for module in (plant_entries, wire_entries, rule_entries)
         for thing in vars(module).values()
         if isinstance(thing, type) and issubclass(thing, Entry)
     }

@@ -99,6 +99,19 @@ def test_what_is_published_is_stored_and_what_cannot_be_read_is_kept(broker: Mos
     assert {letter.reason for letter in store.dead_letters()} == {"broken_json", "unknown_source"}
 
 
+def test_lines_are_read_one_by_one_and_acknowledged_together(broker: Mosquitto) -> None:
+    store, now_s = Store(), int(time.time())
+    lines = [b"pump,source=p1 number=%d %d000000000" % (number, now_s - number) for number in range(9)]
+    with ingesting(broker, store), publishing(broker) as publisher:
+        publisher.publish("pdm/lines", b"")
+        publisher.publish("pdm/lines", b"\n".join(lines))
+        publisher.publish("pdm/lines", b"pump,source=p1 number=9\nnonsense\npump,source=nobody number=1")
+        publisher.flush()
+        wait_for(lambda: store.counts().readings == 10 and store.counts().dead_letters == 2)
+    assert store.numbers == set(range(10))
+    assert {letter.payload for letter in store.dead_letters()} == {b"nonsense", b"pump,source=nobody number=1"}
+
+
 def test_messages_that_come_together_are_committed_together(broker: Mosquitto) -> None:
     store = Store()
     with ingesting(broker, store):

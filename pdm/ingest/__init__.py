@@ -8,12 +8,17 @@ import numpy as np
 import structlog
 
 from pdm.errors import UnreadableMessageError
-from pdm.ingest.decode import Decoder, Samples, messages_of
+from pdm.ingest.decode import Decoder, EpochUnit, Samples, messages_of
+from pdm.ingest.dialects import Dialects
+from pdm.ingest.lines import Unread
 from pdm.ports import Clock, DeadLetter, ReadingWriter
 from pdm.readings import ArrivalFlag, Readings
 
 HTTP_TOPIC = "http"
-"""Stands for the topic in dead letters that came by HTTP."""
+"""Stands for the topic in dead letters that came by HTTP as JSON."""
+
+HTTP_LINES_TOPIC = "http/lines"
+"""The same of line protocol."""
 
 MOST_PROBLEMS = 100
 """Of one body so many are listed; the dead letters have all of them."""
@@ -26,21 +31,22 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why one message of a body was not stored; it is in the dead letters under the same reason."""
+    """Why one message or line of a body was not stored; it is in the dead letters under the same reason."""
 
-    index: int
+    index: int  # of a message from 0, of a line from 1
     reason: str
     detail: str
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What became of a body: readings stored (`late` of them too late to change a step) and messages that were not (the
-    first `MOST_PROBLEMS`)."""
+    """What became of a body: readings stored (`late` of them too late to change a step), and how many messages were
+    `refused` (`problems` has the first `MOST_PROBLEMS`)."""
 
     stored: int
     late: int
     problems: tuple[Problem, ...]
+    refused: int = 0
 
 
 class Ingest:
@@ -48,15 +54,14 @@ class Ingest:
     any thread)."""
 
     def __init__(self, decoder: Decoder, writer: ReadingWriter, clock: Clock):
-        self._decoder = decoder
-        self._next_decoder = decoder
+        self._dialects = self._next_dialects = Dialects(decoder)
         self._writer = writer
         self._clock = clock
         self._group = _Group()
 
     def use(self, decoder: Decoder) -> None:
         """Read messages by another version of the plant, from the next group on."""
-        self._next_decoder = decoder
+        self._next_dialects = Dialects(decoder)
 
     @property
     def waiting(self) -> int:
@@ -71,9 +76,11 @@ class Ingest:
     def add(self, topic: str, payload: bytes, arrived_ms: int) -> None:
         """Take one message, readable or not; it is kept once `commit` returns."""
         if not self._group.messages:
-            self._decoder = self._next_decoder
+            self._dialects = self._next_dialects
+        self._group.messages += 1
         try:
-            self._group.keep(self._decoder.decode(topic, payload, arrived_ms), len(payload))
+            for found in self._dialects.read(topic, payload, arrived_ms):
+                self._group.take(topic, found, arrived_ms)
         except Exception as error:
             self._group.bury(topic, payload, error, arrived_ms)
 
@@ -95,15 +102,28 @@ class Ingest:
             StoreError: nothing was stored.
         """
         group, problems = _Group(), list[Problem]()
-        decoder, now_ms = self._next_decoder, self._clock.plant_ms()
+        decoder, now_ms = self._next_dialects.json, self._clock.plant_ms()
         for index, message in enumerate(messages_of(body)):
             try:
-                group.keep(decoder.decode_named(message, now_ms), len(message))
+                group.keep(decoder.decode_named(message, now_ms))
             except UnreadableMessageError as error:
                 group.bury(HTTP_TOPIC, message, error, now_ms)
-                if len(problems) < MOST_PROBLEMS:
-                    problems.append(Problem(index, error.reason, error.detail))
-        return Accepted(*group.store(self._writer), tuple(problems))
+                problems.append(Problem(index, error.reason, error.detail))
+        return _accepted(group, self._writer, problems)
+
+    def accept_lines(self, body: bytes, unit: EpochUnit) -> Accepted:
+        """Store the line protocol of an HTTP body, durably; its times count in `unit` since 1970.
+
+        Raises:
+            UnreadableMessageError: the body as a whole cannot be read, and nothing of it was kept.
+            StoreError: nothing was stored.
+        """
+        group, problems, now_ms = _Group(), list[Problem](), self._clock.plant_ms()
+        for found in self._next_dialects.lines.read(body, unit, now_ms):
+            group.take(HTTP_LINES_TOPIC, found, now_ms)
+            if isinstance(found, Unread):
+                problems.append(Problem(found.number, found.error.reason, found.error.detail))
+        return _accepted(group, self._writer, problems)
 
     def close(self) -> None:
         """Let go of the store; what was added and not committed is given up."""
@@ -119,14 +139,20 @@ class _Group:
         self._rows: dict[str, _Rows] = {}
         self._dead: list[DeadLetter] = []
 
-    def keep(self, samples: Samples, size: int) -> None:
-        """Take what a message carried."""
+    def take(self, topic: str, found: Samples | Unread, now_ms: int) -> None:
+        """Take what was found in a message."""
+        if isinstance(found, Unread):
+            self.bury(topic, found.line, found.error, now_ms)
+        else:
+            self.keep(found)
+
+    def keep(self, samples: Samples) -> None:
+        """Take readings."""
         rows = self._rows.get(samples.class_name)
         if rows is None:
             rows = self._rows[samples.class_name] = _Rows(samples.sensors)
         rows.add(samples)
-        self.messages += 1
-        self.bytes += size
+        self.bytes += 8 * len(samples.values)
 
     def bury(self, topic: str, payload: bytes, error: Exception, now_ms: int) -> None:
         """Take a message that could not be read."""
@@ -136,7 +162,6 @@ class _Group:
             # ours to mend, but a message that is never acknowledged would block all that follow
             log.error("message broke the decoder", topic=topic[:_KEPT_TEXT], exc_info=error)
             reason, detail = "internal_error", repr(error)
-        self.messages += 1
         self.bytes += min(len(payload), _KEPT_BYTES)
         self._dead.append(DeadLetter(topic[:_KEPT_TEXT], payload[:_KEPT_BYTES], reason, detail[:_KEPT_TEXT], now_ms))
 
@@ -147,6 +172,11 @@ class _Group:
             writer.append(batches, self._dead)
         late = sum(int(np.count_nonzero(readings.flags & ArrivalFlag.LATE)) for readings in batches.values())
         return sum(len(readings) for readings in batches.values()), late
+
+
+def _accepted(group: _Group, writer: ReadingWriter, problems: list[Problem]) -> Accepted:
+    """What became of a body, once it is stored."""
+    return Accepted(*group.store(writer), tuple(problems[:MOST_PROBLEMS]), len(problems))
 
 
 class _Rows:

@@ -52,6 +52,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 _Number = Annotated[float, msgspec.Meta(ge=-MOST, le=MOST)]
 _Value = _Number | None
+NUMBERS = list[_Number]
 _Time = Annotated[datetime, msgspec.Meta(tz=True)] | int | _Number
 
 _UNKNOWN_FIELD = re.compile(r"unknown field `(.*)` - at `\$\.values`", re.DOTALL)
@@ -134,7 +135,7 @@ class Decoder:
         try:
             return self._messages[source]
         except KeyError:
-            raise UnreadableMessageError("unknown_source", f"no asset of the plant has the source {source!r}") from None
+            raise unknown_source(source) from None
 
     def _samples(self, messages: "_Messages", source: str, message: Any, now_ms: int) -> Samples:
         flag = ArrivalFlag.NONE
@@ -151,7 +152,7 @@ class Decoder:
             values = _row(columns)
         if message.units:
             messages.convert(values, message.units)
-        return Samples(messages.class_name, messages.sensors, source, times, values, _flags(times, flag, now_ms))
+        return Samples(messages.class_name, messages.sensors, source, times, values, arrival_flags(times, flag, now_ms))
 
     def _time_ms(self, ts: datetime | float) -> int:
         if isinstance(ts, datetime):
@@ -206,13 +207,18 @@ class _Messages:
         rows = np.frombuffer(values).reshape(-1, len(self.sensors))
         for name, unit in units.items():
             if name not in self._unit:
-                raise self.unknown_sensor(name)
+                raise unknown_sensor(name, self.class_name, self.sensors)
             column = rows[:, self.sensors.index(name)]
             column[:] = conversion(unit, self._unit[name])(column)
 
-    def unknown_sensor(self, name: str) -> UnreadableMessageError:
-        detail = f"{name!r} is no sensor of class {self.class_name}, which has {', '.join(self.sensors)}"
-        return UnreadableMessageError("unknown_sensor", detail)
+
+def unknown_source(source: str) -> UnreadableMessageError:
+    return UnreadableMessageError("unknown_source", f"no asset of the plant has the source {source!r}")
+
+
+def unknown_sensor(name: str, class_name: str, sensors: Sequence[str]) -> UnreadableMessageError:
+    detail = f"{name!r} is no sensor of class {class_name}, which has {', '.join(sensors)}"
+    return UnreadableMessageError("unknown_sensor", detail)
 
 
 def _decoder(name: str, fields: Sequence[Any]) -> msgspec.json.Decoder[Any]:
@@ -246,7 +252,7 @@ def _parse(
     except msgspec.ValidationError as error:
         unknown = _UNKNOWN_FIELD.search(str(error))
         if unknown and messages:
-            raise messages.unknown_sensor(unknown[1]) from None
+            raise unknown_sensor(unknown[1], messages.class_name, messages.sensors) from None
         reason = next((reason for text, reason in _REASONS if text in str(error)), "wrong_type")
         raise UnreadableMessageError(reason, _in_words(str(error))) from None
     except RecursionError:
@@ -299,8 +305,12 @@ def _rows(columns: Sequence[Any], n: int) -> "array[float]":
     return array("d", np.frombuffer(block).reshape(len(columns), n).T.tobytes())
 
 
-def _flags(times: list[int], flag: ArrivalFlag, now_ms: int) -> bytes:
-    """Flags of arrival, or why the times cannot be."""
+def arrival_flags(times: list[int], flag: ArrivalFlag, now_ms: int) -> bytes:
+    """The flags of samples of these times, `flag` among them.
+
+    Raises:
+        UnreadableMessageError: why the times cannot be.
+    """
     if not times:
         raise UnreadableMessageError("no_values", "the list of times is empty")
     oldest, newest = min(times), max(times)

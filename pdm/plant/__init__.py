@@ -12,6 +12,8 @@ from functools import cached_property
 from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
+from pdm.plant.wire import LineForm
+
 ANY_TARGET = "any"
 """The target of a prognosis that is about the first failure, whatever its mode."""
 
@@ -225,7 +227,8 @@ class Asset:
 
 @dataclass(frozen=True)
 class Plant:
-    """Everything that `plant.yaml` declares. `version` is the SHA-256 of its text."""
+    """Everything that `plant.yaml` declares. `version` is the SHA-256 of its text, `lines` says how line protocol is
+    read."""
 
     name: str
     currency: str
@@ -235,6 +238,7 @@ class Plant:
     assets: Mapping[str, Asset]
     version: str
     simulated: bool = False
+    lines: tuple[LineForm, ...] = ()
 
     @cached_property
     def asset_of_source(self) -> Mapping[str, Asset]:

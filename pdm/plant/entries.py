@@ -62,7 +62,7 @@ def _zone(value: Any) -> ZoneInfo:
         raise ValueError(f"expected a time zone such as Europe/Berlin, not {value!r}{near}") from None
 
 
-def _unit(text: str) -> str:
+def unit_text(text: str) -> str:
     if not units.is_unit(text):
         meant = units.unit_meant(text)
         hint = f"; did you mean {meant!r}?" if meant else ""
@@ -127,7 +127,7 @@ class CalendarEntry(Entry):
 
 
 class SensorEntry(Entry):
-    unit: Annotated[str, AfterValidator(_unit)] = Field(description="a unit such as degC, m3/h or 1 (for none)")
+    unit: Annotated[str, AfterValidator(unit_text)] = Field(description="a unit such as degC, m3/h or 1 (for none)")
     title: str = ""
     range: Annotated[tuple[float | None, float | None], PlainValidator(_range)] | None = None
     resolution: float | None = Field(None, gt=0)
@@ -233,3 +233,4 @@ class PlantEntry(Entry):
     calendars: dict[str, Any] = Field(default_factory=dict)
     classes: dict[str, Any] = Field(min_length=1, description="a section of classes")
     assets: tuple[Any, ...] = ()
+    lines: tuple[Any, ...] = ()

@@ -8,11 +8,11 @@ from fastapi import FastAPI
 from pdm import __version__
 from pdm.services import Services
 from pdm.web import api, auth, pages, problems
-from pdm.web.api import description, readings
+from pdm.web.api import description, influx, readings
 from pdm.web.guard import Guard
 from pdm.web.metrics import Metrics
 
-BODY_LIMITS = {"": 1 << 20, "/api/v1/readings": readings.LARGEST_BODY}
+BODY_LIMITS = {"": 1 << 20, "/api/v1/readings": readings.LARGEST_BODY, influx.PATH: influx.LARGEST_BODY}
 """Largest body by path [bytes]."""
 
 LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")

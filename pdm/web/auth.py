@@ -64,9 +64,9 @@ class Gate:
         return sum(secrets.compare_digest(hashed, known) for known in self._hashes) > 0
 
     def admits(self, headers: Headers, cookies: dict[str, str]) -> bool:
-        """Whether a request carries a key or a living session."""
+        """Whether a request carries a key (`Token` is what clients of InfluxDB call it) or a living session."""
         scheme, _, key = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and self.knows(key.strip()):
+        if scheme.lower() in ("bearer", "token") and self.knows(key.strip()):
             return True
         token = cookies.get(COOKIE)
         with self._lock:

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pdm.web.auth import Gate, is_open
 from pdm.web.metrics import Metrics
-from pdm.web.problems import problem
+from pdm.web.problems import problem, refusal
 
 SLASH_IN_SEGMENT = "\ufdd0"
 """Stands for `%2F` while routes are matched: a character that no text may contain."""
@@ -101,15 +101,15 @@ class Guard:
         headers, path = Headers(scope=scope), scope["path"]
         host = headers.get("host", "")
         if not self._gate.asks and _name_of(host) not in self._local_names:
-            return problem(421, "without API keys the service answers under the names of its own machine only")
+            return refusal(path, 421, "without API keys the service answers under the names of its own machine only")
         if scope["method"] not in _SAFE and _is_foreign(headers, host):
-            return problem(403, "this request was made by a page of another site")
+            return refusal(path, 403, "this request was made by a page of another site")
         if not is_open(path) and self._gate.asks and not self._gate.admits(headers, _cookies(headers)):
             if scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
                 return RedirectResponse(f"/login?onward={quote(path)}", 303)
-            return problem(401, "an API key is needed", headers={"WWW-Authenticate": "Bearer"})
+            return refusal(path, 401, "an API key is needed", {"WWW-Authenticate": "Bearer"})
         if not _declared_length(headers) <= self._limit(scope):
-            return problem(413, f"the body is larger than {self._limit(scope)} bytes")
+            return refusal(path, 413, f"the body is larger than {self._limit(scope)} bytes")
         return None
 
     def _limit(self, scope: Scope) -> int:

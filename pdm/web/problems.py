@@ -66,6 +66,17 @@ def problem(
     return Response(body, status, {**retry, **(headers or {})}, MEDIA_TYPE)
 
 
+def refusal(path: str, status: int, detail: str = "", headers: dict[str, str] | None = None) -> Response:
+    """The answer to a request that reached no operation; below /api/v2 with what clients of InfluxDB look for."""
+    answer = problem(status, detail, headers=headers)
+    if not path.startswith("/api/v2/"):
+        return answer
+    phrase = HTTPStatus(status).phrase
+    body = {**orjson.loads(answer.body), "code": phrase.lower(), "message": detail or phrase}
+    kept = {name: value for name, value in answer.headers.items() if name != "content-length"}
+    return Response(orjson.dumps(body), status, kept, "application/json")
+
+
 def install(app: FastAPI) -> None:
     """Answer all errors that are expected with problems; the guard answers for the others."""
     app.add_exception_handler(HTTPException, of_http)
@@ -90,11 +101,11 @@ def status_of(error: PdmError) -> int:
     return 500
 
 
-async def of_http(_request: Request, error: Any) -> Response:
+async def of_http(request: Request, error: Any) -> Response:
     """The answer to what the routing refused."""
     phrase = HTTPStatus(error.status_code).phrase
     detail = error.detail if error.detail != phrase else ""
-    return problem(error.status_code, detail, headers=dict(error.headers or {}))
+    return refusal(request.url.path, error.status_code, detail, dict(error.headers or {}))
 
 
 async def _of_validation(_request: Request, error: Any) -> Response:

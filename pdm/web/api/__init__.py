@@ -11,6 +11,7 @@ from pdm.web.api import (
     assets,
     events,
     health,
+    influx,
     interventions,
     operation,
     prognoses,
@@ -29,6 +30,7 @@ _RESOURCES = (assets, readings, slots, prognoses, alerts, recommendations, inter
 def install(app: FastAPI, services: Services, metrics: Metrics, stopping: threading.Event) -> None:
     """Add all routes of the API and of operation; one level of routers, since each costs time at every request."""
     app.include_router(health.make_router(services, metrics))
+    app.include_router(influx.make_router(services))
     routers = [*(resource.make_router(services) for resource in _RESOURCES), stream.make_router(services, stopping)]
     for router in routers:
         app.include_router(router, prefix=PREFIX, dependencies=[Depends(no_unknown_parameters)])

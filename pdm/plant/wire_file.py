@@ -1,0 +1,87 @@
+"""What `plant.yaml` says about the names that gateways use, checked against its sources and sensors."""
+
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
+
+from pdm.errors import UnreadableMessageError
+from pdm.plant import AssetClass
+from pdm.plant.marked_yaml import Document, Path
+from pdm.plant.wire import LineForm, Pattern, WireSensor
+from pdm.plant.wire_entries import LineFormEntry, WireSensorEntry
+from pdm.units import conversion
+
+
+class Known:
+    """What names on the wire can stand for."""
+
+    def __init__(self, classes: Mapping[str, AssetClass], sources: Collection[str]):
+        self.classes = classes
+        self.sources = sources
+        self.sensors = tuple(dict.fromkeys(name for found in classes.values() for name in found.sensor_names))
+
+
+def line_forms(document: Document, known: Known) -> tuple[LineForm, ...]:
+    """How line protocol is read; notes what can never come to anything."""
+    forms: dict[str | None, LineForm] = {}
+    first: dict[str | None, int] = {}
+    for position in range(_count(document, "lines")):
+        at = ("lines", position)
+        sensors = wire_sensors(document, at, known)
+        if (entry := document.entry(LineFormEntry, *at)) is None:
+            continue
+        if (before := first.setdefault(entry.measurement, position)) != position:
+            name = "any measurement" if entry.measurement is None else f"measurement {entry.measurement!r}"
+            document.refuse(at, f"how {name} is read stands in line {document.line('lines', before)} already")
+        if "field" in entry.source.names:
+            document.refuse((*at, "source"), "a source is made of the tags of a line: expected no {field}")
+        check_pattern(document, (*at, "source"), entry.source, known.sources, "source")
+        check_sensor_pattern(document, (*at, "sensor"), entry.sensor, sensors, known)
+        check_ignored(document, at, entry.ignore, sensors)
+        forms[entry.measurement] = LineForm(entry.measurement, entry.source, entry.sensor, sensors, entry.ignore)
+    return tuple(forms.values())
+
+
+def wire_sensors(document: Document, at: Path, known: Known) -> Mapping[str, WireSensor]:
+    """What stands under `sensors`; notes sensors that there are not, and units that do not fit them."""
+    entries = document.entries(WireSensorEntry, *at, "sensors", wrong_name=lambda name: None)
+    for name, entry in entries.items():
+        here = (*at, "sensors", name)
+        if document.check_known(here, entry.sensor, known.sensors, "sensor") and entry.unit is not None:
+            _check_unit(document, (*here, "unit"), entry.sensor, entry.unit, known)
+    return MappingProxyType(
+        {name: WireSensor(entry.sensor, entry.factor, entry.unit) for name, entry in entries.items()}
+    )
+
+
+def check_pattern(document: Document, at: Path, pattern: Pattern, known: Collection[str], what: str) -> None:
+    """Note a name without placeholders that nothing has."""
+    if not pattern.names:
+        document.check_known(at, pattern, known, what)
+
+
+def check_sensor_pattern(
+    document: Document, at: Path, pattern: Pattern, sensors: Mapping[str, WireSensor], known: Known
+) -> None:
+    """The same of a sensor, which may also be one of the names on the wire."""
+    check_pattern(document, at, pattern, (*known.sensors, *sensors), "sensor")
+
+
+def check_ignored(document: Document, at: Path, ignored: Collection[str], sensors: Mapping[str, WireSensor]) -> None:
+    """Note names that are both read and ignored."""
+    for name in sensors.keys() & set(ignored):
+        document.refuse((*at, "ignore"), f"{name!r} stands under sensors as well")
+
+
+def _check_unit(document: Document, at: Path, sensor: str, unit: str, known: Known) -> None:
+    for asset_class in known.classes.values():
+        if sensor in asset_class.sensor_names:
+            try:
+                conversion(unit, asset_class.sensor(sensor).unit)
+            except UnreadableMessageError as error:
+                document.refuse(at, error.detail)
+                return
+
+
+def _count(document: Document, key: str) -> int:
+    listed = document.at(key)
+    return len(listed) if isinstance(listed, list) else 0
