@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -82,9 +83,8 @@ def take_readings(settings: Settings, parent: int) -> None:
 
     if os.getppid() != parent:
         return  # it ended while we began
-    run_ingest(
-        open_log(settings, "mqtt"), broker_link(settings), plant, ServiceClock(), epoch_unit=settings.mqtt.epoch_unit
-    )
+    log, link = partial(open_log, settings, "mqtt"), broker_link(settings)
+    run_ingest(log, link, plant, ServiceClock(), epoch_unit=settings.mqtt.epoch_unit)
 
 
 def broker_link(settings: Settings) -> MqttLink:

@@ -1,6 +1,7 @@
 """An ingesting process for tests: `python -m tests.ingest_process LOG PORT`."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -13,4 +14,5 @@ PUMP = AssetClass("pump", "Pump", (Sensor("number", "1", "Number"),), (), LifeSt
 PLANT = Plant("Nord", "EUR", ZoneInfo("UTC"), {"pump": PUMP}, {}, {"S1": Asset("S1", "pump", "P1", "p1", None)}, "0")
 
 if __name__ == "__main__":
-    run_ingest(ReadingLogWriter(Path(sys.argv[1])), MqttLink(port=int(sys.argv[2])), lambda: PLANT, ServiceClock())
+    log = partial(ReadingLogWriter, Path(sys.argv[1]))
+    run_ingest(log, MqttLink(port=int(sys.argv[2])), lambda: PLANT, ServiceClock())

@@ -16,7 +16,7 @@ from pdm.forward import Forwarder
 from pdm.ports import SpoolPart
 from pdm.readings import ArrivalFlag, Readings
 from pdm.state import forwarding
-from pdm.state.schema import open_state, read, write
+from pdm.state.schema import cursors, open_state, read, write
 
 NAN = float("nan")
 Row = tuple[str, int, float]
@@ -292,8 +292,8 @@ def test_many_marks_are_drawn_together_once_the_ticks_have_seen_them(
         bench.take((f"p{time % 2}", time, 1.0))
         bench.forwarder.forward()
         with write(bench.engine) as connection:
-            connection.execute(forwarding.cursors.delete())
-            connection.execute(forwarding.cursors.insert().values(class_name="pump", readings=str(time - 1), marks=0))
+            connection.execute(cursors.delete())
+            connection.execute(cursors.insert().values(class_name="pump", readings=str(time - 1), marks=0))
     with read(bench.engine) as connection:
         assert len(connection.execute(forwarding.reading_marks.select()).all()) <= 5
     assert bench.news() == {"p0": 2, "p1": 1}

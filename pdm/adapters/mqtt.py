@@ -263,7 +263,7 @@ class MqttIngest:
 
 
 def run_ingest(
-    writer: ReadingWriter,
+    open_log: Callable[[], ReadingWriter],
     link: MqttLink,
     plant: Callable[[], Plant],
     clock: Clock,
@@ -275,7 +275,8 @@ def run_ingest(
     It writes nothing but its log, and closes it at the end. `plant` is asked every few seconds for the version to read
     messages by.
     """
-    parent = os.getppid()
+    parent = os.getppid()  # before there is anything that could be taken for a sign of life
+    writer = open_log()
     current = plant()
     ingest = Ingest(Decoder(current, epoch_unit=epoch_unit), writer, clock)
     receiver = MqttIngest(ingest, link, clock)
