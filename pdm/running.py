@@ -23,7 +23,7 @@ from pdm.state.lock import sole_writer
 from pdm.state.plants import CurrentPlant, current_plant
 from pdm.state.schema import read
 from pdm.web.app import create_app
-from pdm.wiring import open_services, use_plant, use_routes
+from pdm.wiring import heartbeat_of, open_services, use_plant, use_routes
 from pdm.words import listed
 
 LOOK_S = 2.0
@@ -55,7 +55,8 @@ def run_service(settings: Settings, settings_file: Path | None) -> None:
         services = open_services(settings, ServiceClock(), log_name="http")
         stack.callback(services.close)
         in_use = _InUse(_plant_number(services))
-        schedule = Schedule(services, load_pipelines(settings.pipelines_folder(), {"tick": settings.tick.interval_ms}))
+        pipelines = load_pipelines(settings.pipelines_folder(), {"tick": settings.tick.interval_ms})
+        schedule = Schedule(services, pipelines, heartbeat_of(settings))
         server = Server(create_app(services, settings.api_key_hashes()), settings.http.host, settings.http.port)
         ingest = IngestProcess(settings.mqtt, settings_file)
         stack.callback(ingest.stop, 0.0)  # whatever happens, it does not stay behind

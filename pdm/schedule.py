@@ -93,10 +93,16 @@ def run_now(services: Services, pipeline: Pipeline, at_ms: int, scheduled_ms: in
 
 
 class Schedule:
-    """Runs the pipelines that have a schedule. A failing one stops neither the others nor its own next run."""
+    """Runs the pipelines that have a schedule. A failing one stops neither the others nor its own next run.
 
-    def __init__(self, services: Services, pipelines: Mapping[str, Pipeline]) -> None:
+    `heartbeat` is called after each good tick while deliveries go well, too.
+    """
+
+    def __init__(
+        self, services: Services, pipelines: Mapping[str, Pipeline], heartbeat: Callable[[], None] = lambda: None
+    ) -> None:
         self._services = services
+        self._heartbeat = heartbeat
         self._pipelines = [pipeline for pipeline in pipelines.values() if pipeline.trigger is not None]
         self._started = datetime.now(UTC)
         self._latest: dict[str, datetime] = {}  # when each was last scheduled
@@ -137,6 +143,8 @@ class Schedule:
             if name in self._broken:
                 _log.info("pipeline works again", pipeline=name)
             self._broken.discard(name)
+            if name == "tick" and "deliver" not in self._broken:
+                self._heartbeat()
 
     def _scheduled_for(self, pipeline: Pipeline) -> datetime:
         """The time that this run was scheduled for: APScheduler does not tell a job."""

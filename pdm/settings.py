@@ -154,6 +154,11 @@ class NotifySettings(Entry):
     allow_private: Several[IPv4Network | IPv6Network] = Field(
         default=(), description="networks (CIDR) in which a webhook may be although they are private, at any port"
     )
+    heartbeat_url: SecretStr | None = Field(
+        default=None,
+        description="address to call after each good tick, so that a watchdog elsewhere notices when none comes",
+    )
+    heartbeat_url_file: Path | None = Field(default=None, description="file that holds `heartbeat_url`")
 
 
 class LogSettings(Entry):
@@ -226,6 +231,10 @@ class Settings(BaseSettings):
     def mqtt_password(self) -> str | None:
         """Password at the broker, if one is set."""
         return _secret(self.mqtt.password, self.mqtt.password_file, "mqtt.password")
+
+    def heartbeat_url(self) -> str | None:
+        """Address of the watchdog, if one is set."""
+        return _secret(self.notify.heartbeat_url, self.notify.heartbeat_url_file, "notify.heartbeat_url")
 
     def model_folders(self) -> tuple[Path, ...]:
         """Where trained models are looked for, in this order."""

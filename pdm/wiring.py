@@ -1,6 +1,6 @@
 """Puts the service together: picks the adapters that settings ask for, and nothing else does."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +9,7 @@ import structlog
 from sqlalchemy import Engine
 
 from pdm.adapters import model_folder
+from pdm.adapters.heartbeat import Heartbeat
 from pdm.adapters.notifiers import notifiers_of
 from pdm.adapters.reading_log import ReadingLog, ReadingLogWriter
 from pdm.adapters.reading_log.spool import Spool, SpoolWriter
@@ -162,6 +163,16 @@ def open_ingest(settings: Settings, plant: CurrentPlant, clock: Clock, log_name:
     """The way of readings into the log of this process."""
     writer = open_log(settings, log_name)
     return Ingest(Decoder(plant.plant, epoch_unit=settings.mqtt.epoch_unit), writer, clock)
+
+
+def heartbeat_of(settings: Settings) -> Callable[[], None]:
+    """What to call after each good tick.
+
+    Raises:
+        ConfigurationError: the address is refused.
+    """
+    url = settings.heartbeat_url()
+    return (lambda: None) if url is None else Heartbeat(url, settings.notify.allow_private).beat
 
 
 def _secret_of(secret: Secret) -> str:

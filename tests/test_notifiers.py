@@ -17,8 +17,10 @@ from typing import Any
 import pytest
 import structlog
 from standardwebhooks import Webhook
+from structlog.testing import capture_logs
 
 from pdm.adapters import http_client
+from pdm.adapters.heartbeat import Heartbeat
 from pdm.adapters.http_client import LARGEST_ANSWER, post, refusal
 from pdm.adapters.notifiers import LogNotifier, SmtpNotifier, WebhookNotifier, notifiers_of
 from pdm.errors import ConfigurationError, DeliveryError, RouteGoneError
@@ -540,3 +542,27 @@ def test_nobody_at_the_mail_port_can_be_tried_again() -> None:
     with pytest.raises(DeliveryError) as caught:
         route.send(MESSAGE)
     assert caught.value.retry_helps
+
+
+# The heartbeat
+
+
+def test_a_heartbeat_that_does_not_arrive_is_logged_once_and_once_when_it_does_again() -> None:
+    statuses = iter([200, 500, 500, 200])
+    with http_server(lambda request: answer(next(statuses))(request)) as (url, received), capture_logs() as logs:
+        heart = Heartbeat(url, LOOPBACK)
+        for _ in range(4):
+            heart.beat()
+    assert len(received.requests) == 4
+    assert [log["event"] for log in logs] == ["heartbeat does not arrive", "heartbeat arrives again"]
+
+
+def test_a_heartbeat_to_nobody_fails_nothing() -> None:
+    with capture_logs() as logs:
+        Heartbeat("http://127.0.0.1:9", (ip_network("127.0.0.0/8"),)).beat()
+    assert len(logs) == 1
+
+
+def test_a_heartbeat_may_not_go_where_webhooks_may_not_go() -> None:
+    with pytest.raises(ConfigurationError, match=r"notify\.heartbeat_url"):
+        Heartbeat("http://127.0.0.1:9")

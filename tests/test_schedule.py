@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -280,3 +281,23 @@ def test_a_run_that_another_process_has_taken_is_left_to_it(
         wait_for(lambda: any(line["event"] == "pipeline ran elsewhere" for line in lines))
         assert timetable.stop()
     assert ran == []
+
+
+def test_the_heart_beats_after_each_good_tick_while_deliveries_go_well(services: Services) -> None:
+    beats, wrong = list[str](), set[str]()
+
+    def work(name: str) -> None:
+        if name in wrong:
+            raise ValueError(name)
+
+    both = {name: pipeline(partial(work, name), name=name) for name in ("tick", "deliver")}
+    schedule = Schedule(services, both, lambda: beats.append("beat"))
+    heard = []
+    for failing in [(), ("deliver",), ("tick",), ()]:
+        wrong.clear()
+        wrong.update(failing)
+        for name in ("deliver", "tick"):
+            schedule._run(both[name])
+            time.sleep(0.002)  # each run has a time of its own
+        heard.append(len(beats))
+    assert heard == [1, 1, 1, 2]
