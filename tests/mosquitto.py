@@ -34,7 +34,7 @@ class Mosquitto:
 
     def __init__(self, folder: Path, more: str = "", *, durable: bool = False):
         self._folder = folder
-        self.port = _free_port()
+        self.port = free_port()
         self._configuration = folder / "mosquitto.conf"
         self._configuration.write_text(
             _CONFIGURATION.format(
@@ -48,7 +48,7 @@ class Mosquitto:
         assert program, "these tests need the broker: apt-get install mosquitto"
         with (self._folder / "mosquitto.log").open("ab") as log:
             self._process = subprocess.Popen([program, "-c", str(self._configuration)], stdout=log, stderr=log)
-        _wait_for_port(self.port)
+        wait_for_port(self.port)
         return self
 
     def stop(self) -> None:
@@ -66,14 +66,14 @@ class Mosquitto:
             self._process = None
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
         return port
 
 
-def _wait_for_port(port: int) -> None:
+def wait_for_port(port: int) -> None:
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         with socket.socket() as sock:
