@@ -22,7 +22,7 @@ class Changes(NamedTuple):
 class Tail(NamedTuple):
     """The next readings since a cursor in the order of their arrival, and the cursor to ask from next time."""
 
-    readings: Readings  # as they came: not merged
+    readings: Readings  # as they came; merged where they were compacted before anybody asked for them
     cursor: str
 
 
@@ -191,6 +191,26 @@ class PointStore(Protocol):
             BusyStoreError: it asks to wait.
             StoreError: it does not answer, or refuses us.
         """
+        ...
+
+
+class Compaction(NamedTuple):
+    """What a compaction did."""
+
+    batches: int
+    rows: int
+    files: int
+
+
+class Compactor(Protocol):
+    """Keeps the logs of readings small: batches become files by class and day, which go when they are old enough."""
+
+    def compact(self, before_ms: int) -> Compaction:
+        """Move every batch that was committed before this wall time into files."""
+        ...
+
+    def expire(self, class_name: str, before_ms: int) -> int:
+        """Remove the files of a class whose days ended by this time; returns how many."""
         ...
 
 

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,15 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from pdm.adapters.reading_log.schema import Head, Layout, open_to_read, row_crc, store_errors
+from pdm.adapters.reading_log.schema import (
+    DROPPED,
+    CompactedMeanwhileError,
+    Head,
+    Layout,
+    open_to_read,
+    row_crc,
+    store_errors,
+)
 from pdm.columns import unpack, verified
 from pdm.errors import DamagedRecordError
 from pdm.ports import StoredDeadLetter
@@ -33,7 +41,9 @@ class LogFile:
         layouts: classes and value columns by number.
         heads: `[b]` structured array with the fields of `Head`, in the order of commit.
         last_id: number of the latest batch.
+        dropped: up to this batch they have gone into files, and are no longer here.
         damaged: what failed its checksum.
+        damaged_batches: those among it that are batches.
     """
 
     def __init__(self, path: Path, db: sqlite3.Connection, name: str):
@@ -43,8 +53,9 @@ class LogFile:
         self.number: dict[str, int] = {}
         self.layouts: dict[int, Layout] = {}
         self.heads = np.empty(0, dtype=_HEAD)
-        self.last_id = 0
+        self.last_id = self.dropped = 0
         self.damaged: set[str] = set()
+        self.damaged_batches: set[int] = set()
         self._db = db
 
     @staticmethod
@@ -63,7 +74,8 @@ class LogFile:
                 # read after the heads, so that whatever they name is there
                 self._refresh_layouts()
                 self._refresh_sources()
-        if (promised or 0) > max(self.last_id, rows[-1][0] if rows else 0):
+            self._refresh_dropped()  # after the heads, which cannot be missed then
+        if (promised or 0) > max(self.last_id, self.dropped, rows[-1][0] if rows else 0):
             self._quarantine(f"batches up to {promised}", "some are missing")
         if rows:
             self._note(rows)
@@ -71,11 +83,20 @@ class LogFile:
     def _note(self, rows: list[tuple[Any, ...]]) -> None:
         sound = [row[:-1] for row in rows if row_crc(*row[:-1]) == row[-1] and row[1] in self.layouts]
         last_id = sound[-1][0] if sound else self.last_id
-        seen = {row[0] for row in rows} | set(range(self.last_id + 1, last_id))
+        seen = {row[0] for row in rows} | set(range(max(self.last_id, self.dropped) + 1, last_id))
         for id_ in sorted(seen - {row[0] for row in sound}):
-            self._quarantine(f"batch {id_}", "its head or layout is damaged")
+            self._quarantine_batch(id_, "its head or layout is damaged")
         self.heads = np.concatenate([self.heads, np.array(sound, dtype=_HEAD)])
         self.last_id = last_id
+
+    def forget(self, floor: int, left_out: Iterable[int]) -> None:
+        """Pass over what is in files: batches up to `floor`, but for damaged ones, which nobody has."""
+        if floor < self.dropped:
+            self._quarantine(f"batches up to {self.dropped}", "the files that they went into are not known")
+        for id_ in left_out:
+            self._quarantine_batch(id_, "it was damaged when its day was compacted")
+        self.heads = self.heads[np.searchsorted(self.heads["id"], floor, side="right") :]
+        self.last_id = max(self.last_id, floor)
 
     def heads_of(
         self, class_name: str, *, after: int = 0, start_ms: int = _EVER.min, end_ms: int = _EVER.max
@@ -107,11 +128,14 @@ class LogFile:
         try:
             with store_errors(self.path):
                 row = self._db.execute("SELECT body FROM bodies WHERE batch = ?", (head.id,)).fetchone()
+                self._refresh_dropped()
+            if row is None and head.id <= self.dropped:
+                raise CompactedMeanwhileError(what)
             body = row[0] if row and isinstance(row[0], bytes) else b""
             columns = unpack(verified(body, head.body_crc, what))
             return self._named(Readings(sensors, **columns))
         except DamagedRecordError as error:
-            self._quarantine(what, str(error))
+            self._quarantine_batch(head.id, str(error))
             return nothing
 
     def positions(self, sources: Sequence[str]) -> NDArray[np.int64]:
@@ -125,12 +149,6 @@ class LogFile:
         """Totals that no batch carries."""
         with store_errors(self.path):
             return dict(self._db.execute("SELECT name, value FROM counters"))
-
-    def bytes_after(self, id_: int) -> int:
-        """Size of the bodies of all batches after this number."""
-        with store_errors(self.path):
-            query = "SELECT coalesce(sum(length(body)), 0) FROM bodies WHERE batch > ?"
-            return int(self._db.execute(query, (id_,)).fetchone()[0])
 
     def dead_letters(self, limit: int, reason: str | None, after: tuple[int, str] | None) -> list[StoredDeadLetter]:
         """The latest, or those that follow."""
@@ -174,8 +192,16 @@ class LogFile:
             return batch
         return batch.take(np.array([name is not None for name in self.names])[batch.source])
 
+    def _refresh_dropped(self) -> None:
+        row = self._db.execute("SELECT value FROM counters WHERE name = ?", (DROPPED,)).fetchone()
+        self.dropped = row[0] if row else 0
+
     def _quarantine(self, what: str, why: str) -> None:
         """Name and count what is damaged, once."""
         if what not in self.damaged:
             self.damaged.add(what)
             log.error("reading log damaged", log=self.path.name, what=what, why=why)
+
+    def _quarantine_batch(self, id_: int, why: str) -> None:
+        self.damaged_batches.add(id_)
+        self._quarantine(f"batch {id_}", why)

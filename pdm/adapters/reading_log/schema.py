@@ -32,9 +32,17 @@ CREATE TABLE imports (digest TEXT PRIMARY KEY, name TEXT NOT NULL, rows INTEGER 
 """
 # bodies stand in a table of their own, so that the heads of thousands of batches lie side by side
 
+DROPPED = "dropped_batches"
+DROPPED_MS = "dropped_committed_ms"
+"""Counters of a log: up to which batch, and which time of commit, it has gone into files and been dropped."""
+
 _PAGE_BYTES = 8_192
 _CHECKPOINT_PAGES = 2_000  # 16 MB of log between two checkpoints: small commits seldom pay for one
 _WAIT_S = 5.0
+
+
+class CompactedMeanwhileError(Exception):
+    """What was to be read has gone into a file, or from one file into another: read again from the beginning."""
 
 
 class Layout(NamedTuple):
@@ -64,7 +72,7 @@ def row_crc(*fields: object) -> int:
 
 def open_to_write(path: Path) -> tuple[sqlite3.Connection, str]:
     """A connection that alone writes (and so alone checkpoints) this log, made if there is none; and its name."""
-    with _connection(path, "rwc") as db:
+    with connection(path, "rwc") as db:
         db.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
@@ -74,7 +82,7 @@ def open_to_write(path: Path) -> tuple[sqlite3.Connection, str]:
 
 def open_to_read(path: Path) -> tuple[sqlite3.Connection, str] | None:
     """A read-only connection and the name of the log; None while its writer is still making it."""
-    with _connection(path, "ro") as db:
+    with connection(path, "ro") as db:
         db.text_factory = lambda text: text.decode(errors="replace")  # damaged text fails its checksum, not the reader
         if (name := _name_of(db, path)) is not None:
             return db, name
@@ -83,7 +91,7 @@ def open_to_read(path: Path) -> tuple[sqlite3.Connection, str] | None:
 
 
 @contextmanager
-def _connection(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
+def connection(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
     """Open a log; it stays open unless setting it up fails."""
     with store_errors(path):
         uri = f"file:{quote(str(path))}?mode={mode}"

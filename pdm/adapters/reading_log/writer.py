@@ -4,7 +4,7 @@ import fcntl
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any, TextIO
@@ -13,9 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdm.adapters.reading_log.dead_letters import DeadLetters
-from pdm.adapters.reading_log.schema import SUFFIX, Head, Layout, open_to_write, row_crc, store_errors
+from pdm.adapters.reading_log.manifest import Manifest
+from pdm.adapters.reading_log.schema import (
+    DROPPED,
+    DROPPED_MS,
+    SUFFIX,
+    Head,
+    Layout,
+    open_to_write,
+    row_crc,
+    store_errors,
+)
 from pdm.columns import checksum, pack
-from pdm.errors import StoreError
+from pdm.errors import DamagedRecordError, StoreError
 from pdm.ports import DeadLetter, ImportProgress
 from pdm.readings import ArrivalFlag, Readings
 
@@ -102,10 +112,22 @@ class ReadingLogWriter:
         self._sources = dict(self._db.execute("SELECT name, id FROM sources"))
         layouts = self._db.execute("SELECT class_name, sensors, late, id FROM layouts")
         self._layouts = {Layout(name, tuple(json.loads(text)), bool(late)): id_ for name, text, late, id_ in layouts}
-        last = self._db.execute("SELECT id, committed_ms FROM batches ORDER BY id DESC LIMIT 1").fetchone()
-        self._last_batch, self._committed_ms = last or (0, 0)
+        self._last_batch, self._committed_ms = self._latest()
         self._dead_letters.remember()
         self._remembers = True
+
+    def _latest(self) -> tuple[int, int]:
+        """The last batch and its time of commit, also where it is in a file by now.
+
+        A log that went back (a restored backup) goes on behind what was compacted, not in numbers that count as such.
+        """
+        last = self._db.execute("SELECT id, committed_ms FROM batches ORDER BY id DESC LIMIT 1").fetchone() or (0, 0)
+        counters = dict(self._db.execute("SELECT name, value FROM counters"))
+        with closing(Manifest(self.path.parent)) as manifest:
+            with suppress(DamagedRecordError):  # readers name it; readings go on coming in
+                manifest.refresh()
+            floor = manifest.floors.get(self.name, 0)
+        return max(last[0], counters.get(DROPPED, 0), floor), max(last[1], counters.get(DROPPED_MS, 0))
 
     def _insert(self, class_name: str, readings: Readings, *, late: bool) -> None:
         if not len(readings):
