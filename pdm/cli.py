@@ -220,6 +220,23 @@ def import_readings(
         _say(facts, as_json, f"{{file}}: {{rows}} rows{bad}{before}")
 
 
+@import_app.command("events")
+def import_events(
+    file: Annotated[Path, typer.Argument(help="work orders as CSV")],
+    event_map: Annotated[Path, typer.Option("--map", help="YAML file: which rows mean which events")],
+    settings: SettingsFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring past failures, repairs and swaps in from the work orders of a maintenance system."""
+    from pdm.import_events import REPORT, import_events
+
+    loaded = _settings(settings)
+    done = import_events(loaded, file, event_map)
+    facts = {"rows": done.rows, "events": done.events, "problems": len(done.problems)}
+    listed = f", {{problems}} problems: see {loaded.data_dir / REPORT}" if done.problems else ""
+    _say(facts, as_json, f"{{rows}} rows, {{events}} events{listed}")
+
+
 @models_app.command("list")
 def models_list(settings: SettingsFile = None) -> None:
     """The trained models in the model folders."""

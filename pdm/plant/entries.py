@@ -62,6 +62,9 @@ def _zone(value: Any) -> ZoneInfo:
         raise ValueError(f"expected a time zone such as Europe/Berlin, not {value!r}{near}") from None
 
 
+Zone = Annotated[ZoneInfo, PlainValidator(_zone)]
+
+
 def unit_text(text: str) -> str:
     if not units.is_unit(text):
         meant = units.unit_meant(text)
@@ -228,7 +231,7 @@ class AssetEntry(Entry):
 class PlantEntry(Entry):
     plant: Identity = Field(description="the name of the plant")
     currency: str = Field(pattern="^[A-Z]{3}$", description="an ISO 4217 code such as EUR")
-    time_zone: Annotated[ZoneInfo, PlainValidator(_zone)] = Field(description="a time zone such as Europe/Berlin")
+    time_zone: Zone = Field(description="a time zone such as Europe/Berlin")
     simulated: bool = False
     calendars: dict[str, Any] = Field(default_factory=dict)
     classes: dict[str, Any] = Field(min_length=1, description="a section of classes")

@@ -1,0 +1,232 @@
+"""`pdm-twin import events`: work orders of a maintenance system, exported as CSV, become events by a map.
+
+The map says which columns hold what, and which rows mean which event; one row may mean several (a breakdown is a
+failure when it began and a repair when it was finished). Rows that mean nothing to the map are counted and reported,
+never guessed at. Events have derived ids: importing a file again, or a longer export, adds only what is new.
+"""
+
+import csv
+import hashlib
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+import pandas as pd
+from pydantic import Field
+from sqlalchemy import Connection
+
+from pdm import respond
+from pdm.clocks import ServiceClock
+from pdm.errors import ConfigurationError, ConfigurationFileError, PdmError
+from pdm.installations import EventKind, MaintenanceEvent
+from pdm.plant import Plant
+from pdm.plant.entries import Zone
+from pdm.plant.entry_types import Entry, OneOrMore
+from pdm.plant.marked_yaml import Document, did_you_mean
+from pdm.settings import Settings
+from pdm.state.plants import current_plant
+from pdm.state.schema import opened_state, write
+
+REPORT = "import-events-report.csv"
+"""Rows that became no event, with the reason, in the data folder."""
+
+FIRST_LINE = 2  # the line of the first row of a file, after the names of its columns
+
+
+Row = Mapping[str, str]
+"""The cells of a row by column."""
+
+
+class ModeEntry(Entry):
+    """Where the failure mode of an event stands: a column, and what its values are called in the plant file."""
+
+    column: str
+    values: Mapping[str, str] = {}
+
+
+class MappedEvent(Entry):
+    """One event that a row may mean."""
+
+    kind: EventKind
+    at: str = Field(description="column with its time")
+    where: Mapping[str, OneOrMore[str]] = {}
+    mode: ModeEntry | None = None
+    by_serial: str | None = None
+    source: str | None = None
+
+    def fits(self, row: Row) -> bool:
+        return bool(row[self.at]) and all(row[column] in values for column, values in self.where.items())
+
+
+class EventMap(Entry):
+    """A map of the columns of work orders to events."""
+
+    id: str = Field(description="column that numbers the work orders")
+    machine: str = Field(description="column with a serial, a slot or a key of another system")
+    events: OneOrMore[MappedEvent]
+    note: str | None = None
+    time_zone: Zone | None = None
+    time_format: str | None = None
+
+    def columns(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """Every column that the map names, and where it does."""
+        for key in ("id", "machine", "note"):
+            if (column := getattr(self, key)) is not None:
+                yield (key,), column
+        for number, event in enumerate(self.events):
+            for key in ("at", "by_serial", "source"):
+                if (column := getattr(event, key)) is not None:
+                    yield ("events", number, key), column
+            yield from ((("events", number, "where", column), column) for column in event.where)
+            if event.mode is not None:
+                yield ("events", number, "mode", "column"), event.mode.column
+
+
+class Problem(NamedTuple):
+    """A row, or an event of it, that was not taken in."""
+
+    line: int
+    order: str
+    reason: str
+
+
+class Found(NamedTuple):
+    """An event that a row means."""
+
+    line: int
+    order: str
+    event: MaintenanceEvent
+    note: str | None
+
+    @property
+    def id(self) -> str:
+        """The same for the same event of the same work order, whatever file it comes in."""
+        return hashlib.sha256(f"{self.order}|{self.event.serial}|{self.event.kind}".encode()).hexdigest()[:32]
+
+
+class EventsImported(NamedTuple):
+    """What became of a file."""
+
+    rows: int
+    events: int
+    problems: list[Problem]
+
+
+def import_events(settings: Settings, path: Path, map_path: Path) -> EventsImported:
+    """Take in the work orders of a file, while the service runs or while it does not.
+
+    Raises:
+        ConfigurationError: the map or the file cannot be read, or the map names columns that the file does not have.
+    """
+    columns, rows = _read_rows(path)
+    event_map = _read_map(map_path, columns)
+    with opened_state(settings.state_url()) as engine, write(engine) as connection:
+        plant = current_plant(connection).plant
+        found, problems = _events(plant, event_map, rows)
+        taken = _take(connection, found, problems)
+    _write_report(settings.data_dir / REPORT, sorted(problems))
+    return EventsImported(len(rows), taken, sorted(problems))
+
+
+def _read_rows(path: Path) -> tuple[list[str], list[Row]]:
+    """Names of the columns, and every cell as the text that it is; comma, semicolon or tab between them."""
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, sep=None, engine="python", encoding="utf-8-sig")
+    except (OSError, ValueError, csv.Error) as error:
+        raise ConfigurationError(f"cannot be read as CSV: {error}", file=str(path)) from None
+    names = [str(name).strip() for name in table.columns]
+    return names, [
+        dict(zip(names, (cell.strip() for cell in cells), strict=True)) for cells in table.itertuples(index=False)
+    ]
+
+
+def _read_map(path: Path, columns: list[str]) -> EventMap:
+    try:
+        document = Document(path.read_text(encoding="utf-8"), str(path))
+    except OSError as error:
+        raise ConfigurationError(f"cannot be read: {error.strerror}", file=str(path)) from None
+    event_map = document.entry(EventMap)
+    for place, column in () if event_map is None else event_map.columns():
+        if column not in columns:
+            document.refuse(place, f"the file has no column {column!r}{did_you_mean(column, columns)}")
+    if document.errors or event_map is None:
+        raise ConfigurationFileError(document.errors)
+    return event_map
+
+
+def _events(plant: Plant, event_map: EventMap, rows: list[Row]) -> tuple[list[Found], list[Problem]]:
+    """What the rows mean, the oldest event first."""
+    machines, zone = _machines(plant), event_map.time_zone or plant.time_zone
+    found, problems = list[Found](), list[Problem]()
+    for line, row in enumerate(rows, FIRST_LINE):
+        order, serial = row[event_map.id], machines.get(row[event_map.machine])
+        fitting = [event for event in event_map.events if event.fits(row)]
+        if serial is None:
+            problems.append(Problem(line, order, f"no machine of the plant is called {row[event_map.machine]!r}"))
+            continue
+        if not fitting:
+            problems.append(Problem(line, order, "no event of the map fits"))
+        for event in fitting:
+            try:
+                made = _event(event, row, serial, zone, event_map.time_format)
+                found.append(Found(line, order, made, row[event_map.note] if event_map.note else None))
+            except ValueError as error:
+                problems.append(Problem(line, order, f"{event.kind}: {error}"))
+    return sorted(found, key=lambda one: one.event.at_ms), problems
+
+
+def _machines(plant: Plant) -> dict[str, str]:
+    """Serial of each machine by all its names; a name that several have is nobody's."""
+    names: dict[str, set[str]] = {}
+    for asset in plant.assets.values():
+        keys = (value for system in asset.external.values() for value in system.values())
+        for name in {asset.serial, asset.slot or "", *keys} - {""}:
+            names.setdefault(name, set()).add(asset.serial)
+    return {name: next(iter(serials)) for name, serials in names.items() if len(serials) == 1}
+
+
+def _event(event: MappedEvent, row: Row, serial: str, zone: ZoneInfo, time_format: str | None) -> MaintenanceEvent:
+    mode = None if event.mode is None else row[event.mode.column] or None
+    if event.mode is not None and mode is not None:
+        mode = event.mode.values.get(mode, mode)
+    return MaintenanceEvent(
+        serial=serial,
+        kind=event.kind,
+        at_ms=_time_ms(row[event.at], zone, time_format),
+        mode=mode,
+        by_serial=row[event.by_serial] if event.by_serial else None,
+        source=row[event.source] if event.source else None,
+    )
+
+
+def _time_ms(text: str, zone: ZoneInfo, time_format: str | None) -> int:
+    """Of the two hours when clocks go back, the first."""
+    try:
+        at = datetime.fromisoformat(text) if time_format is None else datetime.strptime(text, time_format)  # noqa: DTZ007
+    except ValueError:
+        expected = "such as 2026-01-04 06:00; time_format says another form" if time_format is None else time_format
+        raise ValueError(f"expected a time {expected}, not {text!r}") from None
+    return round((at if at.tzinfo else at.replace(tzinfo=zone)).timestamp() * 1000)
+
+
+def _take(connection: Connection, found: list[Found], problems: list[Problem]) -> int:
+    """Report the events as people would; returns how many stand."""
+    act, taken = respond.Act(who="import", at_ms=ServiceClock().plant_ms()), 0
+    for one in found:
+        try:
+            respond.record_event(connection, one.id, one.event, act, one.note)
+            taken += 1
+        except PdmError as error:
+            problems.append(Problem(one.line, one.order, f"{one.event.kind}: {error}"))
+    return taken
+
+
+def _write_report(path: Path, problems: list[Problem]) -> None:
+    path.unlink(missing_ok=True)
+    if problems:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(Problem._fields)
+            writer.writerows(problems)
