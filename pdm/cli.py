@@ -22,8 +22,10 @@ app = typer.Typer(
 )
 import_app = typer.Typer(help="Bring history in.", no_args_is_help=True)
 models_app = typer.Typer(help="Trained models.", no_args_is_help=True)
+topics_app = typer.Typer(help="Messages by MQTT.", no_args_is_help=True)
 app.add_typer(import_app, name="import")
 app.add_typer(models_app, name="models")
+app.add_typer(topics_app, name="topics")
 
 SettingsFile = Annotated[
     Path | None, typer.Option("--settings", help="settings file (default pdm.yaml if there is one)")
@@ -246,6 +248,29 @@ def models_list(settings: SettingsFile = None) -> None:
         for class_folder in sorted(path for path in folder.glob("*") if path.is_dir()):
             for version_name in model_folder.versions(folder, class_folder.name):
                 typer.echo(f"{class_folder.name}\t{version_name}\t{class_folder / version_name}")
+
+
+@topics_app.command("explain")
+def topics_explain(
+    topic: Annotated[str, typer.Argument(help="the topic of a message")],
+    payload: Annotated[str | None, typer.Argument(help="what is in it; @FILE takes it from a file")] = None,
+    settings: SettingsFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say how a message would be read by plant.yaml as it is, or why it would not be; nothing is stored."""
+    from pdm.applying import read_files
+    from pdm.ingest.dialects import filters
+    from pdm.ingest.explain import explain
+
+    loaded = _settings(settings)
+    plant = read_files(loaded.plant, loaded.rules).plant
+    content = None if payload is None else payload.encode()
+    if payload is not None and payload.startswith("@"):
+        content = Path(payload[1:]).read_bytes()
+    heard = (*loaded.mqtt.topics, *filters(plant))
+    told = explain(plant, loaded.mqtt.epoch_unit, heard, topic, content, time.time_ns() // 1_000_000)
+    typer.echo(json.dumps(told._asdict()) if as_json else "\n".join(told.sentences))
+    raise typer.Exit(int(not told.readable))
 
 
 def _settings(file: Path | None) -> Any:

@@ -4,7 +4,9 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -16,7 +18,9 @@ from pdm.clocks import ServiceClock
 from pdm.errors import DeliveryError, StoreError
 from pdm.ingest import Ingest
 from pdm.ingest.decode import Decoder
+from pdm.ingest.dialects import filters
 from pdm.plant import Asset, AssetClass, LifeStep, Plant, Sensor
+from pdm.plant.wire import SENSOR, Template, TopicForm
 from pdm.readings import columns_of
 from tests.mosquitto import Mosquitto
 
@@ -110,6 +114,36 @@ def test_lines_are_read_one_by_one_and_acknowledged_together(broker: Mosquitto) 
         wait_for(lambda: store.counts().readings == 10 and store.counts().dead_letters == 2)
     assert store.numbers == set(range(10))
     assert {letter.payload for letter in store.dead_letters()} == {b"nonsense", b"pump,source=nobody number=1"}
+
+
+def test_topics_of_own_forms_are_heard_as_soon_as_they_are_declared_and_no_longer_than_that(broker: Mosquitto) -> None:
+    declared = replace(PLANT, topics=(TopicForm(Template("acme/{area}/{source}/{sensor}"), sensor=SENSOR),))
+    store, clock, plants = Store(), ServiceClock(), [declared]
+    ingest = Ingest(Decoder(PLANT), store, clock)
+    receiver = MqttIngest(ingest, MqttLink(port=broker.port), clock)
+
+    def follow() -> None:
+        if plants:
+            ingest.use(Decoder(plants[0]))
+            receiver.listen(filters(plants.pop()))
+
+    running = Thread(target=receiver.run, args=(follow,))
+    running.start()
+    assert receiver.wait_until_subscribed(10)
+    with publishing(broker) as publisher:
+        wait_for(lambda: not plants)
+        publisher.publish("acme/hall/p1/number", b"7")
+        publisher.flush()
+        wait_for(lambda: store.numbers == {7})
+        plants.append(PLANT)
+        wait_for(lambda: not plants)
+        time.sleep(0.2)
+        publisher.publish("acme/hall/p1/number", b"8")
+        publisher.publish(TOPIC, numbered(1))
+        wait_for(lambda: 1 in store.numbers)
+    receiver.stop()
+    running.join(10)
+    assert (store.numbers, store.counts().dead_letters) == ({1, 7}, 0)
 
 
 def test_messages_that_come_together_are_committed_together(broker: Mosquitto) -> None:

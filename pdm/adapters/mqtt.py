@@ -5,7 +5,7 @@ import select
 import signal
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import SystemRandom
@@ -24,6 +24,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from pdm.errors import StoreError
 from pdm.ingest import Ingest
 from pdm.ingest.decode import Decoder, EpochUnit
+from pdm.ingest.dialects import filters
 from pdm.plant import Plant
 from pdm.ports import Clock, ReadingWriter
 
@@ -68,10 +69,22 @@ class MqttLink:
     cert_file: Path | None = None
     key_file: Path | None = None
 
-    @property
-    def filters(self) -> tuple[str, ...]:
-        """What is subscribed to."""
-        return tuple(f"$share/{self.shared_group}/{topic}" if self.shared_group else topic for topic in self.topics)
+    def filters(self, more: Sequence[str] = ()) -> tuple[str, ...]:
+        """What is subscribed to, with more topics: each message comes once, so none that another one covers."""
+        wanted = tuple(dict.fromkeys((*self.topics, *more)))
+        apart = [one for one in wanted if not any(covers(other, one) for other in wanted if other != one)]
+        return tuple(f"$share/{self.shared_group}/{topic}" if self.shared_group else topic for topic in apart)
+
+
+def covers(wide: str, narrow: str) -> bool:
+    """Whether every topic that a filter matches is matched by another one too."""
+    levels, others = wide.split("/"), narrow.split("/")
+    for level, other in zip(levels, others, strict=False):
+        if level == "#":
+            return True
+        if other == "#" or level not in ("+", other):
+            return False
+    return len(levels) == len(others) or levels[len(others) :] == ["#"]
 
 
 def new_client(link: MqttLink, *, manual_ack: bool = False, most_in_flight: int = 1_000) -> Client:
@@ -118,6 +131,8 @@ class MqttIngest:
         self.sessions_lost = 0
         self._ingest = ingest
         self._link = link
+        self._filters = link.filters()
+        self._asked: dict[int | None, Sequence[str]] = {}
         self._clock = clock
         self._stopping = Event()
         self._subscribed = Event()
@@ -142,6 +157,14 @@ class MqttIngest:
     def wait_until_subscribed(self, timeout_s: float) -> bool:
         """Whether the broker has confirmed what we subscribe to: from then on it keeps what is sent to us."""
         return self._subscribed.wait(timeout_s)
+
+    def listen(self, more: Sequence[str]) -> None:
+        """Subscribe to these topics beside those of the link, and no longer to those that were wanted before."""
+        gone, self._filters = set(self._filters), self._link.filters(more)
+        if self._client.is_connected():
+            self._subscribe([topic for topic in self._filters if topic not in gone])
+            if gone := gone - set(self._filters):
+                self._client.unsubscribe(sorted(gone))
 
     def stop(self) -> None:
         """End within seconds: receive no more, commit and acknowledge what has come, tell the broker goodbye."""
@@ -227,7 +250,7 @@ class MqttIngest:
             self._wait()
             self._client.loop_write()
 
-    def _on_connect(self, client: Client, _: Any, flags: ConnectFlags, code: ReasonCode, __: Any) -> None:
+    def _on_connect(self, _: Client, __: Any, flags: ConnectFlags, code: ReasonCode, ___: Any) -> None:
         if code.is_failure:
             self._broker.failed(code)
             return
@@ -238,8 +261,14 @@ class MqttIngest:
                 "the broker has lost our session: messages sent meanwhile are lost unless their senders kept them"
             )
         self._had_session = True
+        self._asked.clear()
+        self._subscribe(self._filters)
+
+    def _subscribe(self, topics: Sequence[str]) -> None:
         options = SubscribeOptions(qos=1, retainHandling=_RETAINED_ONCE)
-        client.subscribe([(topic, options) for topic in self._link.filters])
+        if topics:
+            _, number = self._client.subscribe([(topic, options) for topic in topics])
+            self._asked[number] = topics
 
     def _on_disconnect(self, _: Client, __: Any, ___: DisconnectFlags, code: ReasonCode, ____: Any) -> None:
         # the broker sends these again; acknowledged in another session, their numbers could mean other messages
@@ -247,9 +276,9 @@ class MqttIngest:
         if not self._stopping.is_set():
             self._broker.failed(code)
 
-    def _on_subscribe(self, _: Client, __: Any, ___: int, codes: list[ReasonCode], ____: Any) -> None:
+    def _on_subscribe(self, _: Client, __: Any, number: int, codes: list[ReasonCode], ___: Any) -> None:
         self._subscribed.set()
-        for topic, code in zip(self._link.filters, codes, strict=True):
+        for topic, code in zip(self._asked.pop(number, ()), codes, strict=False):
             if code.is_failure:
                 log.error("the broker refuses a subscription", topic=topic, why=str(code))
 
@@ -280,6 +309,7 @@ def run_ingest(
     current = plant()
     ingest = Ingest(Decoder(current, epoch_unit=epoch_unit), writer, clock)
     receiver = MqttIngest(ingest, link, clock)
+    receiver.listen(filters(current))
     next_look = monotonic() + _LOOK_S
 
     def look() -> None:
@@ -296,6 +326,7 @@ def run_ingest(
             if latest.version != current.version:
                 current = latest
                 ingest.use(Decoder(latest, epoch_unit=epoch_unit))
+                receiver.listen(filters(latest))
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: receiver.stop())

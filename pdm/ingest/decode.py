@@ -10,18 +10,17 @@ from array import array
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from math import nan
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import numpy as np
 
 from pdm.errors import UnreadableMessageError
 from pdm.plant import AssetClass, Plant
+from pdm.plant.wire import EpochUnit as EpochUnit
 from pdm.readings import ArrivalFlag
 from pdm.units import conversion
 from pdm.words import listed
-
-EpochUnit = Literal["s", "ms", "us", "ns"]
 
 MOST_BYTES = 1_000_000
 """Largest message that is read [bytes]; a larger one is refused before it is parsed."""
@@ -50,10 +49,10 @@ UNITS_PER_MS = {"s": 0.001, "ms": 1, "us": 1_000, "ns": 1_000_000}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
-_Number = Annotated[float, msgspec.Meta(ge=-MOST, le=MOST)]
-_Value = _Number | None
-NUMBERS = list[_Number]
-_Time = Annotated[datetime, msgspec.Meta(tz=True)] | int | _Number
+Number = Annotated[float, msgspec.Meta(ge=-MOST, le=MOST)]
+_Value = Number | None
+NUMBERS = list[Number]
+_Time = Annotated[datetime, msgspec.Meta(tz=True)] | int | Number
 
 _UNKNOWN_FIELD = re.compile(r"unknown field `(.*)` - at `\$\.values`", re.DOTALL)
 _NOT_A_NUMBER = re.compile(rb"[:,\[]\s*[-+]?(nan|inf)", re.IGNORECASE)
@@ -107,6 +106,7 @@ class Decoder:
 
     def __init__(self, plant: Plant, *, epoch_unit: EpochUnit | None = None):
         self.plant = plant
+        self.epoch_unit = epoch_unit
         self._units_per_ms = UNITS_PER_MS[epoch_unit] if epoch_unit else None
         messages = {name: _Messages(asset_class) for name, asset_class in plant.classes.items()}
         self._messages = {asset.source: messages[asset.class_name] for asset in plant.assets.values()}
@@ -119,7 +119,7 @@ class Decoder:
         """
         source = topic.rpartition("/")[2]
         messages = self._of_source(source)
-        return self._samples(messages, source, _parse(messages.plain, payload, messages), now_ms)
+        return self._samples(messages, source, parse(messages.plain, payload, messages), now_ms)
 
     def decode_named(self, payload: bytes, now_ms: int) -> Samples:
         """Read a message that names its source itself, in the field `source`.
@@ -127,9 +127,9 @@ class Decoder:
         Raises:
             UnreadableMessageError: with the reason.
         """
-        source = _parse(_SOURCE, payload).source
+        source = parse(_SOURCE, payload).source
         messages = self._of_source(source)
-        return self._samples(messages, source, _parse(messages.named, payload, messages), now_ms)
+        return self._samples(messages, source, parse(messages.named, payload, messages), now_ms)
 
     def _of_source(self, source: str) -> "_Messages":
         try:
@@ -155,14 +155,23 @@ class Decoder:
         return Samples(messages.class_name, messages.sensors, source, times, values, arrival_flags(times, flag, now_ms))
 
     def _time_ms(self, ts: datetime | float) -> int:
-        if isinstance(ts, datetime):
-            return (ts - _EPOCH) // _MILLISECOND
-        if self._units_per_ms is None:
-            raise UnreadableMessageError("epoch_unit_undeclared", f"the time {ts} is a number and its unit is not set")
-        try:
-            return round(ts / self._units_per_ms)
-        except OverflowError:
-            raise UnreadableMessageError("number_too_large", "the time has more digits than any time") from None
+        return time_ms_of(ts, self._units_per_ms)
+
+
+def time_ms_of(ts: datetime | float, units_per_ms: float | None) -> int:
+    """A time as milliseconds since 1970; of a number so many units are one.
+
+    Raises:
+        UnreadableMessageError: nobody said what a number counts, or it is beyond all times.
+    """
+    if isinstance(ts, datetime):
+        return (ts - _EPOCH) // _MILLISECOND
+    if units_per_ms is None:
+        raise UnreadableMessageError("epoch_unit_undeclared", f"the time {ts} is a number and its unit is not set")
+    try:
+        return round(ts / units_per_ms)
+    except OverflowError:
+        raise UnreadableMessageError("number_too_large", "the time has more digits than any time") from None
 
 
 def messages_of(body: bytes) -> list[bytes]:
@@ -172,9 +181,9 @@ def messages_of(body: bytes) -> list[bytes]:
         UnreadableMessageError: nothing in it can be read, or there are too many messages.
     """
     if body.lstrip(b" \t\r\n")[:1] == b"[":
-        items = _parse(_LIST, body, most_bytes=MOST_BODY_BYTES)
+        items = parse(_LIST, body, most_bytes=MOST_BODY_BYTES)
     else:
-        items = _parse(_ENVELOPE, body, most_bytes=MOST_BODY_BYTES).readings
+        items = parse(_ENVELOPE, body, most_bytes=MOST_BODY_BYTES).readings
     if items is not None and len(items) > MOST_MESSAGES:
         raise UnreadableMessageError("too_many", f"{len(items):,} messages; at most {MOST_MESSAGES:,} in one body")
     return [body] if items is None else [bytes(item) for item in items]
@@ -238,7 +247,7 @@ _ENVELOPE = msgspec.json.Decoder(_Envelope)
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-def _parse(
+def parse(
     decoder: msgspec.json.Decoder[Any],
     payload: bytes,
     messages: _Messages | None = None,

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 from pdm.ingest.decode import Decoder, Samples
 from pdm.ingest.lines import LineReader, Unread
-
-LINES_TOPIC = "pdm/lines"
-"""Line protocol, its times in nanoseconds; the lines say which machines they are about."""
+from pdm.ingest.topics import TopicReader
+from pdm.plant import Plant
+from pdm.plant.wire import LINES_TOPIC
 
 
 class Dialects:
@@ -15,11 +15,13 @@ class Dialects:
     Attributes:
         json: our own messages.
         lines: line protocol.
+        topics: messages on topics of own forms.
     """
 
     def __init__(self, decoder: Decoder):
         self.json = decoder
         self.lines = LineReader(decoder.plant)
+        self.topics = TopicReader(decoder.plant, decoder.epoch_unit)
 
     def read(self, topic: str, payload: bytes, now_ms: int) -> Iterable[Samples | Unread]:
         """What a message carries, and those parts of it that cannot be read.
@@ -29,4 +31,14 @@ class Dialects:
         """
         if topic == LINES_TOPIC:
             return self.lines.read(payload, "ns", now_ms)
-        return (self.json.decode(topic, payload, now_ms),)
+        if (meant := self.topics.meant(topic)) is None:
+            return (self.json.decode(topic, payload, now_ms),)
+        if meant.form.payload == "lines":
+            return self.lines.read(payload, meant.form.epoch_unit or "ns", now_ms)
+        samples = self.topics.read(meant, payload, now_ms)
+        return () if samples is None else (samples,)
+
+
+def filters(plant: Plant) -> tuple[str, ...]:
+    """What a plant wants to hear of beside the topics of the settings."""
+    return tuple(form.topic.filter for form in plant.topics)

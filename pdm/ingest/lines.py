@@ -15,20 +15,12 @@ from typing import NamedTuple
 import msgspec
 
 from pdm.errors import UnreadableMessageError
-from pdm.ingest.decode import (
-    MOST,
-    NUMBERS,
-    UNITS_PER_MS,
-    EpochUnit,
-    Samples,
-    arrival_flags,
-    unknown_sensor,
-    unknown_source,
-)
+from pdm.ingest.decode import NUMBERS, UNITS_PER_MS, EpochUnit, Samples, arrival_flags, unknown_source
+from pdm.ingest.wire import number_of, place_of
 from pdm.plant import AssetClass, Plant
 from pdm.plant.wire import LineForm, Pattern
 from pdm.readings import ArrivalFlag
-from pdm.units import IDENTITY, Conversion, conversion
+from pdm.units import IDENTITY, Conversion
 
 MOST_LINES = 50_000
 """Of one message or body."""
@@ -221,11 +213,7 @@ def _wired(
     wire = form.wire_sensor(_filled(form.sensor, known, "sensor", tags))
     if wire is None:
         return -1, IDENTITY
-    if wire.sensor not in asset_class.sensor_names:
-        raise unknown_sensor(wire.sensor, asset_class.name, asset_class.sensor_names)
-    declared = asset_class.sensor(wire.sensor).unit
-    scaled = conversion(wire.unit or declared, declared)
-    return asset_class.sensor_names.index(wire.sensor), Conversion(wire.factor * scaled.scale, scaled.offset)
+    return place_of(wire, asset_class)
 
 
 def _without_i(texts: str) -> str:
@@ -245,11 +233,7 @@ def _number(name: str, text: str) -> float:
         if text.lstrip("+-").lower() in ("nan", "inf", "infinity"):
             raise UnreadableMessageError("not_a_number", f"{name}: invalid number")
         raise UnreadableMessageError("broken_line", f"invalid number {text[:40]!r} of {name!r}")
-    value = float(text if whole is None else whole[1] or whole[2])
-    if not abs(value) <= MOST:
-        detail = f"{name}: expected a number between -{MOST:g} and {MOST:g}"
-        raise UnreadableMessageError("number_too_large", detail)
-    return value
+    return number_of(name, float(text if whole is None else whole[1] or whole[2]))
 
 
 def _samples(layout: _Layout, values: list[float], time_ms: int, flag: ArrivalFlag, now_ms: int) -> Samples | None:

@@ -12,7 +12,7 @@ from functools import cached_property
 from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
-from pdm.plant.wire import LineForm
+from pdm.plant.wire import LineForm, TopicForm
 
 ANY_TARGET = "any"
 """The target of a prognosis that is about the first failure, whatever its mode."""
@@ -227,8 +227,8 @@ class Asset:
 
 @dataclass(frozen=True)
 class Plant:
-    """Everything that `plant.yaml` declares. `version` is the SHA-256 of its text, `lines` says how line protocol is
-    read."""
+    """Everything that `plant.yaml` declares. `version` is the SHA-256 of its text; `topics` and `lines` say how
+    messages in forms other than our own are read."""
 
     name: str
     currency: str
@@ -238,6 +238,7 @@ class Plant:
     assets: Mapping[str, Asset]
     version: str
     simulated: bool = False
+    topics: tuple[TopicForm, ...] = ()
     lines: tuple[LineForm, ...] = ()
 
     @cached_property

@@ -236,4 +236,5 @@ class PlantEntry(Entry):
     calendars: dict[str, Any] = Field(default_factory=dict)
     classes: dict[str, Any] = Field(min_length=1, description="a section of classes")
     assets: tuple[Any, ...] = ()
+    topics: tuple[Any, ...] = ()
     lines: tuple[Any, ...] = ()

@@ -36,7 +36,7 @@ from pdm.plant.entries import (
 )
 from pdm.plant.entry_types import instant_ms, wrong_name, wrong_sensor_name
 from pdm.plant.marked_yaml import Document, Path
-from pdm.plant.wire_file import Known, line_forms
+from pdm.plant.wire_file import Known, line_forms, topic_forms
 
 
 def parse_plant(text: str, *, file: str = "plant.yaml") -> Plant:
@@ -52,7 +52,7 @@ def parse_plant(text: str, *, file: str = "plant.yaml") -> Plant:
     classes = _classes(document)
     assets = _assets(document)
     known = Known(classes, {entry.source for entry in assets})
-    lines = line_forms(document, known)
+    topics, lines = topic_forms(document, known), line_forms(document, known)
     if top is None or document.errors:
         raise ConfigurationFileError(document.errors)
     return Plant(
@@ -64,6 +64,7 @@ def parse_plant(text: str, *, file: str = "plant.yaml") -> Plant:
         assets=MappingProxyType({entry.serial: _asset(entry, top.time_zone) for entry in assets}),
         version=hashlib.sha256(text.encode()).hexdigest(),
         simulated=top.simulated,
+        topics=topics,
         lines=lines,
     )
 

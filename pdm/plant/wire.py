@@ -3,9 +3,23 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
+from typing import Literal
+
+EpochUnit = Literal["s", "ms", "us", "ns"]
+"""What a time that is a number counts, since 1970."""
+
+LINES_TOPIC = "pdm/lines"
+"""Where line protocol comes in by MQTT without being declared, its times in nanoseconds."""
+
+SPARKPLUG = "spBv1.0"
+"""The first level of topics in Sparkplug B."""
 
 _PLACEHOLDER = re.compile(r"\{([\w.-]+)\}")
+_STEP = r"""\.([\w-]+)|\[(\d{1,6})\]|\[["']([^"']+)["']\]"""
+_PATH_STEP = re.compile(_STEP)
+_PATH = re.compile(rf"\$(?:{_STEP})*")
 
 
 class Pattern(str):
@@ -27,8 +41,47 @@ class Pattern(str):
         return _PLACEHOLDER.sub(lambda found: known[found[1]], self)
 
 
+class Template(Pattern):
+    """Topics of one form, `{site}/{line}/{source}/{sensor}`: each placeholder, and each `+`, stands for what one level
+    holds, a placeholder also for a part of it (`sensor.{name}`)."""
+
+    __slots__ = ()
+
+    @property
+    def filter(self) -> str:
+        """What is subscribed to."""
+        return "/".join("+" if _PLACEHOLDER.search(level) else level for level in self.split("/"))
+
+    def match(self, topic: str) -> dict[str, str] | None:
+        """The text of each placeholder in a topic; None if it has another form."""
+        found = _template(self).fullmatch(topic)
+        return None if found is None else dict(zip(_PLACEHOLDER.findall(self), found.groups(), strict=True))
+
+    def overlaps(self, other: "Template") -> bool:
+        """Whether some topic has both forms."""
+        levels = self.split("/"), other.split("/")
+        return len(levels[0]) == len(levels[1]) and all(map(_share_a_text, *levels))
+
+
+class JsonPath(str):
+    """Where something stands in a JSON document: `$`, `$.state.value`, `$.values[0]`, `$["oil temp"]`."""
+
+    __slots__ = ()
+
+    @property
+    def steps(self) -> tuple[str | int, ...]:
+        """Names and places, from the outside in.
+
+        Raises:
+            ValueError: it is no such path.
+        """
+        return _path_steps(self)
+
+
 SOURCE = Pattern("{source}")
 FIELD = Pattern("{field}")
+SENSOR = Pattern("{sensor}")
+WHOLE = JsonPath("$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +94,20 @@ class WireSensor:
     unit: str | None = None
 
 
+class _Form:
+    """What forms of both kinds know."""
+
+    __slots__ = ()
+    sensors: Mapping[str, WireSensor]
+    ignore: tuple[str, ...]
+
+    def wire_sensor(self, name: str) -> WireSensor | None:
+        """What stands under a name; None if it is to be ignored."""
+        return None if name in self.ignore else self.sensors.get(name, WireSensor(name))
+
+
 @dataclass(frozen=True, slots=True)
-class LineForm:
+class LineForm(_Form):
     """How line protocol of one measurement is read.
 
     Attributes:
@@ -59,6 +124,65 @@ class LineForm:
     sensors: Mapping[str, WireSensor] = field(default_factory=lambda: MappingProxyType({}))
     ignore: tuple[str, ...] = ()
 
-    def wire_sensor(self, name: str) -> WireSensor | None:
-        """What stands under a name; None if it is to be ignored."""
-        return None if name in self.ignore else self.sensors.get(name, WireSensor(name))
+
+@dataclass(frozen=True, slots=True)
+class TopicForm(_Form):
+    """How messages on topics of one form are read.
+
+    Attributes:
+        topic: the form.
+        payload: `json` (a plain number is JSON too), or `lines`, which say everything else themselves.
+        source: made of the placeholders of the topic.
+        sensor: made of the same; None where the value is an object with a number for each of several sensors.
+        value: where it stands in the payload.
+        time: where its time stands; None if there is none, and the time of arrival stands in.
+        epoch_unit: what a time that is a number counts; None: as the settings say (lines: ns).
+        sensors: by what `sensor` comes to, or by the keys of the object, where that is not a sensor as it is.
+        ignore: names of them that nobody wants.
+    """
+
+    topic: Template
+    payload: Literal["json", "lines"] = "json"
+    source: Pattern = SOURCE
+    sensor: Pattern | None = None
+    value: JsonPath = WHOLE
+    time: JsonPath | None = None
+    epoch_unit: EpochUnit | None = None
+    sensors: Mapping[str, WireSensor] = field(default_factory=lambda: MappingProxyType({}))
+    ignore: tuple[str, ...] = ()
+
+
+@lru_cache(10_000)
+def _template(text: str) -> re.Pattern[str]:
+    parts = _PLACEHOLDER.split(text)  # text, name, text, ..., name, text
+    written = [
+        "/".join("[^/]+" if level == "+" else re.escape(level) for level in part.split("/")) for part in parts[::2]
+    ]
+    return re.compile("([^/]+)".join(written), re.DOTALL)
+
+
+def _share_a_text(a: str, b: str) -> bool:
+    """Whether some text fits both of two levels of templates."""
+    (start, is_open, end), (other_start, other_is_open, other_end) = _ends(a), _ends(b)
+    if is_open and other_is_open:
+        starts = start.startswith(other_start) or other_start.startswith(start)
+        return starts and (end.endswith(other_end) or other_end.endswith(end))
+    if is_open or other_is_open:
+        return _template(a if is_open else b).fullmatch(b if is_open else a) is not None
+    return a == b
+
+
+def _ends(level: str) -> tuple[str, bool, str]:
+    """What a level begins and ends with, and whether there is anything between."""
+    if level == "+":
+        return "", True, ""
+    parts = _PLACEHOLDER.split(level)
+    return parts[0], len(parts) > 1, parts[-1] if len(parts) > 1 else ""
+
+
+@lru_cache(10_000)
+def _path_steps(text: str) -> tuple[str | int, ...]:
+    if not _PATH.fullmatch(text):
+        raise ValueError(f'expected a path such as $.state.value or $["oil temp"], not {text!r}')
+    found = _PATH_STEP.findall(text)
+    return tuple(int(place) if place else name or quoted for name, place, quoted in found)

@@ -1,13 +1,13 @@
 """The sections of `plant.yaml` that say what gateways call things, as they are written; `pdm.plant.wire_file` reads
 them."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, PlainValidator, TypeAdapter, model_validator
 
 from pdm.plant.entries import unit_text
 from pdm.plant.entry_types import Entry, Identity, Listed
-from pdm.plant.wire import FIELD, SOURCE, Pattern
+from pdm.plant.wire import FIELD, SOURCE, WHOLE, EpochUnit, JsonPath, Pattern, Template
 
 _NAME = TypeAdapter(Identity)
 
@@ -20,6 +20,27 @@ def _pattern(value: Any) -> Pattern:
         raise ValueError(f"expected text with placeholders such as {{host}}, not {text!r}")
     return Pattern(text)
 
+
+def _topic(value: Any) -> Template:
+    levels = _pattern(value).split("/")
+    if any(len(Pattern(level).names) > 1 or level.count("{") > 1 for level in levels):
+        raise ValueError("expected at most one placeholder in each level")
+    if any(level != "+" and ("+" in level or "#" in level) for level in levels):
+        raise ValueError("expected + for a whole level that does not matter, and no #")
+    return Template(value)
+
+
+def _path(value: Any) -> JsonPath:
+    path = JsonPath(_NAME.validate_python(value))
+    _ = path.steps  # refuses what is none
+    return path
+
+
+TopicText = Annotated[Template, PlainValidator(_topic)]
+"""A form of topics."""
+
+PathText = Annotated[JsonPath, PlainValidator(_path)]
+"""A path in a JSON document."""
 
 PatternText = Annotated[Pattern, PlainValidator(_pattern)]
 """Text with placeholders: `{host}`."""
@@ -34,6 +55,25 @@ class WireSensorEntry(Entry):
     @classmethod
     def _of_its_name(cls, data: Any) -> Any:
         return {"sensor": data} if isinstance(data, str) else data
+
+
+class TopicFormEntry(Entry):
+    topic: TopicText = Field(description="a form of topics such as {site}/{line}/{source}/{sensor}")
+    payload: Literal["json", "lines"] = "json"
+    source: PatternText = SOURCE
+    sensor: PatternText | None = None
+    value: PathText = WHOLE
+    time: PathText | None = None
+    epoch_unit: EpochUnit | None = None
+    sensors: dict[str, Any] = Field(default_factory=dict)
+    ignore: Listed[str] = ()
+
+    @model_validator(mode="after")
+    def _lines_speak_for_themselves(self) -> Self:
+        said = {"source", "sensor", "value", "time", "sensors", "ignore"} & self.model_fields_set
+        if self.payload == "lines" and said:
+            raise ValueError(f"lines say themselves what they are about: expected no {sorted(said)[0]}")
+        return self
 
 
 class LineFormEntry(Entry):

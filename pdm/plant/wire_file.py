@@ -6,8 +6,8 @@ from types import MappingProxyType
 from pdm.errors import UnreadableMessageError
 from pdm.plant import AssetClass
 from pdm.plant.marked_yaml import Document, Path
-from pdm.plant.wire import LineForm, Pattern, WireSensor
-from pdm.plant.wire_entries import LineFormEntry, WireSensorEntry
+from pdm.plant.wire import LINES_TOPIC, SENSOR, SPARKPLUG, LineForm, Pattern, Template, TopicForm, WireSensor
+from pdm.plant.wire_entries import LineFormEntry, TopicFormEntry, WireSensorEntry
 from pdm.units import conversion
 
 
@@ -39,6 +39,56 @@ def line_forms(document: Document, known: Known) -> tuple[LineForm, ...]:
         check_ignored(document, at, entry.ignore, sensors)
         forms[entry.measurement] = LineForm(entry.measurement, entry.source, entry.sensor, sensors, entry.ignore)
     return tuple(forms.values())
+
+
+def topic_forms(document: Document, known: Known) -> tuple[TopicForm, ...]:
+    """How topics of own forms are read; notes those that overlap, and what can never come to anything."""
+    forms: dict[int, TopicForm] = {}
+    for position in range(_count(document, "topics")):
+        at = ("topics", position)
+        sensors = wire_sensors(document, at, known)
+        if (entry := document.entry(TopicFormEntry, *at)) is None:
+            continue
+        sensor = entry.sensor or (SENSOR if "sensor" in entry.topic.names else None)
+        if entry.payload == "json":
+            check_placeholders(document, (*at, "source"), entry.source, entry.topic.names)
+            check_pattern(document, (*at, "source"), entry.source, known.sources, "source")
+            check_ignored(document, at, entry.ignore, sensors)
+        if entry.payload == "json" and sensor is not None:
+            check_placeholders(document, (*at, "sensor"), sensor, entry.topic.names)
+            check_sensor_pattern(document, (*at, "sensor"), sensor, sensors, known)
+        _check_topic(document, (*at, "topic"), entry.topic, forms)
+        forms[position] = TopicForm(
+            topic=entry.topic,
+            payload=entry.payload,
+            source=entry.source,
+            sensor=sensor,
+            value=entry.value,
+            time=entry.time,
+            epoch_unit=entry.epoch_unit,
+            sensors=sensors,
+            ignore=entry.ignore,
+        )
+    return tuple(forms.values())
+
+
+def _check_topic(document: Document, at: Path, topic: Template, before: Mapping[int, TopicForm]) -> None:
+    if topic.startswith("$") or topic.split("/")[0] == SPARKPLUG:
+        document.refuse(at, f"no reading comes under {topic.split('/')[0]} in a form of your own")
+    if topic == LINES_TOPIC:
+        document.refuse(at, "this is where line protocol comes in, without being declared")
+    for position, other in before.items():
+        if topic.overlaps(other.topic):
+            line = document.line("topics", position)
+            document.refuse(at, f"some topics would also have the form {other.topic} of line {line}")
+
+
+def check_placeholders(document: Document, at: Path, pattern: Pattern, known: Collection[str]) -> None:
+    """Note placeholders that the topic does not have."""
+    for name in pattern.names:
+        if name not in known:
+            there = f"it has {', '.join(known)}" if known else "it has none"
+            document.refuse(at, f"the topic has no placeholder {{{name}}}: {there}")
 
 
 def wire_sensors(document: Document, at: Path, known: Known) -> Mapping[str, WireSensor]:

@@ -54,6 +54,20 @@ def test_what_init_writes_can_be_checked_applied_and_ticked(shell: Shell, tmp_pa
     assert (tmp_path / "pdm-data" / "state.db").exists()
 
 
+def test_topics_explain_says_how_a_message_would_be_read(shell: Shell, plant: Path) -> None:
+    plant.write_text(f'{PLANT}topics: [{{topic: "acme/{{source}}/{{sensor}}"}}]')
+    said = shell("topics", "explain", "acme/fan1/speed", "1498")
+    assert said.code == 0
+    assert "by its subscription to acme/+/+." in said.out
+    assert said.out.endswith("the time of arrival: speed 1498 rpm\n")
+    (plant.parent / "payload").write_bytes(b"fast")
+    refused = shell("topics", "explain", "acme/fan1/speed", "@payload", "--json")
+    assert refused.code == 1
+    told = json.loads(refused.out)
+    assert not told["readable"]
+    assert told["sentences"][-1].startswith("It would be a dead letter: wrong_type")
+
+
 def test_init_overwrites_only_by_force(shell: Shell, tmp_path: Path) -> None:
     assert shell("init").code == 0
     (tmp_path / "plant.yaml").write_text("mine")
