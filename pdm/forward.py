@@ -29,8 +29,9 @@ FAILURES_TO_SUSPECT = 3
 TRY_PARKED_MS = 15 * 60_000
 
 LOOK_S = 0.2
-"""How often the logs are looked at for what is new."""
+"""How often the logs are looked at for what is new, when nothing comes."""
 
+_SOON_S = 0.01
 _LONGEST_WAIT_S = 30.0
 _JOIN_S = 3.0
 
@@ -219,16 +220,18 @@ class Forwarder:
             return forwarding.forward_cursor(connection, self._points.name)
 
     def _run(self) -> None:
+        pause_s = LOOK_S
         while not self._stopping.is_set():
             try:
-                self.forward()
+                moved = self.forward()
             except StoreError as error:
                 pause_s = self._failed(error)
             except Exception as error:  # whatever it is, what follows must not stay behind for ever
                 _log.exception("forwarding failed")
                 pause_s = self._failed(StoreError(f"forwarding failed: {error!r}"))
             else:
-                pause_s = LOOK_S
+                # where something came there is soon more, and somebody may wait for it
+                pause_s = _SOON_S if moved else min(2 * pause_s, LOOK_S)
                 self._worked()
             self._stopping.wait(pause_s)
 
