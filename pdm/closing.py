@@ -74,7 +74,7 @@ def close_steps(connection: Connection, readings: ReadingStore, cohort: Cohort, 
     made = joined(parts) if parts else _no_steps(cohort.asset_class)
     rewound = np.flatnonzero((from_ms < until) & (from_ms <= cohort.last_step_ms))
     if len(rewound):
-        made, rewound = _only_differences(connection, cohort, made, rewound, from_ms)
+        made, rewound = _only_differences(connection, cohort, made, rewound, from_ms, at_ms)
     return Closed(made, rewound, next_ms)
 
 
@@ -146,13 +146,25 @@ def _earliest(found: Readings, row: NDArray[np.int64], count: int, from_ms: int)
 
 
 def _only_differences(
-    connection: Connection, cohort: Cohort, made: Steps, rewound: NDArray[np.int64], from_ms: NDArray[np.int64]
+    connection: Connection,
+    cohort: Cohort,
+    made: Steps,
+    rewound: NDArray[np.int64],
+    from_ms: NDArray[np.int64],
+    at_ms: int,
 ) -> tuple[Steps, NDArray[np.int64]]:
-    """Of re-made steps keep those that differ from the stored ones, and take back stored ones that are gone."""
+    """Of re-made steps keep those that differ from the stored ones, and take back stored ones that are gone.
+
+    A stored step that is older than the readings that are kept stays as it was made.
+    """
     asked = Asked(since_ms=int(from_ms[rewound].min()))  # no step begins after it was made
     stored = history(connection, cohort.asset_class, cohort.serials[rewound].tolist(), asked)
     stored = replace(stored, row=rewound[stored.row])
     stored = stored.take(stored.start_ms >= from_ms[stored.row])
+    if (kept_ms := cohort.asset_class.keep_readings_ms) is not None:
+        final = stored.take((stored.count > 0) & (stored.start_ms < at_ms - kept_ms))
+        made = made.take(~np.isin(_keys(made), _keys(final)))
+        stored = stored.take(~np.isin(_keys(stored), _keys(final)))
     key_made, key_stored = _keys(made), _keys(stored)
     _, at_made, at_stored = np.intersect1d(key_made, key_stored, return_indices=True)
     same = np.zeros(len(made), dtype=bool)

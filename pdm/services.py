@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
-from pdm.ports import Clock, Notifier, ReadingStore, Simulation
+from pdm.ports import Clock, Compactor, Notifier, ReadingStore, Simulation
 from pdm.prognosis.learned import Model
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class Services:
         notifiers: the routes of `rules.yaml` by name, beside the log.
         public_url: where people reach the pages, for the links in messages.
         ingest: takes readings that come by HTTP; None where this process does not take any.
+        compactor: keeps the reading logs small; None where they are not what is read.
         forwarder: brings readings from the logs to the store that is read; None where the logs are that store.
         simulation: the control of a simulated plant, None on a real one.
         cohorts: twins kept in memory between ticks, by class: a cache of the state database.
@@ -46,6 +47,7 @@ class Services:
     notifiers: Mapping[str, Notifier] = field(default_factory=dict)
     public_url: str = ""
     ingest: "Ingest | None" = None
+    compactor: Compactor | None = None
     forwarder: "Forwarder | None" = None
     simulation: Simulation | None = None
     cohorts: "dict[str, Cohort]" = field(default_factory=dict)

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from pdm.adapters import model_folder
 from pdm.adapters.heartbeat import Heartbeat
 from pdm.adapters.notifiers import notifiers_of
-from pdm.adapters.reading_log import ReadingLog, ReadingLogWriter
+from pdm.adapters.reading_log import LogCompactor, ReadingLog, ReadingLogWriter
 from pdm.adapters.reading_log.spool import Spool, SpoolWriter
 from pdm.errors import ConfigurationError, ForeignModelError, NotFoundError
 from pdm.forward import Forwarder
@@ -48,6 +48,7 @@ def open_services(
     services = Services(
         engine=engine,
         readings=readings,
+        compactor=LogCompactor(settings.readings_folder()) if forwarder is None else None,
         forwarder=forwarder,
         clock=clock,
         model_folders=settings.models,

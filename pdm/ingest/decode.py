@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from pdm.errors import UnreadableMessageError
-from pdm.plant import AssetClass, Plant
+from pdm.plant import LATENESS_MS, AssetClass, Plant
 from pdm.plant.wire import EpochUnit as EpochUnit
 from pdm.readings import ArrivalFlag
 from pdm.units import conversion
@@ -33,9 +33,6 @@ MOST_MESSAGES = 10_000
 
 FUTURE_MS = 5 * 60_000
 """How far a clock of the plant may run ahead."""
-
-LATE_MS = 7 * 86_400_000
-"""Readings older than this on arrival are kept apart and never change a step."""
 
 OLDEST_MS = 631_152_000_000
 """1990-01-01: what is older comes from a clock that was never set, or from a mistaken unit."""
@@ -327,8 +324,8 @@ def arrival_flags(times: list[int], flag: ArrivalFlag, now_ms: int) -> bytes:
         raise UnreadableMessageError("in_the_future", f"{_text(newest)} is after {_text(now_ms)}, when it came")
     if oldest < OLDEST_MS:
         raise UnreadableMessageError("before_1990", f"{_text(oldest)} cannot be when this was measured")
-    if oldest < now_ms - LATE_MS:
-        return bytes(flag | (ArrivalFlag.LATE if time < now_ms - LATE_MS else 0) for time in times)
+    if oldest < now_ms - LATENESS_MS:
+        return bytes(flag | (ArrivalFlag.LATE if time < now_ms - LATENESS_MS else 0) for time in times)
     return bytes([flag]) * len(times)
 
 

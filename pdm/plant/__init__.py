@@ -12,10 +12,14 @@ from functools import cached_property
 from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
+from pdm.durations import DAY_MS
 from pdm.plant.wire import LineForm, TopicForm
 
 ANY_TARGET = "any"
 """The target of a prognosis that is about the first failure, whatever its mode."""
+
+LATENESS_MS = 7 * DAY_MS
+"""Readings older than this on arrival are kept apart and never change a step."""
 
 
 class Summary(StrEnum):
@@ -153,6 +157,7 @@ class AssetClass:
         risk_cap: highest acceptable probability of failing before the work starts.
         expected_life: declared life of the machine (target `any`), for the time before any failure was seen.
         stale_after_ms: silence after which a forecast is refused as stale.
+        keep_readings_ms: age at which readings are removed; None keeps them. Steps stay for ever.
     """
 
     name: str
@@ -171,6 +176,7 @@ class AssetClass:
     risk_cap: float = 0.05
     calendar: str = ""
     stale_after_ms: int = 24 * 3_600_000
+    keep_readings_ms: int | None = None
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:

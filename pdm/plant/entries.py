@@ -206,6 +206,7 @@ class ClassEntry(Entry):
     notice: Duration = Field(description="the time that people need before they can start, such as 48 h")
     issue_every: Annotated[int | None, PlainValidator(_issue_every)] = None
     stale_after: LongerThanNothing = 24 * 3_600_000
+    keep_readings: LongerThanNothing | None = None
     risk_cap: Share = 0.05
     expected_life: ExpectedLifeEntry | None = None
     costs: CostsEntry | None = None

@@ -9,9 +9,11 @@ from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from pdm.durations import DAY_MS, duration_text
 from pdm.errors import ConfigurationFileError
 from pdm.plant import (
     ANY_TARGET,
+    LATENESS_MS,
     Asset,
     AssetClass,
     Calendar,
@@ -87,6 +89,7 @@ def _check_class(document: Document, at: Path, asset_class: AssetClass) -> None:
     _check_columns(document, at, asset_class)
     _check_named_sensors(document, at, asset_class)
     _check_limits(document, at, asset_class)
+    _check_kept(document, at, asset_class)
     if asset_class.calendar:
         document.check_known((*at, "calendar"), asset_class.calendar, document.names("calendars"), "calendar")
 
@@ -110,6 +113,15 @@ def _check_named_sensors(document: Document, at: Path, asset_class: AssetClass) 
         document.check_known((*at, "conditions", position), name, known, "sensor")
     if asset_class.running_when:
         document.check_known((*at, "running_when", "sensor"), asset_class.running_when.sensor, known, "sensor")
+
+
+def _check_kept(document: Document, at: Path, asset_class: AssetClass) -> None:
+    """A reading that comes late has its step made again, of all the readings of that step."""
+    step, kept = asset_class.life_step, asset_class.keep_readings_ms
+    needed = LATENESS_MS + (step.duration_ms or 0) + step.grace_ms + DAY_MS
+    if kept is not None and kept < needed:
+        message = f"steps are made again of readings that come late: expected at least {duration_text(needed)}"
+        document.refuse((*at, "keep_readings"), message)
 
 
 def _check_limits(document: Document, at: Path, asset_class: AssetClass) -> None:
@@ -177,6 +189,7 @@ def _asset_class(
         risk_cap=entry.risk_cap,
         calendar=entry.calendar,
         stale_after_ms=entry.stale_after,
+        keep_readings_ms=entry.keep_readings,
     )
 
 
