@@ -72,7 +72,7 @@ clean: ## remove what make has made
 	@touch $@
 
 .venv/ready-to-test: requirements-dev.txt .venv/ready
-	.ci/debian-packages mosquitto chromium influxdb
+	.ci/debian-packages mosquitto chromium influxdb postgresql
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@
 

@@ -162,6 +162,24 @@ def doctor(settings: SettingsFile = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def migrate(
+    settings: SettingsFile = None,
+    to: Annotated[str | None, typer.Option(help="version of the schema, for example 0001 (default the newest)")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+) -> None:
+    """Bring the state database to a version of its schema, up or down; `up` brings it to the newest by itself."""
+    from pdm.state.lock import sole_writer
+    from pdm.state.schema import migrate_state
+
+    url = _settings(settings).state_url()
+    if to is not None and not yes:
+        _confirm(f"Schema {to} keeps only what it has a place for. Go on?")
+    with sole_writer(url):
+        before, now = migrate_state(url, to)
+    typer.echo(f"The state database has schema {now}." + (f" It had {before}." if before not in ("", now) else ""))
+
+
+@app.command()
 def demo(
     fleet: Annotated[str, typer.Option(help="pumps (simulated) or cmapss (real run-to-failure engines)")] = "pumps",
     data: Annotated[Path | None, typer.Option(help="folder with the C-MAPSS files, for --fleet cmapss")] = None,

@@ -13,8 +13,9 @@ from pdm.adapters.mqtt import MqttLink, run_ingest
 from pdm.clocks import ServiceClock
 from pdm.plant import Plant
 from pdm.settings import MqttSettings, Settings
+from pdm.state.engines import state_engine
 from pdm.state.plants import current_plant
-from pdm.state.schema import read, state_engine
+from pdm.state.schema import read
 from pdm.wiring import open_log
 
 BROKER_ANSWERS_S = 2.0

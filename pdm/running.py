@@ -51,7 +51,7 @@ def run_service(settings: Settings, settings_file: Path | None) -> None:
     """
     settings.check_exposure()
     stopping = _stop_on_signal()
-    with sole_writer(settings.state_url()), ExitStack() as stack:
+    with sole_writer(settings.state_url()) as look_for_another, ExitStack() as stack:
         services = open_services(settings, ServiceClock(), log_name="http")
         stack.callback(services.close)
         in_use = _InUse(_plant_number(services))
@@ -65,6 +65,7 @@ def run_service(settings: Settings, settings_file: Path | None) -> None:
         server.start()
         _log.info("up", pages=server.address, data=str(settings.data_dir))
         while not stopping.wait(LOOK_S):
+            look_for_another()
             ingest.look()
             in_use = _follow_plant(services, settings, in_use)
         _stop(server, schedule, ingest)

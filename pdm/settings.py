@@ -27,6 +27,7 @@ from pydantic_settings import (
 from pdm.errors import ConfigurationError, ConfigurationFileError
 from pdm.plant.entry_types import Duration, Entry, LongerThanNothing, expectation
 from pdm.plant.marked_yaml import Document, did_you_mean
+from pdm.state.engines import parsed_url
 
 T = TypeVar("T")
 
@@ -56,9 +57,12 @@ class StateSettings(Entry):
     """The state database: steps, beliefs, and what people were told."""
 
     url: SecretStr | None = Field(
-        default=None, description="SQLAlchemy URL of the database; empty: `state.db` in `data_dir`"
+        default=None,
+        description="URL of the database, `postgresql+psycopg://USER@HOST/DATABASE`; empty: `state.db` in `data_dir`",
     )
     url_file: Path | None = Field(default=None, description="file that holds `url`")
+    password: SecretStr | None = Field(default=None, description="password of the user in `url`")
+    password_file: Path | None = Field(default=None, description="file that holds `password`")
 
 
 class ReadingsSettings(Entry):
@@ -209,9 +213,20 @@ class Settings(BaseSettings):
         return init_settings, env_settings
 
     def state_url(self) -> str:
-        """SQLAlchemy URL of the state database."""
+        """SQLAlchemy URL of the state database, with its password.
+
+        Raises:
+            ConfigurationError: it is no such URL, or a secret is missing or given twice.
+        """
         given = _secret(self.state.url, self.state.url_file, "state.url")
-        return given or f"sqlite:///{self.data_dir / 'state.db'}"
+        password = _secret(self.state.password, self.state.password_file, "state.password")
+        parsed = parsed_url(given or f"sqlite:///{self.data_dir / 'state.db'}")
+        if password is None:
+            return parsed.render_as_string(hide_password=False)
+        if not parsed.username or parsed.password is not None:
+            wrong = "names no user" if not parsed.username else "has a password already"
+            raise ConfigurationError(f"is set, but state.url {wrong}", key="state.password")
+        return parsed.set(password=password).render_as_string(hide_password=False)
 
     def readings_folder(self) -> Path:
         """Folder of the reading logs."""

@@ -6,6 +6,29 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, create_engine
 
+from tests.databases import DATABASES, ON_BOTH, POSTGRESQL, SQLITE
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests of what touches the state run on each kind of database."""
+    if metafunc.module.__name__ in ON_BOTH:
+        metafunc.parametrize("database", [SQLITE, POSTGRESQL], indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def database(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The kind of database that `DATABASES` gives to this test."""
+    DATABASES.kind = getattr(request, "param", SQLITE)
+    yield DATABASES.kind
+    DATABASES.kind = SQLITE
+    DATABASES.release()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def database_servers() -> Iterator[None]:
+    yield
+    DATABASES.close()
+
 
 @pytest.fixture(autouse=True)
 def state_databases_are_closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -16,7 +39,7 @@ def state_databases_are_closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None
         opened.append(create_engine(*arguments, **options))
         return opened[-1]
 
-    monkeypatch.setattr("pdm.state.schema.create_engine", remembered)
+    monkeypatch.setattr("pdm.state.engines.create_engine", remembered)
     yield
     for engine in opened:
         engine.dispose()

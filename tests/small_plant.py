@@ -14,6 +14,7 @@ from pdm.readings import Readings
 from pdm.services import Services
 from pdm.state.plants import add_event, store_plant
 from pdm.state.schema import open_state, write
+from tests.databases import DATABASES
 
 HOUR = 3_600_000
 START = 1_767_571_200_000  # Monday 2026-01-05 00:00 UTC
@@ -64,7 +65,7 @@ rules:
 
 def make_services(folder: Path, readings: ReadingStore | None = None) -> Services:
     """A service with the small plant in force, its state in `folder`."""
-    engine = open_state(f"sqlite:///{folder / 'state.db'}")
+    engine = open_state(DATABASES.url(folder / "state.db"))
     with write(engine) as connection:
         store_plant(connection, PLANT, RULES, START)
     return Services(engine=engine, readings=readings or MemoryReadings(), clock=ReplayClock(START))

@@ -29,6 +29,7 @@ from pdm.services import Services
 from pdm.state.plants import store_plant
 from pdm.state.schema import alerts, deliveries, open_state, read, transitions, write
 from pdm.state.told import AlertState, add_alert, add_transition, derived_id, put_recommendation
+from tests.databases import DATABASES
 
 TEMPLATES = Path(templates.__file__).parent
 NOW_MS = 1_780_000_000_000  # 2026-05-28T20:26:40Z
@@ -73,7 +74,7 @@ def template(name: str) -> str:
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    opened = open_state(f"sqlite:///{tmp_path / 'state.db'}")
+    opened = open_state(DATABASES.url(tmp_path / "state.db"))
     with write(opened) as connection:
         store_plant(connection, template("plant.yaml"), template("rules.yaml"), at_ms=NOW_MS)
     yield opened

@@ -54,8 +54,7 @@ def live(services: Services, hours: Iterable[int], *sources: str, vibration: flo
 
 def found(services: Services, table: Table, *columns: str) -> list[tuple[Any, ...]]:
     with read(services.engine) as connection:
-        query = select(*(table.c[name] for name in columns)).order_by(*(table.c[name] for name in columns))
-        return [tuple(row) for row in connection.execute(query)]
+        return sorted(tuple(row) for row in connection.execute(select(*(table.c[name] for name in columns))))
 
 
 def reasons(services: Services) -> list[str]:

@@ -22,6 +22,7 @@ from pdm.services import Services
 from pdm.settings import shipped_folder
 from pdm.state.ledger import begin_run
 from pdm.state.schema import open_state, read, runs, write
+from tests.databases import DATABASES
 
 NOON_MS = int(datetime(2026, 6, 1, 12, tzinfo=UTC).timestamp() * 1000)
 DAY_MS = 86_400_000
@@ -29,7 +30,7 @@ DAY_MS = 86_400_000
 
 @pytest.fixture
 def services(tmp_path: Path) -> Iterator[Services]:
-    engine = open_state(f"sqlite:///{tmp_path / 'state.db'}")
+    engine = open_state(DATABASES.url(tmp_path / "state.db"))
     yield cast(Services, SimpleNamespace(engine=engine, clock=ServiceClock()))
     engine.dispose()
 

@@ -107,10 +107,27 @@ def test_a_file_that_was_asked_for_and_is_not_there_is_an_error() -> None:
 
 def test_a_secret_may_stand_in_a_file_and_is_never_shown() -> None:
     Path("password").write_text("hunter2-canary\n")
-    settings = settings_of("mqtt: {password_file: password}\nstate: {url: 'postgresql://u:canary@db/pdm'}\n")
+    settings = settings_of("mqtt: {password_file: password}\nstate: {url: 'postgresql+psycopg://u:canary@db/pdm'}\n")
     assert settings.mqtt_password() == "hunter2-canary"
-    assert settings.state_url() == "postgresql://u:canary@db/pdm"
+    assert settings.state_url() == "postgresql+psycopg://u:canary@db/pdm"
     assert "canary" not in repr(settings) + settings.model_dump_json()
+
+
+def test_the_password_of_the_database_may_stand_beside_its_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PDM_STATE__PASSWORD", "a@b/c")
+    assert settings_of("state: {url: 'postgresql://u@db/pdm'}\n").state_url() == (
+        "postgresql+psycopg://u:a%40b%2Fc@db/pdm"
+    )
+    for url, wrong in (("postgresql://u:x@db/pdm", "has a password already"), ("sqlite:///x.db", "names no user")):
+        with pytest.raises(ConfigurationError, match=rf"state\.password: is set, but state\.url {wrong}"):
+            settings_of(f"state: {{url: '{url}'}}\n").state_url()
+
+
+@pytest.mark.parametrize("url", ["mysql://u:canary@db/pdm", "canary", "postgresql://u:canary@db:canary/pdm"])
+def test_a_url_of_no_state_database_is_refused_without_showing_it(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"state\.url: is no URL of a state database: expected") as caught:
+        settings_of(f"state: {{url: '{url}'}}\n").state_url()
+    assert "canary" not in str(caught.value)
 
 
 def test_a_wrong_secret_is_not_shown_in_the_error() -> None:

@@ -1,7 +1,6 @@
 """The tick: the same twins however the readings came, after every interruption, and when the past changes."""
 
 import itertools
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +31,7 @@ from pdm.state.schema import (
 )
 from pdm.state.steps import Asked, history
 from pdm.tick import tick
+from tests.databases import DATABASES
 from tests.small_plant import HOUR, START, feed, make_services, readings, report, rows
 
 
@@ -238,14 +238,14 @@ def test_a_tick_cut_short_at_any_statement_and_run_again_leaves_the_same_state(t
     prepared.engine.dispose()
 
     def copy(name: str) -> Services:
-        shutil.copytree(tmp_path / "prepared", tmp_path / name)
+        DATABASES.copy(prepared.engine, tmp_path / name / "state.db")
         return make_services(tmp_path / name, readings=prepared.readings)
 
     whole = copy("whole")
     tick(whole, START + 396 * HOUR)
     expected = everything(whole)
     for statement in itertools.count(1):
-        services = copy(f"cut-{statement}")
+        services = copy("cut")
         with interrupted_at(services, statement) as reached:
             try:
                 tick(services, START + 396 * HOUR)
@@ -255,6 +255,7 @@ def test_a_tick_cut_short_at_any_statement_and_run_again_leaves_the_same_state(t
         if not reached:
             break
         found = everything(services)
+        services.engine.dispose()
         for ours, theirs in zip(found, expected, strict=True):
             assert ours == theirs, f"cut short at statement {statement}"
     assert statement > 20

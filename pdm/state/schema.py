@@ -1,4 +1,4 @@
-"""Tables of the state database, and how to open it.
+"""Tables of the state database, and how to open it. A change of a table needs a version in `migrations/versions/`.
 
 Cohort-wide columns (steps, beliefs, checkpoints) are kept as one packed block a row (`pdm.columns`) with a checksum;
 what people see one by one (alerts, prognoses, interventions) are rows. Times are integer milliseconds UTC.
@@ -7,9 +7,7 @@ what people see one by one (alerts, prognoses, interventions) are rows. Times ar
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import orjson
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -25,19 +23,14 @@ from sqlalchemy import (
     Table,
     Text,
     bindparam,
-    create_engine,
-    event,
     insert,
-    inspect,
-    make_url,
     select,
     update,
 )
-from sqlalchemy.exc import DatabaseError, OperationalError
 
-from pdm.errors import DamagedRecordError, StoreError
-
-SCHEMA_VERSION = 1
+from pdm.errors import StoreError
+from pdm.state import migrations
+from pdm.state.engines import database_file, state_engine, transaction
 
 metadata = MetaData()
 
@@ -53,7 +46,7 @@ counters = Table(
 plant_versions = Table(
     "plant_versions",
     metadata,
-    Column("number", Integer, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
     Column("version", String, nullable=False),
     Column("effective_ms", BigInteger, nullable=False),
     Column("plant_text", Text, nullable=False),
@@ -266,9 +259,10 @@ _RISE = (
 
 
 def open_state(url: str) -> Engine:
-    """Open (and on first use make) the state database.
+    """Open the state database; made on first use, and brought to the newest version of the schema.
 
     Raises:
+        ConfigurationError: it is no database that can hold the state.
         StoreError: it cannot be opened, or was written by a newer version of this program.
     """
     if (file := database_file(url)) is not None:
@@ -276,12 +270,27 @@ def open_state(url: str) -> Engine:
     engine = state_engine(url)
     try:
         with write(engine) as connection:
-            _check_version(connection)
-            metadata.create_all(connection)
+            migrations.migrate(connection, migrations.known_versions()[-1])
     except BaseException:
         engine.dispose()
         raise
     return engine
+
+
+def migrate_state(url: str, version: str | None) -> tuple[str, str]:
+    """Bring the schema up to a version, or down to it (None: the newest); returns the version before and the one now.
+
+    Raises:
+        ConfigurationError: there is no such version.
+        StoreError: as `open_state`.
+    """
+    engine = state_engine(url)
+    try:
+        with write(engine) as connection:
+            wanted = version or migrations.known_versions()[-1]
+            return migrations.migrate(connection, wanted), wanted
+    finally:
+        engine.dispose()
 
 
 @contextmanager
@@ -294,29 +303,14 @@ def opened_state(url: str) -> Iterator[Engine]:
         engine.dispose()
 
 
-def state_engine(url: str) -> Engine:
-    """The state database as another process keeps it: nothing is made, nothing checked."""
-    engine = create_engine(url, json_serializer=_json, json_deserializer=orjson.loads)
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def database_file(url: str) -> Path | None:
-    """The file that a database is; None where a server keeps it."""
-    parsed = make_url(url)
-    return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
-
-
 @contextmanager
 def write(engine: Engine) -> Iterator[Connection]:
-    """A writing transaction, committed at the end; SQLite takes its write lock at once.
+    """A writing transaction, committed at the end: no other one writes meanwhile.
 
     Raises:
         StoreError: the database did not answer or is full; nothing was written.
     """
-    with _store_errors(), engine.connect().execution_options(writes=True) as connection, connection.begin():
+    with transaction(engine, writes=True) as connection:
         yield connection
 
 
@@ -327,7 +321,7 @@ def read(engine: Engine) -> Iterator[Connection]:
     Raises:
         StoreError: the database did not answer.
     """
-    with _store_errors(), engine.connect() as connection, connection.begin():
+    with transaction(engine, writes=False) as connection:
         yield connection
 
 
@@ -350,49 +344,8 @@ def last_number(connection: Connection, counter: str) -> int:
     return int(connection.execute(select(counters.c.value).where(counters.c.name == counter)).scalar() or 0)
 
 
-@contextmanager
-def _store_errors() -> Iterator[None]:
-    """Errors of the database as errors of a store; what is wrong with a statement stays as it is."""
-    try:
-        yield
-    except OperationalError as error:
-        raise StoreError(f"the state database does not answer: {error.orig}") from error
-    except DatabaseError as error:
-        if type(error) is not DatabaseError:
-            raise
-        raise DamagedRecordError(f"the state database is damaged: {error.orig}") from error
-
-
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"the folder of the state database cannot be made: {error}") from None
-
-
-def _check_version(connection: Connection) -> None:
-    """A newer database is left as it is; a new one is told its version."""
-    if not inspect(connection).has_table(meta.name):
-        meta.create(connection)
-    found = connection.execute(select(meta.c.value).where(meta.c.key == "schema_version")).scalar()
-    if found is None:
-        connection.execute(insert(meta).values(key="schema_version", value=str(SCHEMA_VERSION)))
-    elif int(found) > SCHEMA_VERSION:
-        raise StoreError(
-            f"the state database has schema {found}, this program knows {SCHEMA_VERSION}: install a newer pdm-twin"
-        )
-
-
-def _json(value: Any) -> str:
-    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode()
-
-
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # we say BEGIN ourselves, see _begin_sqlite
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

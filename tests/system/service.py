@@ -105,7 +105,8 @@ class Service:
         self.configure({**(settings or {})})
         (folder / "plant.yaml").write_text(plant)
         (folder / "rules.yaml").write_text(RULES)
-        apply(self.data, plant)
+        given = dict(settings or {}).get("state", {})
+        apply(given.get("url") or f"sqlite:///{self.data / 'state.db'}", plant)
 
     def __enter__(self) -> "Service":
         return self
@@ -219,9 +220,9 @@ def message(number: int, base_ms: int, *, source: str | None = None) -> dict[str
     return body if source is None else {"source": source, **body}
 
 
-def apply(data: Path, plant: str, rules: str = RULES) -> None:
+def apply(url: str, plant: str, rules: str = RULES) -> None:
     """Put a plant into force as `pdm-twin apply` does."""
-    engine = open_state(f"sqlite:///{data / 'state.db'}")
+    engine = open_state(url)
     with write(engine) as connection:
         store_plant(connection, plant, rules, 0)
     engine.dispose()

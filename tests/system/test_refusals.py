@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import text
 
+from pdm.state.migrations import known_versions
 from pdm.state.plants import store_plant
-from pdm.state.schema import SCHEMA_VERSION, meta, open_state, write
+from pdm.state.schema import open_state, write
 from tests.system.conftest import Shell
 from tests.system.service import PLANT, RULES, Service
 
@@ -31,7 +32,7 @@ def no_plant(service: Service) -> None:
 
 def newer_state(service: Service) -> None:
     with write(engine := open_state(f"sqlite:///{service.data / 'state.db'}")) as connection:
-        connection.execute(update(meta).where(meta.c.key == "schema_version").values(value=str(SCHEMA_VERSION + 1)))
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     engine.dispose()
 
 
@@ -75,7 +76,7 @@ REFUSALS = {
     "no such key file": Refusal(settings("http: {api_keys_file: keys}"), 2, "http.api_keys_file: cannot be read"),
     "a secret that is not set": Refusal(missing_secret, 2, "the environment variable NOT_SET is not set"),
     "a pipeline that is no Python": Refusal(broken_pipeline, 2, "tick.py:2: is no Python"),
-    "a newer state": Refusal(newer_state, 1, f"has schema {SCHEMA_VERSION + 1}, this program knows"),
+    "a newer state": Refusal(newer_state, 1, f"has schema 9999, this program knows 0001 to {known_versions()[-1]}: "),
     "a reading log that is no database": Refusal(damaged_log, 1, "reading log http.db is damaged"),
     "a state that is no database": Refusal(damaged_state, 1, "the state database is damaged: file is not a database"),
 }

@@ -92,7 +92,7 @@ def test_a_plant_applied_meanwhile_is_used_by_http_and_by_mqtt(station: Station)
 def test_a_route_without_its_secret_is_named_and_the_service_goes_on(station: Station) -> None:
     service = station.service
     route = "routes:\n  cmms: {kind: webhook, url: https://cmms.example.com/hook, secret_env: NOT_SET}\n"
-    apply(service.data, PLANT + MORE_ASSETS, RULES + route)
+    apply(f"sqlite:///{service.data / 'state.db'}", PLANT + MORE_ASSETS, RULES + route)
     named = service.wait_for_event("plant version in use, but not all of it")
     assert "NOT_SET" in named["why"]
     assert service.post(message(0, BASE_MS, source="s2")).status_code == 200

@@ -1,7 +1,6 @@
 """A small plant at work, for the tests of the API: two fans near the end of their lives, an alert, advice and a window
 each, and a spare with an awkward serial."""
 
-import shutil
 from copy import deepcopy
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from pdm.state.plants import current_plant, store_plant
 from pdm.state.schema import open_state, read, write
 from pdm.tick import tick
 from pdm.web.app import create_app
+from tests.databases import DATABASES
 from tests.small_plant import HOUR, PLANT, RULES, START, feed, readings
 
 AWKWARD = "a/b c#é"
@@ -34,7 +34,7 @@ _STATION = (
 
 def build(folder: Path) -> Services:
     """The station after `NOW_HOURS` hours."""
-    engine = open_state(f"sqlite:///{folder / 'state.db'}")
+    engine = open_state(DATABASES.url(folder / "state.db"))
     with write(engine) as connection:
         store_plant(connection, _STATION, RULES, START)
     services = Services(engine=engine, readings=MemoryReadings(), clock=ReplayClock(START))
@@ -50,11 +50,8 @@ def build(folder: Path) -> Services:
 
 def copy(built: Services, folder: Path) -> Services:
     """The same station with a state and readings of its own, and a way in for more of them."""
-    assert built.engine.url.database is not None
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in Path(built.engine.url.database).parent.glob("state.db*"):
-        shutil.copy(file, folder / file.name)
-    engine, clock, kept = open_state(f"sqlite:///{folder / 'state.db'}"), ReplayClock(NOW), deepcopy(built.readings)
+    engine = open_state(DATABASES.copy(built.engine, folder / "state.db"))
+    clock, kept = ReplayClock(NOW), deepcopy(built.readings)
     assert isinstance(kept, MemoryReadings)
     with read(engine) as connection:
         decoder = Decoder(current_plant(connection).plant)

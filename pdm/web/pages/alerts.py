@@ -7,7 +7,7 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, case, select
 
 from pdm import words
 from pdm.durations import DAY_MS
@@ -160,7 +160,7 @@ def alerts_page(services: Services, now: Snapshot, asked: Mapping[str, str]) -> 
 def _query(states: Sequence[str], limit: int) -> Any:
     """The most urgent first; settled ones by when they were settled."""
     alerts = schema.alerts
-    urgency = func.instr(" ".join(SEVERITIES), alerts.c.severity)
+    urgency = case({severity: place for place, severity in enumerate(SEVERITIES)}, value=alerts.c.severity)
     order = [alerts.c.updated_ms.desc()] if AlertState.CLOSED in states else [urgency, alerts.c.opened_ms]
     return select(alerts).where(alerts.c.state.in_(states)).order_by(*order, alerts.c.id).limit(limit)
 
