@@ -162,6 +162,31 @@ def doctor(settings: SettingsFile = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="tar file to write, on a disk with room for all data")],
+    settings: SettingsFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write everything that the service keeps into one file, while it runs or while it does not."""
+    from pdm.backup import back_up
+
+    _say_backup(file, back_up(_settings(settings), file), as_json, "backed up to")
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="what `pdm-twin backup` wrote")],
+    settings: SettingsFile = None,
+    force: Annotated[bool, typer.Option("--force", help="also where there is data; files stay beside the new")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring a backup back, into whatever database the settings name. The service must not run."""
+    from pdm.backup import restore
+
+    _say_backup(file, restore(_settings(settings), file, force=force), as_json, "restored from")
+
+
+@app.command()
 def migrate(
     settings: SettingsFile = None,
     to: Annotated[str | None, typer.Option(help="version of the schema, for example 0001 (default the newest)")] = None,
@@ -323,6 +348,12 @@ def _pairs(given: list[str], option: str) -> dict[str, str]:
 
 def _say(facts: dict[str, Any], as_json: bool, sentence: str) -> None:
     typer.echo(json.dumps(facts) if as_json else sentence.format(**facts))
+
+
+def _say_backup(file: Path, manifest: Any, as_json: bool, done: str) -> None:
+    held = sum(held.bytes for held in manifest.files.values())
+    facts = {"file": str(file), "made_at": manifest.made_at, "schema": manifest.schema, "bytes": held}
+    _say(facts | {"files": len(manifest.files)}, as_json, f"{{files}} files, {{bytes}} bytes {done} {{file}}")
 
 
 def _fail(error: Exception, code: int) -> None:

@@ -23,6 +23,7 @@ from pdm.prognosis.learned import Model
 from pdm.rules.ruleset import Secret
 from pdm.services import Services
 from pdm.settings import Settings, read_secret
+from pdm.state.engines import refuse_damaged
 from pdm.state.ledger import interrupt_runs
 from pdm.state.plants import CurrentPlant, current_plant
 from pdm.state.schema import open_state, read, write
@@ -41,6 +42,7 @@ def open_services(
     Args:
         log_name: name of the reading log that this process writes for readings that come by HTTP; None takes none.
     """
+    refuse_damaged(settings.state_url())
     engine = open_state(settings.state_url())
     with write(engine) as connection:
         interrupt_runs(connection)

@@ -91,6 +91,28 @@ def database_file(url: str) -> Path | None:
     return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
 
 
+def refuse_damaged(url: str) -> None:
+    """Read a SQLite file from its first page to its last; a server looks after its own.
+
+    Raises:
+        DamagedRecordError: it is damaged, with what to do.
+    """
+    file = database_file(url)
+    if file is None or not file.exists():
+        return
+    engine = state_engine(url)
+    try:
+        with store_errors(), connect(engine) as connection:
+            found = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
+        if found != "ok":
+            raise DamagedRecordError(f"the state database is damaged: {found}")
+    except DamagedRecordError as error:
+        instead = "bring a backup back with `pdm-twin restore FILE --force`, which keeps the damaged file"
+        raise DamagedRecordError(f"{error} ({file}); {instead}") from error
+    finally:
+        engine.dispose()
+
+
 @contextmanager
 def transaction(engine: Engine, *, writes: bool) -> Iterator[Connection]:
     """A transaction, committed at the end.

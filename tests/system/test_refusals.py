@@ -41,6 +41,14 @@ def damaged_state(service: Service) -> None:
     (service.data / "state.db").write_bytes(b"this was a database once " * 1000)
 
 
+def torn_state(service: Service) -> None:
+    """A page in the middle of the file is of another time, or of nobody's."""
+    file = service.data / "state.db"
+    whole = file.read_bytes()
+    page = len(whole) // 4096 // 2 * 4096
+    file.write_bytes(whole[:page] + b"\x0d" + b"\xff" * 4095 + whole[page + 4096 :])
+
+
 def damaged_log(service: Service) -> None:
     folder = service.data / "readings"
     folder.mkdir()
@@ -78,6 +86,7 @@ REFUSALS = {
     "a pipeline that is no Python": Refusal(broken_pipeline, 2, "tick.py:2: is no Python"),
     "a newer state": Refusal(newer_state, 1, f"has schema 9999, this program knows 0001 to {known_versions()[-1]}: "),
     "a reading log that is no database": Refusal(damaged_log, 1, "reading log http.db is damaged"),
+    "a state with a torn page": Refusal(torn_state, 1, "bring a backup back with `pdm-twin restore FILE --force`"),
     "a state that is no database": Refusal(damaged_state, 1, "the state database is damaged: file is not a database"),
 }
 
