@@ -21,15 +21,22 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 import_app = typer.Typer(help="Bring history in.", no_args_is_help=True)
+export_app = typer.Typer(help="Take data out.", no_args_is_help=True)
 models_app = typer.Typer(help="Trained models.", no_args_is_help=True)
 topics_app = typer.Typer(help="Messages by MQTT.", no_args_is_help=True)
 app.add_typer(import_app, name="import")
+app.add_typer(export_app, name="export")
 app.add_typer(models_app, name="models")
 app.add_typer(topics_app, name="topics")
 
 SettingsFile = Annotated[
     Path | None, typer.Option("--settings", help="settings file (default pdm.yaml if there is one)")
 ]
+
+ClassName = Annotated[str, typer.Option("--class", help="class of the machines")]
+FromTime = Annotated[str | None, typer.Option("--from", help="from then on, for example 2026-11-22T00:00:00Z")]
+ToTime = Annotated[str | None, typer.Option("--to", help="before then")]
+TableFormat = Annotated[Literal["parquet", "csv"], typer.Option("--format", help="of the file")]
 
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object, for scripts")]
 
@@ -282,6 +289,38 @@ def import_events(
     _say(facts, as_json, f"{{rows}} rows, {{events}} events{listed}")
 
 
+@export_app.command("readings")
+def export_readings(
+    out: Annotated[Path, typer.Argument(help="file to write")],
+    class_name: ClassName,
+    from_time: FromTime = None,
+    to_time: ToTime = None,
+    form: TableFormat = "parquet",
+    settings: SettingsFile = None,
+) -> None:
+    """Readings of a class, each once, one column a sensor."""
+    from pdm import export_command
+
+    wanted = export_command.Wanted(class_name, _instant(from_time, "--from"), _instant(to_time, "--to"))
+    typer.echo(f"{out}: {export_command.export_readings(_settings(settings), wanted, out, form)} readings")
+
+
+@export_app.command("steps")
+def export_steps(
+    out: Annotated[Path, typer.Argument(help="file to write")],
+    class_name: ClassName,
+    from_time: FromTime = None,
+    to_time: ToTime = None,
+    form: TableFormat = "parquet",
+    settings: SettingsFile = None,
+) -> None:
+    """Steps of a class as they stand, one column a summary."""
+    from pdm import export_command
+
+    wanted = export_command.Wanted(class_name, _instant(from_time, "--from"), _instant(to_time, "--to"))
+    typer.echo(f"{out}: {export_command.export_steps(_settings(settings), wanted, out, form)} steps")
+
+
 @models_app.command("list")
 def models_list(settings: SettingsFile = None) -> None:
     """The trained models in the model folders."""
@@ -330,6 +369,15 @@ def _confirm(question: str) -> None:
     if not sys.stdin.isatty():
         raise ConfigurationError("nobody is there to be asked; --yes goes on without asking", key="--yes")
     typer.confirm(question, abort=True)
+
+
+def _instant(text: str | None, option: str) -> int | None:
+    from pdm.plant.entry_types import instant_ms
+
+    try:
+        return None if text is None else instant_ms(text)
+    except ValueError as error:
+        raise ConfigurationError(str(error), key=option) from None
 
 
 def _zone(name: str) -> ZoneInfo:

@@ -90,6 +90,16 @@ def _open_readings(settings: Settings, engine: Engine, clock: Clock) -> tuple[Re
     return influx.InfluxReadings(server, engine, spool), forwarder
 
 
+def reading_store(settings: Settings, engine: Engine) -> ReadingStore:
+    """What readings are read from, for a command beside the service."""
+    if settings.influx.url is None:
+        return ReadingLog(settings.readings_folder())
+    from pdm.adapters import influx
+
+    server = influx.InfluxServer(_influx_link(settings))
+    return influx.InfluxReadings(server, engine, Spool(settings.readings_folder()))
+
+
 def _influx_link(settings: Settings) -> "influx.InfluxLink":
     from pdm.adapters import influx
 

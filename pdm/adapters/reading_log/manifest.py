@@ -189,6 +189,7 @@ class ManifestWriter:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._path = folder / MANIFEST
+        folder.mkdir(parents=True, exist_ok=True)
         self._lock = (folder / f"{MANIFEST}.lock").open("a")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
