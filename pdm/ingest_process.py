@@ -11,6 +11,7 @@ import structlog
 
 from pdm.adapters.mqtt import MqttLink, run_ingest
 from pdm.clocks import ServiceClock
+from pdm.ingest.sparkplug import NODES_FILE
 from pdm.plant import Plant
 from pdm.settings import MqttSettings, Settings
 from pdm.state.engines import state_engine
@@ -85,7 +86,8 @@ def take_readings(settings: Settings, parent: int) -> None:
     if os.getppid() != parent:
         return  # it ended while we began
     log, link = partial(open_log, settings, "mqtt"), broker_link(settings)
-    run_ingest(log, link, plant, ServiceClock(), epoch_unit=settings.mqtt.epoch_unit)
+    nodes = settings.readings_folder() / NODES_FILE
+    run_ingest(log, link, plant, ServiceClock(), epoch_unit=settings.mqtt.epoch_unit, nodes_file=nodes)
 
 
 def broker_link(settings: Settings) -> MqttLink:

@@ -1,6 +1,6 @@
 """What the flows, the pipelines and the web work with, put together once by `pdm.wiring`."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +33,7 @@ class Services:
         ingest: takes readings that come by HTTP; None where this process does not take any.
         compactor: keeps the reading logs small; None where they are not what is read.
         forwarder: brings readings from the logs to the store that is read; None where the logs are that store.
+        gone: since when sources are gone by their own word [ms], as Sparkplug B has it.
         simulation: the control of a simulated plant, None on a real one.
         cohorts: twins kept in memory between ticks, by class: a cache of the state database.
     """
@@ -49,6 +50,7 @@ class Services:
     ingest: "Ingest | None" = None
     compactor: Compactor | None = None
     forwarder: "Forwarder | None" = None
+    gone: Callable[[], Mapping[str, int]] = dict
     simulation: Simulation | None = None
     cohorts: "dict[str, Cohort]" = field(default_factory=dict)
 

@@ -17,6 +17,7 @@ from pdm.errors import ConfigurationError, ForeignModelError, NotFoundError
 from pdm.forward import Forwarder
 from pdm.ingest import Ingest
 from pdm.ingest.decode import Decoder
+from pdm.ingest.sparkplug import NODES_FILE, GoneFile
 from pdm.plant import AssetClass
 from pdm.ports import Clock, Notifier, ReadingStore, Simulation
 from pdm.prognosis.learned import Model
@@ -53,6 +54,7 @@ def open_services(
         compactor=LogCompactor(settings.readings_folder()) if forwarder is None else None,
         forwarder=forwarder,
         clock=clock,
+        gone=GoneFile(settings.readings_folder() / NODES_FILE),
         model_folders=settings.models,
         public_url=settings.http.public_url or "",
         simulation=simulation,

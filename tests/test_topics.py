@@ -154,9 +154,9 @@ def test_readings_of_own_topics_are_kept() -> None:
 @pytest.mark.parametrize(
     ("form", "complaint"),
     [
-        ("{topic: 'a/{x}'}", "source: the topic has no placeholder {source}: it has x"),
-        ("{topic: a/b}", "source: the topic has no placeholder {source}: it has none"),
-        ("{topic: 'a/{source}', sensor: '{field}'}", "sensor: the topic has no placeholder {field}: it has source"),
+        ("{topic: 'a/{x}'}", "source: there is no placeholder {source}: it has x"),
+        ("{topic: a/b}", "source: there is no placeholder {source}: it has none"),
+        ("{topic: 'a/{source}', sensor: '{field}'}", "sensor: there is no placeholder {field}: it has source"),
         ("{topic: 'a/{s}', source: fan9}", "source: there is no source 'fan9'; did you mean 'fan3'?"),
         ("{topic: 'a/{source}', sensor: sped}", "sensor: there is no sensor 'sped'; did you mean 'speed'?"),
         ("{topic: 'a/{source}/#'}", "topic: expected + for a whole level that does not matter, and no #"),

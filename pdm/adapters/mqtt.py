@@ -25,6 +25,7 @@ from pdm.errors import StoreError
 from pdm.ingest import Ingest
 from pdm.ingest.decode import Decoder, EpochUnit
 from pdm.ingest.dialects import filters
+from pdm.ingest.sparkplug import Nodes
 from pdm.plant import Plant
 from pdm.ports import Clock, ReadingWriter
 
@@ -181,6 +182,8 @@ class MqttIngest:
             self._read()
             if self._store.may_retry and monotonic() >= self._next_commit:
                 self._commit()
+            for topic, payload in self._ingest.requests():
+                self._client.publish(topic, payload)
             self._client.loop_write()
             self._client.loop_misc()
             each_turn()
@@ -298,16 +301,17 @@ def run_ingest(
     clock: Clock,
     *,
     epoch_unit: EpochUnit | None = None,
+    nodes_file: Path | None = None,
 ) -> None:
     """The ingesting process: until SIGTERM, SIGINT or the end of its parent, readings of a broker go into one log.
 
-    It writes nothing but its log, and closes it at the end. `plant` is asked every few seconds for the version to read
-    messages by.
+    It writes nothing but its log, closed at the end, and `nodes_file` (births of Sparkplug B). `plant` is asked every
+    few seconds for the version to read messages by.
     """
     parent = os.getppid()  # before there is anything that could be taken for a sign of life
     writer = open_log()
     current = plant()
-    ingest = Ingest(Decoder(current, epoch_unit=epoch_unit), writer, clock)
+    ingest = Ingest(Decoder(current, epoch_unit=epoch_unit), writer, clock, Nodes(nodes_file))
     receiver = MqttIngest(ingest, link, clock)
     receiver.listen(filters(current))
     next_look = monotonic() + _LOOK_S

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import structlog
 
-from pdm.errors import UnreadableMessageError
+from pdm.errors import StoreError, UnreadableMessageError
 from pdm.ingest.decode import Decoder, EpochUnit, Samples, messages_of
 from pdm.ingest.dialects import Dialects
 from pdm.ingest.lines import Unread
+from pdm.ingest.sparkplug import Nodes
 from pdm.ports import Clock, DeadLetter, ReadingWriter
 from pdm.readings import ArrivalFlag, Readings
 
@@ -51,17 +52,18 @@ class Accepted:
 
 class Ingest:
     """Takes messages one by one and commits them in groups (`add`, `commit`: one thread), or a body at once (`accept`:
-    any thread)."""
+    any thread). `nodes` keeps what births of Sparkplug B have said."""
 
-    def __init__(self, decoder: Decoder, writer: ReadingWriter, clock: Clock):
-        self._dialects = self._next_dialects = Dialects(decoder)
+    def __init__(self, decoder: Decoder, writer: ReadingWriter, clock: Clock, nodes: Nodes | None = None):
+        self._nodes = nodes or Nodes()
+        self._dialects = self._next_dialects = Dialects(decoder, self._nodes)
         self._writer = writer
         self._clock = clock
         self._group = _Group()
 
     def use(self, decoder: Decoder) -> None:
         """Read messages by another version of the plant, from the next group on."""
-        self._next_dialects = Dialects(decoder)
+        self._next_dialects = Dialects(decoder, self._nodes)
 
     @property
     def waiting(self) -> int:
@@ -90,9 +92,17 @@ class Ingest:
         Raises:
             StoreError: nothing was stored, all of it still waits for the next attempt.
         """
+        try:
+            self._nodes.save()
+        except OSError as error:
+            raise StoreError(f"births of Sparkplug nodes cannot be kept: {error.strerror}") from error
         stored, _ = self._group.store(self._writer)
         self._group = _Group()
         return stored
+
+    def requests(self) -> list[tuple[str, bytes]]:
+        """Topic and payload of what senders are to be asked, each once."""
+        return self._nodes.to_ask()
 
     def accept(self, body: bytes) -> Accepted:
         """Store the messages of an HTTP body, durably.

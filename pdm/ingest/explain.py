@@ -9,6 +9,7 @@ from pdm.errors import UnreadableMessageError
 from pdm.ingest.decode import Decoder, EpochUnit, Samples
 from pdm.ingest.dialects import Dialects
 from pdm.ingest.lines import Unread
+from pdm.ingest.sparkplug import FIRST_LEVEL, address_of
 from pdm.plant import Plant
 from pdm.plant.wire import LINES_TOPIC
 from pdm.readings import ArrivalFlag
@@ -70,15 +71,30 @@ def _matches(one: str, topic: str) -> bool:
 def _dialect(dialects: Dialects, topic: str) -> str:
     if topic == LINES_TOPIC:
         return "It is read as line protocol."
+    if topic.startswith(FIRST_LEVEL):
+        return _sparkplug(topic)
     meant = dialects.topics.meant(topic)
     if meant is None:
         return "It has none of the forms under topics in plant.yaml: it is read as JSON, its last level is the source."
     return f"It has the form {meant.form.topic}."
 
 
+def _sparkplug(topic: str) -> str:
+    try:
+        at = address_of(topic)
+    except UnreadableMessageError as error:
+        return f"It is no topic of Sparkplug B: {error.detail}."
+    if at is None:
+        return "It is Sparkplug B, and not for us."
+    device = f", device {at.device}" if at.device else ""
+    return f"It is Sparkplug B, {at.kind} of {at.name}{device}."
+
+
 def _of_topic(dialects: Dialects, plant: Plant, topic: str, told: list[str]) -> Explanation:
     """What can be said without a payload."""
     meant = dialects.topics.meant(topic)
+    if topic.startswith(FIRST_LEVEL):
+        return Explanation([*told, "What comes out is said of a payload: @FILE takes it from a file."], True)
     if topic == LINES_TOPIC or (meant is not None and meant.form.payload == "lines"):
         return Explanation([*told, "The lines say which machines they are about."], True)
     source = topic.rpartition("/")[2] if meant is None else meant.source

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
 from pdm.durations import DAY_MS
-from pdm.plant.wire import LineForm, TopicForm
+from pdm.plant.wire import LineForm, SparkplugForm, TopicForm
 
 ANY_TARGET = "any"
 """The target of a prognosis that is about the first failure, whatever its mode."""
@@ -233,8 +233,8 @@ class Asset:
 
 @dataclass(frozen=True)
 class Plant:
-    """Everything that `plant.yaml` declares. `version` is the SHA-256 of its text; `topics` and `lines` say how
-    messages in forms other than our own are read."""
+    """Everything that `plant.yaml` declares. `version` is the SHA-256 of its text; `topics`, `sparkplug` and `lines`
+    say how messages in forms other than our own are read."""
 
     name: str
     currency: str
@@ -245,6 +245,7 @@ class Plant:
     version: str
     simulated: bool = False
     topics: tuple[TopicForm, ...] = ()
+    sparkplug: tuple[SparkplugForm, ...] = ()
     lines: tuple[LineForm, ...] = ()
 
     @cached_property

@@ -48,6 +48,7 @@ def _things(plant: Plant) -> dict[Thing, Any]:
         things |= {("class", name, "sensor", sensor.name): sensor for sensor in asset_class.sensors}
         things |= {("class", name, "failure mode", mode.name): mode for mode in asset_class.failure_modes}
     things |= {("topic", form.topic): form for form in plant.topics}
+    things |= {("Sparkplug nodes", form.node): form for form in plant.sparkplug}
     things |= {("line protocol of", form.measurement or "any measurement"): form for form in plant.lines}
     return things | {("asset", serial): asset for serial, asset in plant.assets.items()}
 

@@ -238,4 +238,5 @@ class PlantEntry(Entry):
     classes: dict[str, Any] = Field(min_length=1, description="a section of classes")
     assets: tuple[Any, ...] = ()
     topics: tuple[Any, ...] = ()
+    sparkplug: tuple[Any, ...] = ()
     lines: tuple[Any, ...] = ()

@@ -81,6 +81,7 @@ class JsonPath(str):
 SOURCE = Pattern("{source}")
 FIELD = Pattern("{field}")
 SENSOR = Pattern("{sensor}")
+DEVICE = Pattern("{device}")
 WHOLE = JsonPath("$")
 
 
@@ -150,6 +151,30 @@ class TopicForm(_Form):
     epoch_unit: EpochUnit | None = None
     sensors: Mapping[str, WireSensor] = field(default_factory=lambda: MappingProxyType({}))
     ignore: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SparkplugForm(_Form):
+    """How Sparkplug B of some edge nodes is read.
+
+    Attributes:
+        node: group and node, `{group}/{node}`.
+        source: made of the placeholders of `node`, of `{group}` and `{node}`, and of `{device}`: without a device
+            such a message is of no machine.
+        sensors: by the name of the metric, where that is not a sensor as it is.
+        ignore: metrics that nobody wants, although a sensor is named so.
+    """
+
+    node: Template
+    source: Pattern = DEVICE
+    sensors: Mapping[str, WireSensor] = field(default_factory=lambda: MappingProxyType({}))
+    ignore: tuple[str, ...] = ()
+
+    @property
+    def filter(self) -> str:
+        """What is subscribed to."""
+        group, node = self.node.filter.split("/")
+        return f"{SPARKPLUG}/{group}/+/{node}/#"
 
 
 @lru_cache(10_000)

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, PlainValidator, TypeAdapter, model_v
 
 from pdm.plant.entries import unit_text
 from pdm.plant.entry_types import Entry, Identity, Listed
-from pdm.plant.wire import FIELD, SOURCE, WHOLE, EpochUnit, JsonPath, Pattern, Template
+from pdm.plant.wire import DEVICE, FIELD, SOURCE, WHOLE, EpochUnit, JsonPath, Pattern, Template
 
 _NAME = TypeAdapter(Identity)
 
@@ -38,6 +38,17 @@ def _path(value: Any) -> JsonPath:
 
 TopicText = Annotated[Template, PlainValidator(_topic)]
 """A form of topics."""
+
+
+def _node(value: Any) -> Template:
+    template = _topic(value)
+    if template.count("/") != 1:
+        raise ValueError(f"expected group and node such as nord/edge1 or nord/{{node}}, not {str(template)!r}")
+    return template
+
+
+NodeText = Annotated[Template, PlainValidator(_node)]
+"""A form of groups and nodes."""
 
 PathText = Annotated[JsonPath, PlainValidator(_path)]
 """A path in a JSON document."""
@@ -74,6 +85,13 @@ class TopicFormEntry(Entry):
         if self.payload == "lines" and said:
             raise ValueError(f"lines say themselves what they are about: expected no {sorted(said)[0]}")
         return self
+
+
+class SparkplugFormEntry(Entry):
+    node: NodeText = Field(description="group and node such as nord/edge1 or nord/{node}")
+    source: PatternText = DEVICE
+    sensors: dict[str, Any] = Field(default_factory=dict)
+    ignore: Listed[str] = ()
 
 
 class LineFormEntry(Entry):

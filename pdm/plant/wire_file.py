@@ -6,8 +6,18 @@ from types import MappingProxyType
 from pdm.errors import UnreadableMessageError
 from pdm.plant import AssetClass
 from pdm.plant.marked_yaml import Document, Path
-from pdm.plant.wire import LINES_TOPIC, SENSOR, SPARKPLUG, LineForm, Pattern, Template, TopicForm, WireSensor
-from pdm.plant.wire_entries import LineFormEntry, TopicFormEntry, WireSensorEntry
+from pdm.plant.wire import (
+    LINES_TOPIC,
+    SENSOR,
+    SPARKPLUG,
+    LineForm,
+    Pattern,
+    SparkplugForm,
+    Template,
+    TopicForm,
+    WireSensor,
+)
+from pdm.plant.wire_entries import LineFormEntry, SparkplugFormEntry, TopicFormEntry, WireSensorEntry
 from pdm.units import conversion
 
 
@@ -72,6 +82,25 @@ def topic_forms(document: Document, known: Known) -> tuple[TopicForm, ...]:
     return tuple(forms.values())
 
 
+def sparkplug_forms(document: Document, known: Known) -> tuple[SparkplugForm, ...]:
+    """How Sparkplug B is read; notes nodes that stand twice, and what can never come to anything."""
+    forms: dict[int, SparkplugForm] = {}
+    for position in range(_count(document, "sparkplug")):
+        at = ("sparkplug", position)
+        sensors = wire_sensors(document, at, known)
+        if (entry := document.entry(SparkplugFormEntry, *at)) is None:
+            continue
+        check_placeholders(document, (*at, "source"), entry.source, (*entry.node.names, "group", "node", "device"))
+        check_pattern(document, (*at, "source"), entry.source, known.sources, "source")
+        check_ignored(document, at, entry.ignore, sensors)
+        for before, other in forms.items():
+            if entry.node.overlaps(other.node):
+                line = document.line("sparkplug", before)
+                document.refuse((*at, "node"), f"some nodes would also have the form {other.node} of line {line}")
+        forms[position] = SparkplugForm(entry.node, entry.source, sensors, entry.ignore)
+    return tuple(forms.values())
+
+
 def _check_topic(document: Document, at: Path, topic: Template, before: Mapping[int, TopicForm]) -> None:
     if topic.startswith("$") or topic.split("/")[0] == SPARKPLUG:
         document.refuse(at, f"no reading comes under {topic.split('/')[0]} in a form of your own")
@@ -88,7 +117,7 @@ def check_placeholders(document: Document, at: Path, pattern: Pattern, known: Co
     for name in pattern.names:
         if name not in known:
             there = f"it has {', '.join(known)}" if known else "it has none"
-            document.refuse(at, f"the topic has no placeholder {{{name}}}: {there}")
+            document.refuse(at, f"there is no placeholder {{{name}}}: {there}")
 
 
 def wire_sensors(document: Document, at: Path, known: Known) -> Mapping[str, WireSensor]:

@@ -62,7 +62,7 @@ def mirror_view(services: Services, serial: str) -> MirrorView:
     values = {} if latest is None else latest.values
     return MirrorView(
         serial=serial,
-        sync=_sync(asset_class, latest, plant_ms),
+        sync=_sync(asset_class, latest, plant_ms, services.gone().get(source or "")),
         read_at=None if latest is None else latest.read_ms,
         values={name: known(values.get(name, float("nan"))) for name in asset_class.sensor_names},
     )
@@ -123,7 +123,8 @@ def _put(
         latest[key] = Latest(before.read_ms, {**said, **before.values})
 
 
-def _sync(asset_class: AssetClass, latest: Latest | None, plant_ms: int) -> str:
-    if latest is None:
+def _sync(asset_class: AssetClass, latest: Latest | None, plant_ms: int, gone_ms: int | None) -> str:
+    """`gone_ms`: since when the source is gone by its own word; what was measured before may come after it."""
+    if latest is None or (gone_ms is not None and gone_ms >= latest.read_ms):
         return "offline"
     return "in_sync" if plant_ms - latest.read_ms <= asset_class.stale_after_ms else "stale"

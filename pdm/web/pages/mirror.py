@@ -31,8 +31,9 @@ def mirror_of(services: Services, now: Snapshot, view: AssetView) -> MirrorPart:
     if found.read_at is None:
         return MirrorPart("no reading lately", False)
     asset_class = now.current.plant.classes[view.class_name]
+    offline = "offline, " if found.sync == "offline" else ""
     return MirrorPart(
-        text=f"last reading {words.ago(found.read_at, services.clock.plant_ms())}",
+        text=f"{offline}last reading {words.ago(found.read_at, services.clock.plant_ms())}",
         fresh=found.sync == "in_sync",
         values={
             name: words.quantity(value, asset_class.sensor(name).unit)
