@@ -121,6 +121,8 @@ class Proxy:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+            wbufsize = -1  # status and body in one packet
 
             def do_GET(self) -> None:
                 self._answer("GET")

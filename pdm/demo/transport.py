@@ -63,7 +63,8 @@ def open_transport(settings: Settings, plant: CurrentPlant, clock: Clock, client
         yield HttpTransport(client)
         return
     with mosquitto(program, settings.data_dir / "broker") as port:
-        ingest = MqttIngest(open_ingest(settings, plant, clock, "mqtt"), MqttLink(port=port), clock)
+        log = open_ingest(settings, plant, clock, "mqtt")
+        ingest = MqttIngest(log, MqttLink(port=port), clock)
         ingest.start()
         ingest.wait_until_subscribed(SUBSCRIBED_PATIENCE_S)
         machines = MqttPublisher(MqttLink(port=port, client_id="machines"))
@@ -72,3 +73,4 @@ def open_transport(settings: Settings, plant: CurrentPlant, clock: Clock, client
         finally:
             machines.close()
             ingest.stop()
+            log.close()
