@@ -1,5 +1,6 @@
 """Batches become files by class and day: what readers see before, after and in the middle of it."""
 
+import errno
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from numpy.testing import assert_array_equal
 
 from pdm.adapters.memory_readings import MemoryReadings
 from pdm.adapters.reading_log import LogCompactor, ReadingLog, ReadingLogWriter
+from pdm.adapters.reading_log.day_file import DayFileWriter
 from pdm.adapters.reading_log.manifest import ManifestWriter
 from pdm.errors import ConflictError, StoreError
 from pdm.ports import ReadingStore
@@ -280,6 +282,31 @@ def test_appending_goes_on_while_days_are_compacted(writer: ReadingLogWriter, tm
         assert [row[1:3] for row in all_of(reader)] == [(i, float(i)) for i in range(count)]
         assert reader.counts().readings == count
         assert reader.counts().damaged == 0
+
+
+def test_a_full_disk_is_a_store_error_and_changes_nothing(
+    writer: ReadingLogWriter, reader: ReadingLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for time in (1, DAY):
+        writer.append(pumps(("p1", time, 1.0, 1.0)))
+    before = all_of(reader)
+    finish, left = DayFileWriter.finish, [1]
+
+    def full(self: DayFileWriter) -> int:
+        if not left:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        left.pop()
+        return finish(self)
+
+    monkeypatch.setattr(DayFileWriter, "finish", full)
+    with pytest.raises(StoreError, match="No space left") as caught:
+        LogCompactor(tmp_path).compact(FAR)
+    assert caught.value.retry_helps
+    assert all_of(reader) == before
+    monkeypatch.undo()  # somebody made room
+    assert LogCompactor(tmp_path).compact(FAR).files == 2
+    assert all_of(reader) == before
+    assert len(files_in(tmp_path)) == 2
 
 
 def test_two_compactions_at_once_are_refused(writer: ReadingLogWriter, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ nothing else of a log is touched.
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_hex
@@ -25,6 +25,7 @@ from pdm.adapters.reading_log.day_file import DayFileWriter, Rows
 from pdm.adapters.reading_log.log_file import LogFile
 from pdm.adapters.reading_log.manifest import DAY_MS, ManifestWriter, Run, StoredDay, Totals
 from pdm.adapters.reading_log.schema import DROPPED, DROPPED_MS, SUFFIX, Head, connection, store_errors
+from pdm.errors import StoreError
 from pdm.ports import Compaction
 from pdm.readings import Readings, columns_of, merge_rows
 
@@ -94,8 +95,9 @@ class LogCompactor:
             if not waiting and not floors:
                 return Compaction(0, 0, 0)
             work = _Work(Run(logs.compacted.manifest.last_run + 1, _totals(waiting), floors))
-            for kind, stored in _by_kind(waiting).items():
-                self._compact_kind(manifest, logs, work, kind, stored)
+            with _disk_errors():
+                for kind, stored in _by_kind(waiting).items():
+                    self._compact_kind(manifest, logs, work, kind, stored)
             work.run.left_out |= logs.damaged_up_to(floors)
             manifest.add(work.run, work.made, work.replaced)
             manifest.clear_away()
@@ -321,6 +323,15 @@ def _by_kind(stored: Iterable[_Stored]) -> dict[_Kind, list[_Stored]]:
 def _totals(stored: Sequence[_Stored]) -> Totals:
     late = sum(head.rows for log, head in stored if log.layouts[head.layout].late)
     return Totals(sum(head.rows for _, head in stored), late, len(stored))
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    """What the disk refuses as an error of a store."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"compacted readings cannot be written: {error}") from error
 
 
 def _drop(path: Path, above: int, floor: int, left_out: Set[int]) -> None:
