@@ -4,9 +4,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from sqlalchemy import Engine, create_engine
 
 from tests.databases import DATABASES, ON_BOTH, POSTGRESQL, SQLITE
+
+settings.register_profile("untimed", deadline=None)  # how fast a machine is, is no matter of right and wrong
+settings.load_profile("untimed")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -334,7 +334,7 @@ def test_a_wrong_report_is_taken_back_where_it_is_listed(page: Page, services: S
         assert violations(page) == []
     entry.get_by_role("button", name="Take back").click()
     expect(page.locator(".toast")).to_contain_text("Taken back.")
-    expect(entry).to_contain_text("failed (Belt wear) (taken back), reported by test")
+    expect(entry).to_contain_text("failed (Belt wear), reported by test; taken back by")
     expect(entry.locator("summary")).to_have_count(0)
 
 
