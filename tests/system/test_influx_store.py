@@ -13,7 +13,6 @@ from pdm.demo.fleets import PumpFleet
 from pdm.settings import load_settings
 from pdm.state import schema
 from pdm.state.schema import read
-from pdm.state.steps import step_batches
 from tests.influx import ORG, TOKEN, InfluxDB, Proxy
 from tests.system.service import DAY_MS, Service, message, wait_until
 
@@ -92,7 +91,8 @@ def told(folder: Path, settings: dict[str, Any]) -> dict[str, list[Any]]:
 
         demo.run(report)
         return {
-            table.name: rows(demo.services.engine, table) for table in (step_batches, schema.prognoses, schema.alerts)
+            table.name: rows(demo.services.engine, table)
+            for table in (schema.step_batches, schema.prognoses, schema.alerts)
         }
 
 
