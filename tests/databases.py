@@ -26,6 +26,7 @@ ON_BOTH = frozenset(
         "test_tick",
         "test_tick_edges",
         "web.test_api",
+        "web.test_hostile",
         "web.test_pages",
         "web.test_stream",
     )

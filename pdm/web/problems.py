@@ -9,7 +9,7 @@ import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -83,6 +83,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(PdmError, _of_ours)
     app.add_exception_handler(OperationalError, _of_database)
+    app.add_exception_handler(DataError, _of_data)
 
 
 def status_of(error: PdmError) -> int:
@@ -143,6 +144,10 @@ async def _of_ours(request: Request, error: Any) -> Response:
 async def _of_database(request: Request, error: Any) -> Response:
     log.error("%s %s: the state database did not answer: %s", request.method, _route(request), error.orig)
     return problem(503, "the state database did not answer; try again")
+
+
+async def _of_data(_request: Request, _error: Any) -> Response:
+    return problem(422, "the request holds a character or a number that the state database cannot hold")
 
 
 def _route(request: Request) -> str:

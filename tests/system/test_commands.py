@@ -12,6 +12,7 @@ from pdm.ingest import files as reading_files
 from pdm.settings import shipped_folder
 from pdm.state import told
 from pdm.state.lock import sole_writer
+from pdm.state.migrations import known_versions
 from pdm.state.plants import current_plant
 from pdm.state.schema import open_state, read, write
 from tests.small_plant import PLANT, RULES, START
@@ -248,3 +249,13 @@ def test_a_file_that_does_not_fit_is_named_with_what_was_expected(
     ended = shell("import", "readings", "history.csv", *options)
     assert (ended.code, ended.out) == (2, "")
     assert words in ended.err
+
+
+def test_migrate_goes_down_only_when_told_to_and_up_again(shell: Shell) -> None:
+    newest = known_versions()[-1]
+    assert shell("init").code == shell("apply", "--yes").code == 0
+    assert shell("migrate").out == f"The state database has schema {newest}.\n"
+    assert (shell("migrate", "--to", "0001").code, shell("migrate", "--to", "12", "--yes").code) == (2, 2)
+    assert shell("migrate", "--to", "0001", "--yes").out == f"The state database has schema 0001. It had {newest}.\n"
+    assert shell("migrate").out == f"The state database has schema {newest}. It had 0001.\n"
+    assert shell("apply", "--yes").code == 0

@@ -455,3 +455,11 @@ def test_people_and_the_tick_can_write_at_the_same_time(client: TestClient, serv
     assert told == [200] * 20
     kinds = [step["kind"] for step in client.get(f"{API}/alerts/{alert}").json()["transitions"]]
     assert kinds.count("commented") == 20
+
+
+def test_what_the_state_cannot_hold_is_refused_or_kept_as_it_is(client: TestClient) -> None:
+    alert = items(client, "alerts")[0]
+    note = client.post(f"{API}/alerts/{alert['id']}/acknowledge", json={"who": "Ada", "reason": "belt\x00ordered"})
+    assert note.status_code in (200, 422)  # PostgreSQL has no place for a NUL
+    assert client.get(f"{API}/alerts/%00").status_code in (404, 422)
+    assert client.get("/assets/%00", headers={"accept": "text/html"}).status_code in (404, 422)

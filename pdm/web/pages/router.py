@@ -25,6 +25,7 @@ from pdm.web.pages.fleet import fleet_page
 from pdm.web.pages.history import history_page, steps_of
 from pdm.web.pages.mirror import mirror_of
 from pdm.web.pages.shell import shell_of
+from pdm.web.problems import RETRY_AFTER_SECONDS
 from pdm.web.shapes import rfc3339
 from pdm.web.snapshot import Snapshot
 
@@ -172,7 +173,8 @@ def _page(services: Services, request: Request, template: str, name: str, conten
         .get_template(template)
         .render(shell=shell_of(services, now, name, url), fragment="HX-Request" in request.headers, **shown)
     )
-    return HTMLResponse(html, status, _HEADERS)
+    retry = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == 503 else {}
+    return HTMLResponse(html, status, {**_HEADERS, **retry})
 
 
 def _csv(names: list[str], rows: list[list[Any]]) -> Response:
