@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from pdm.settings import load_settings
 from tests.mosquitto import free_port, wait_for_port
 
 CERTIFICATE = Path(__file__).parent / "certificates" / "localhost.pem"
@@ -124,3 +126,19 @@ def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
     unit.write_text(text.replace("/opt/pdm-twin/bin/pdm-twin", sys.executable))
     found = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
     assert (found.returncode, found.stderr) == (0, "")
+
+
+def test_the_compose_file_gives_the_service_settings_that_it_has_and_secrets_that_it_is_given(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    service = services["services"]["pdm-twin"]
+    for name, value in service["environment"].items():
+        monkeypatch.setenv(name, value)
+    loaded = load_settings()
+    assert loaded.influx.url == "http://influxdb:8086"
+    files = {value.rsplit("/", 1)[1] for name, value in service["environment"].items() if "/run/secrets" in value}
+    assert files == set(service["secrets"]) <= services["secrets"].keys()
+    hosts = {"postgres", loaded.mqtt.host, "influxdb"}
+    assert hosts == service["depends_on"].keys() <= services["services"].keys()
