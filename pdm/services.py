@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pdm.cohort import Cohort
     from pdm.forward import Forwarder
     from pdm.ingest import Ingest
+    from pdm.ingest.drop import DropFolder
 
 
 @dataclass
@@ -34,6 +35,7 @@ class Services:
         compactor: keeps the reading logs small; None where they are not what is read.
         forwarder: brings readings from the logs to the store that is read; None where the logs are that store.
         gone: since when sources are gone by their own word [ms], as Sparkplug B has it.
+        drop: imports files that are put into a folder; None where no folder is watched.
         simulation: the control of a simulated plant, None on a real one.
         cohorts: twins kept in memory between ticks, by class: a cache of the state database.
     """
@@ -51,11 +53,14 @@ class Services:
     compactor: Compactor | None = None
     forwarder: "Forwarder | None" = None
     gone: Callable[[], Mapping[str, int]] = dict
+    drop: "DropFolder | None" = None
     simulation: Simulation | None = None
     cohorts: "dict[str, Cohort]" = field(default_factory=dict)
 
     def close(self) -> None:
         """Let go of the stores."""
+        if self.drop is not None:
+            self.drop.stop()
         if self.ingest is not None:
             self.ingest.close()
         if self.forwarder is not None:

@@ -69,6 +69,9 @@ class ReadingsSettings(Entry):
     """The reading store."""
 
     folder: Path | None = Field(default=None, description="folder of the reading logs; empty: `readings` in `data_dir`")
+    drop_folder: Path | None = Field(
+        default=None, description="folder whose files of readings are imported as they appear; empty: none"
+    )
 
 
 class InfluxSettings(Entry):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,9 @@ from pdm.errors import ConfigurationError, ForeignModelError, NotFoundError
 from pdm.forward import Forwarder
 from pdm.ingest import Ingest
 from pdm.ingest.decode import Decoder
+from pdm.ingest.drop import DropFolder
 from pdm.ingest.sparkplug import NODES_FILE, GoneFile
-from pdm.plant import AssetClass
+from pdm.plant import AssetClass, Plant
 from pdm.ports import Clock, Notifier, ReadingStore, Simulation
 from pdm.prognosis.learned import Model
 from pdm.rules.ruleset import Secret
@@ -69,7 +71,20 @@ def open_services(
         services.ingest = open_ingest(settings, plant, clock, log_name)
         if forwarder is not None:
             forwarder.start()
+        if settings.readings.drop_folder is not None:
+            services.drop = _watched(settings.readings.drop_folder, settings, engine, clock)
+            services.drop.start()
     return services
+
+
+def _watched(folder: Path, settings: Settings, engine: Engine, clock: Clock) -> DropFolder:
+    """A folder whose files go into a log of their own."""
+
+    def plant() -> Plant:
+        with read(engine) as connection:
+            return current_plant(connection).plant
+
+    return DropFolder(folder, partial(open_log, settings, "drop"), plant, clock)
 
 
 def _open_readings(settings: Settings, engine: Engine, clock: Clock) -> tuple[ReadingStore, Forwarder | None]:

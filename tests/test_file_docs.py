@@ -32,6 +32,7 @@ SECTIONS: dict[tuple[str, str], type[Entry]] = {
     ("plant-file.md", "Asset"): plant_entries.AssetEntry,
     ("plant-file.md", "Topic"): wire_entries.TopicFormEntry,
     ("plant-file.md", "Sparkplug"): wire_entries.SparkplugFormEntry,
+    ("plant-file.md", "File"): wire_entries.FileFormEntry,
     ("plant-file.md", "Line protocol"): wire_entries.LineFormEntry,
     ("plant-file.md", "Sensor on the wire"): wire_entries.WireSensorEntry,
     ("rules-file.md", "File"): rule_entries.RulesEntry,

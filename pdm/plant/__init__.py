@@ -13,7 +13,7 @@ from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
 from pdm.durations import DAY_MS
-from pdm.plant.wire import LineForm, SparkplugForm, TopicForm
+from pdm.plant.wire import FileForm, LineForm, SparkplugForm, TopicForm
 
 ANY_TARGET = "any"
 """The target of a prognosis that is about the first failure, whatever its mode."""
@@ -233,8 +233,8 @@ class Asset:
 
 @dataclass(frozen=True)
 class Plant:
-    """Everything that `plant.yaml` declares. `version` is the SHA-256 of its text; `topics`, `sparkplug` and `lines`
-    say how messages in forms other than our own are read."""
+    """Everything that `plant.yaml` declares. `version` is the SHA-256 of its text; `files`, `topics`, `sparkplug`
+    and `lines` say how files and messages in forms other than our own are read."""
 
     name: str
     currency: str
@@ -244,6 +244,7 @@ class Plant:
     assets: Mapping[str, Asset]
     version: str
     simulated: bool = False
+    files: tuple[FileForm, ...] = ()
     topics: tuple[TopicForm, ...] = ()
     sparkplug: tuple[SparkplugForm, ...] = ()
     lines: tuple[LineForm, ...] = ()

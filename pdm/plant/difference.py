@@ -49,6 +49,7 @@ def _things(plant: Plant) -> dict[Thing, Any]:
         things |= {("class", name, "failure mode", mode.name): mode for mode in asset_class.failure_modes}
     things |= {("topic", form.topic): form for form in plant.topics}
     things |= {("Sparkplug nodes", form.node): form for form in plant.sparkplug}
+    things |= {("files", form.name): form for form in plant.files}
     things |= {("line protocol of", form.measurement or "any measurement"): form for form in plant.lines}
     return things | {("asset", serial): asset for serial, asset in plant.assets.items()}
 

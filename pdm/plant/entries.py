@@ -54,7 +54,7 @@ def _minute(value: Any) -> int:
     return minute
 
 
-def _zone(value: Any) -> ZoneInfo:
+def zone(value: Any) -> ZoneInfo:
     try:
         return ZoneInfo(str(value))
     except (ZoneInfoNotFoundError, ValueError, OSError):  # the last two: a path, or a folder of zones
@@ -62,7 +62,7 @@ def _zone(value: Any) -> ZoneInfo:
         raise ValueError(f"expected a time zone such as Europe/Berlin, not {value!r}{near}") from None
 
 
-Zone = Annotated[ZoneInfo, PlainValidator(_zone)]
+Zone = Annotated[ZoneInfo, PlainValidator(zone)]
 
 
 def unit_text(text: str) -> str:
@@ -237,6 +237,7 @@ class PlantEntry(Entry):
     calendars: dict[str, Any] = Field(default_factory=dict)
     classes: dict[str, Any] = Field(min_length=1, description="a section of classes")
     assets: tuple[Any, ...] = ()
+    files: tuple[Any, ...] = ()
     topics: tuple[Any, ...] = ()
     sparkplug: tuple[Any, ...] = ()
     lines: tuple[Any, ...] = ()

@@ -38,7 +38,7 @@ from pdm.plant.entries import (
 )
 from pdm.plant.entry_types import instant_ms, wrong_name, wrong_sensor_name
 from pdm.plant.marked_yaml import Document, Path
-from pdm.plant.wire_file import Known, line_forms, sparkplug_forms, topic_forms
+from pdm.plant.wire_file import Known, file_forms, line_forms, sparkplug_forms, topic_forms
 
 
 def parse_plant(text: str, *, file: str = "plant.yaml") -> Plant:
@@ -55,7 +55,7 @@ def parse_plant(text: str, *, file: str = "plant.yaml") -> Plant:
     assets = _assets(document)
     known = Known(classes, {entry.source for entry in assets})
     topics, lines = topic_forms(document, known), line_forms(document, known)
-    sparkplug = sparkplug_forms(document, known)
+    files, sparkplug = file_forms(document, known), sparkplug_forms(document, known)
     if top is None or document.errors:
         raise ConfigurationFileError(document.errors)
     return Plant(
@@ -67,6 +67,7 @@ def parse_plant(text: str, *, file: str = "plant.yaml") -> Plant:
         assets=MappingProxyType({entry.serial: _asset(entry, top.time_zone) for entry in assets}),
         version=hashlib.sha256(text.encode()).hexdigest(),
         simulated=top.simulated,
+        files=files,
         topics=topics,
         sparkplug=sparkplug,
         lines=lines,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 EpochUnit = Literal["s", "ms", "us", "ns"]
 """What a time that is a number counts, since 1970."""
@@ -175,6 +176,32 @@ class SparkplugForm(_Form):
         """What is subscribed to."""
         group, node = self.node.filter.split("/")
         return f"{SPARKPLUG}/{group}/+/{node}/#"
+
+
+@dataclass(frozen=True, slots=True)
+class FileForm:
+    """How files in the drop folder are laid out.
+
+    Attributes:
+        name: pattern of their names, `pump*.csv`.
+        source: of all rows, in files without a column for it.
+        source_column, time_column: their names.
+        time_zone: of times without an offset; None refuses them.
+        epoch_unit: what a time that is a number counts.
+        rename: sensor by the column that holds it, where the two differ.
+        ignore: columns to leave out.
+        units: unit in the file by sensor, where it is not the declared one.
+    """
+
+    name: str = "*"
+    source: str | None = None
+    source_column: str = "source"
+    time_column: str = "time"
+    time_zone: ZoneInfo | None = None
+    epoch_unit: EpochUnit | None = None
+    rename: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    ignore: tuple[str, ...] = ()
+    units: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @lru_cache(10_000)

@@ -2,10 +2,11 @@
 them."""
 
 from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, PlainValidator, TypeAdapter, model_validator
 
-from pdm.plant.entries import unit_text
+from pdm.plant.entries import unit_text, zone
 from pdm.plant.entry_types import Entry, Identity, Listed
 from pdm.plant.wire import DEVICE, FIELD, SOURCE, WHOLE, EpochUnit, JsonPath, Pattern, Template
 
@@ -92,6 +93,18 @@ class SparkplugFormEntry(Entry):
     source: PatternText = DEVICE
     sensors: dict[str, Any] = Field(default_factory=dict)
     ignore: Listed[str] = ()
+
+
+class FileFormEntry(Entry):
+    name: str = "*"
+    source: Identity | None = None
+    source_column: str = "source"
+    time_column: str = "time"
+    time_zone: Annotated[ZoneInfo, PlainValidator(zone)] | None = None
+    epoch_unit: EpochUnit | None = None
+    rename: dict[str, str] = Field(default_factory=dict)
+    ignore: Listed[str] = ()
+    unit: dict[str, Annotated[str, AfterValidator(unit_text)]] = Field(default_factory=dict)
 
 
 class LineFormEntry(Entry):

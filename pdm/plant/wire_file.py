@@ -10,6 +10,7 @@ from pdm.plant.wire import (
     LINES_TOPIC,
     SENSOR,
     SPARKPLUG,
+    FileForm,
     LineForm,
     Pattern,
     SparkplugForm,
@@ -17,7 +18,7 @@ from pdm.plant.wire import (
     TopicForm,
     WireSensor,
 )
-from pdm.plant.wire_entries import LineFormEntry, SparkplugFormEntry, TopicFormEntry, WireSensorEntry
+from pdm.plant.wire_entries import FileFormEntry, LineFormEntry, SparkplugFormEntry, TopicFormEntry, WireSensorEntry
 from pdm.units import conversion
 
 
@@ -99,6 +100,25 @@ def sparkplug_forms(document: Document, known: Known) -> tuple[SparkplugForm, ..
                 document.refuse((*at, "node"), f"some nodes would also have the form {other.node} of line {line}")
         forms[position] = SparkplugForm(entry.node, entry.source, sensors, entry.ignore)
     return tuple(forms.values())
+
+
+def file_forms(document: Document, known: Known) -> tuple[FileForm, ...]:
+    """How files in the drop folder are laid out; notes sources and sensors that there are not."""
+    forms = []
+    for position in range(_count(document, "files")):
+        at = ("files", position)
+        if (entry := document.entry(FileFormEntry, *at)) is None:
+            continue
+        if entry.source is not None:
+            document.check_known((*at, "source"), entry.source, known.sources, "source")
+        for column, sensor in entry.rename.items():
+            document.check_known((*at, "rename", column), sensor, known.sensors, "sensor")
+        for sensor, unit in entry.unit.items():
+            if document.check_known((*at, "unit", sensor), sensor, known.sensors, "sensor"):
+                _check_unit(document, (*at, "unit", sensor), sensor, unit, known)
+        facts = {name: getattr(entry, name) for name in FileFormEntry.model_fields if name != "unit"}
+        forms.append(FileForm(**facts, units=MappingProxyType(entry.unit)))
+    return tuple(forms)
 
 
 def _check_topic(document: Document, at: Path, topic: Template, before: Mapping[int, TopicForm]) -> None:
