@@ -16,7 +16,6 @@ ON_BOTH = frozenset(
     f"tests.{name}"
     for name in (
         "test_applying",
-        "test_changed_lives",
         "test_cohort",
         "test_deliver",
         "test_record",
@@ -26,7 +25,6 @@ ON_BOTH = frozenset(
         "test_tick",
         "test_tick_edges",
         "web.test_api",
-        "web.test_hostile",
         "web.test_pages",
         "web.test_stream",
     )
