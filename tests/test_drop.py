@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from pdm.adapters.reading_log import ReadingLog, ReadingLogWriter
 from pdm.clocks import ReplayClock
@@ -185,21 +186,20 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_it_looks_by_itself_and_says_once_that_it_cannot(
-    folder: Folder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_it_looks_by_itself_and_says_once_that_it_cannot(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drop, "LOOK_S", 0.05)
     away = folder.path.with_name("away")
     folder.path.rename(away)
     folder.path.write_text("a file where the folder was")
-    folder.drop.start()
-    time.sleep(0.4)
-    folder.path.unlink()
-    away.rename(folder.path)
-    folder.put("a.csv", GOOD)
-    wait_for(lambda: "done/a.csv" in folder.files)
-    folder.drop.stop()
-    assert capsys.readouterr().out.count("drop folder out of service") == 1
+    with capture_logs() as logs:
+        folder.drop.start()
+        time.sleep(0.4)
+        folder.path.unlink()
+        away.rename(folder.path)
+        folder.put("a.csv", GOOD)
+        wait_for(lambda: "done/a.csv" in folder.files)
+        folder.drop.stop()
+    assert [log["event"] for log in logs].count("drop folder out of service") == 1
 
 
 @pytest.mark.parametrize(
