@@ -15,17 +15,13 @@ SQLITE, POSTGRESQL = "sqlite", "postgresql"
 ON_BOTH = frozenset(
     f"tests.{name}"
     for name in (
-        "test_applying",
         "test_cohort",
         "test_deliver",
         "test_record",
         "test_respond",
-        "test_schedule",
         "test_state",
         "test_tick",
-        "test_tick_edges",
         "web.test_api",
-        "web.test_pages",
         "web.test_stream",
     )
 )

@@ -65,6 +65,7 @@ def degraded(service: Service) -> str:
     return "; ".join(answer.json()["degraded"])
 
 
+@pytest.mark.slow
 def test_the_demo_gives_the_same_steps_and_forecasts_to_the_last_bit(
     influx: Influx, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,6 +75,7 @@ def test_a_server_that_restarts_is_waited_for(server: Postgres, tmp_path: Path, 
         assert all(line.startswith("{") for line in service.log_text().splitlines()), service.log_text()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_while_a_server_stays_away_readings_are_taken_and_pages_say_so(server: Postgres, tmp_path: Path) -> None:
     with Service(tmp_path, {"state": {"url": server.new_state()}}) as service:
