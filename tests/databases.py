@@ -15,14 +15,12 @@ SQLITE, POSTGRESQL = "sqlite", "postgresql"
 ON_BOTH = frozenset(
     f"tests.{name}"
     for name in (
-        "test_cohort",
         "test_deliver",
         "test_record",
         "test_respond",
         "test_state",
         "test_tick",
         "web.test_api",
-        "web.test_stream",
     )
 )
 """The modules whose tests run on each kind of database."""
