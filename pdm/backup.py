@@ -22,13 +22,13 @@ from typing import Any, BinaryIO, cast
 from urllib.parse import quote
 
 import msgspec
-from sqlalchemy import Connection, Engine, MetaData, Table, select
+from sqlalchemy import Connection, MetaData, Table, select
 
-from pdm import __version__
+from pdm import __version__, durable
 from pdm.errors import ConfigurationError, ConflictError, DamagedRecordError, StoreError
 from pdm.settings import Settings
 from pdm.state import archive, migrations, schema
-from pdm.state.engines import database_file, parsed_url, state_engine
+from pdm.state.engines import database_file, opened_engine, parsed_url
 from pdm.state.lock import sole_writer
 from pdm.state.schema import read, write
 
@@ -72,9 +72,9 @@ def back_up(settings: Settings, file: Path) -> Manifest:
     try:
         with part.open("wb") as raw, tarfile.open(fileobj=raw, mode="w") as tar:
             manifest = _fill(_Packer(tar, file.parent), settings)
-        _sync(part)
+        durable.sync(part)
         part.replace(file)
-        _sync(file.parent)
+        durable.sync(file.parent)
     finally:
         part.unlink(missing_ok=True)
     return manifest
@@ -145,7 +145,7 @@ def _add_state(packer: _Packer, url: str) -> str:
     """All tables as they are in one moment; returns the version of their schema."""
     if (file := database_file(url)) is not None and not file.exists():
         raise ConfigurationError(f"there is no state database {file}", key="state.url")
-    with _engine(url) as engine, read(engine) as connection:
+    with opened_engine(url) as engine, read(engine) as connection:
         version, newest = migrations.version_of(connection), migrations.known_versions()[-1]
         if version != newest:
             raise ConfigurationError(f"the state database has schema {version or 'none'}: run `pdm-twin migrate` first")
@@ -255,7 +255,7 @@ def _holds_rows(url: str) -> bool:
     if (file := database_file(url)) is not None and not file.exists():
         return False
     try:
-        with _engine(url) as engine, read(engine) as connection:
+        with opened_engine(url) as engine, read(engine) as connection:
             tables = MetaData()
             tables.reflect(connection)
             filled = (table for table in _ours(tables) if connection.execute(select(table).limit(1)).first())
@@ -273,21 +273,21 @@ def _restore_readings(tar: tarfile.TarFile, manifest: Manifest, folder: Path) ->
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("wb") as file:
             shutil.copyfileobj(_content(tar, name), file, _CHUNK)
-        _sync(target)
+        durable.sync(target)
     _put_in_place([made], [folder])
 
 
 def _restore_state(tar: tarfile.TarFile, manifest: Manifest, url: str) -> None:
     if (file := database_file(url)) is None:
-        with _engine(url) as engine, write(engine) as connection:
+        with opened_engine(url) as engine, write(engine) as connection:
             _drop_tables(connection)
             _fill_tables(connection, tar, manifest)
         return
     made = file.with_name(f"{file.name}.restoring")
     made.unlink(missing_ok=True)
-    with _engine(str(parsed_url(url).set(database=str(made)))) as engine, write(engine) as connection:
+    with opened_engine(str(parsed_url(url).set(database=str(made)))) as engine, write(engine) as connection:
         _fill_tables(connection, tar, manifest)
-    _sync(made)
+    durable.sync(made)
     parts = [Path(f"{file}{ending}") for ending in ("", "-wal", "-shm")]
     _put_in_place([made], parts)
 
@@ -314,7 +314,7 @@ def _put_in_place(made: Sequence[Path], places: Sequence[Path]) -> None:
             place.rename(place.with_name(f"{place.name}.replaced-{aside}"))
     for new, place in zip(made, places, strict=False):
         new.rename(place)
-        _sync(place.parent)
+        durable.sync(place.parent)
 
 
 def _ours(there: MetaData) -> list[Table]:
@@ -325,23 +325,5 @@ def _content(tar: tarfile.TarFile, name: str) -> BinaryIO:
     return cast(BinaryIO, tar.extractfile(name))
 
 
-@contextmanager
-def _engine(url: str) -> Iterator[Engine]:
-    engine = state_engine(url)
-    try:
-        yield engine
-    finally:
-        engine.dispose()
-
-
 def _shown(url: str) -> str:
     return str(database_file(url) or f"the database {parsed_url(url).database}")
-
-
-def _sync(path: Path) -> None:
-    """Until it is on disk."""
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)

@@ -299,10 +299,7 @@ def export_readings(
     settings: SettingsFile = None,
 ) -> None:
     """Readings of a class, each once, one column a sensor."""
-    from pdm import export_command
-
-    wanted = export_command.Wanted(class_name, _instant(from_time, "--from"), _instant(to_time, "--to"))
-    typer.echo(f"{out}: {export_command.export_readings(_settings(settings), wanted, out, form)} readings")
+    _export("readings", out, class_name, from_time, to_time, form, settings)
 
 
 @export_app.command("steps")
@@ -315,10 +312,7 @@ def export_steps(
     settings: SettingsFile = None,
 ) -> None:
     """Steps of a class as they stand, one column a summary."""
-    from pdm import export_command
-
-    wanted = export_command.Wanted(class_name, _instant(from_time, "--from"), _instant(to_time, "--to"))
-    typer.echo(f"{out}: {export_command.export_steps(_settings(settings), wanted, out, form)} steps")
+    _export("steps", out, class_name, from_time, to_time, form, settings)
 
 
 @models_app.command("list")
@@ -378,6 +372,22 @@ def _instant(text: str | None, option: str) -> int | None:
         return None if text is None else instant_ms(text)
     except ValueError as error:
         raise ConfigurationError(str(error), key=option) from None
+
+
+def _export(
+    what: Literal["readings", "steps"],
+    out: Path,
+    class_name: str,
+    from_time: str | None,
+    to_time: str | None,
+    form: Literal["parquet", "csv"],
+    settings: Path | None,
+) -> None:
+    from pdm.export_command import Wanted, export_readings, export_steps
+
+    wanted = Wanted(class_name, _instant(from_time, "--from"), _instant(to_time, "--to"))
+    write = export_readings if what == "readings" else export_steps
+    typer.echo(f"{out}: {write(_settings(settings), wanted, out, form)} {what}")
 
 
 def _zone(name: str) -> ZoneInfo:

@@ -30,8 +30,9 @@ from pdm.errors import NotFoundError, PdmError
 from pdm.ingest_process import broker_link
 from pdm.rules.ruleset import LogRoute
 from pdm.settings import Settings
-from pdm.state import schema
+from pdm.state import migrations, schema
 from pdm.state.cohorts import load_beliefs
+from pdm.state.engines import database_file, opened_engine, refuse_damaged
 from pdm.state.plants import CurrentPlant, current_plant
 
 BROKER_S = 5.0
@@ -140,22 +141,18 @@ def _knock(client: Client) -> str:
 
 def _state(settings: Settings) -> Iterator[Finding]:
     url = settings.state_url()
-    file = Path(url.removeprefix("sqlite:///"))
-    if url.startswith("sqlite") and not file.exists():
+    if (file := database_file(url)) is not None and not file.exists():
         yield Finding(Level.WARNING, "state database", f"{file} is not there yet", "run `pdm-twin apply`")
         return
-    with schema.opened_state(url) as engine, schema.read(engine) as connection:
-        yield from _answers(connection)
-        yield from _plant(connection, settings)
-
-
-def _answers(connection: Connection) -> Iterator[Finding]:
-    if connection.dialect.name == "sqlite":
-        damage = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
-        if damage != "ok":
-            yield Finding(Level.FAULT, "state database", f"damaged: {damage}", "stop the service and restore a backup")
+    refuse_damaged(url)
+    with opened_engine(url) as engine, schema.read(engine) as connection:
+        version, newest = migrations.version_of(connection), migrations.known_versions()[-1]
+        if version != newest:
+            found = f"has schema {version or 'none'}, not {newest}"
+            yield Finding(Level.WARNING, "state database", found, "`pdm-twin up` or `pdm-twin migrate` brings it there")
             return
-    yield Finding(Level.OK, "state database", "answers, and is whole")
+        yield Finding(Level.OK, "state database", "answers, and is whole")
+        yield from _plant(connection, settings)
 
 
 def _plant(connection: Connection, settings: Settings) -> Iterator[Finding]:
@@ -244,6 +241,11 @@ def _readings(settings: Settings) -> Iterator[Finding]:
         yield Finding(Level.WARNING, "reading store", found, "`/api/v1/dead-letters` says who sends what, and why not")
     else:
         yield Finding(Level.OK, "reading store", found)
+    if settings.influx.url is not None:
+        wiring.ask_influx(settings)
+        yield Finding(
+            Level.OK, "InfluxDB", f"{settings.influx.url} answers and has the bucket {settings.influx.bucket}"
+        )
 
 
 def _disk(folder: Path) -> Iterator[Finding]:

@@ -1,7 +1,7 @@
 """`pdm-twin export`: readings and steps of a class as one Parquet or CSV file, with a progress bar."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -9,24 +9,22 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import csv, parquet
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from sqlalchemy import Connection
 
 from pdm.durations import DAY_MS
 from pdm.errors import ConfigurationError, NotFoundError
 from pdm.plant import AssetClass
 from pdm.ports import ReadingStore
+from pdm.progress import progress_bar
 from pdm.settings import Settings
 from pdm.state.plants import current_fleet, current_plant
 from pdm.state.schema import opened_state, read
 from pdm.state.steps import history
 from pdm.wiring import reading_store
-from pdm.words import listed
+from pdm.words import harmless, listed
 
 Format = Literal["parquet", "csv"]
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _TIME = pa.timestamp("ms", tz="UTC")
 
 
@@ -47,7 +45,7 @@ def export_readings(settings: Settings, wanted: Wanted, out: Path, form: Format)
     """
     with opened_state(settings.state_url()) as engine, read(engine) as connection:
         _class_of(connection, wanted.class_name)
-        with closing(reading_store(settings, engine)) as store, _progress() as bar:
+        with closing(reading_store(settings, engine)) as store, progress_bar() as bar:
             days = _days_of(store, wanted)
             return _write(out, form, bar.track(_of_days(store, wanted, days), total=len(days), description=out.name))
 
@@ -58,7 +56,7 @@ def export_steps(settings: Settings, wanted: Wanted, out: Path, form: Format) ->
     Raises:
         ConfigurationError, NotFoundError: as for readings.
     """
-    with opened_state(settings.state_url()) as engine, read(engine) as connection, _progress() as bar:
+    with opened_state(settings.state_url()) as engine, read(engine) as connection, progress_bar() as bar:
         asset_class = _class_of(connection, wanted.class_name)
         serials = list(current_fleet(connection, current_plant(connection)).serials_of(wanted.class_name))
         tables = (_steps_of(connection, asset_class, serial, wanted) for serial in serials)
@@ -166,14 +164,5 @@ def _for_spreadsheets(table: Any) -> Any:
             stamps = np.datetime_as_string(column.cast(pa.timestamp("ms")).to_numpy(), unit="ms", timezone="UTC")
             table = table.set_column(i, field.name, pa.array(stamps.astype(object), pa.string()))
         elif pa.types.is_string(field.type):
-            texts = [f"'{text}" if text.startswith(_FORMULA) else text for text in column.to_pylist()]
-            table = table.set_column(i, field.name, pa.array(texts, pa.string()))
+            table = table.set_column(i, field.name, pa.array(map(harmless, column.to_pylist()), pa.string()))
     return table
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        yield bar

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import TaskID
 
 from pdm.clocks import ServiceClock
 from pdm.errors import ConfigurationError, NotFoundError
 from pdm.ingest.history import Imported, import_files
 from pdm.ingest.rows import TableForm
 from pdm.plant import Plant
+from pdm.progress import progress_bar
 from pdm.settings import Settings
 from pdm.state.plants import current_plant
 from pdm.state.schema import opened_state, read
@@ -29,10 +29,8 @@ def import_into_log(settings: Settings, paths: Sequence[Path], form: TableForm) 
     """
     plant = _plant(settings)
     writer = open_log(settings, "import")
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     try:
-        with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        with progress_bar() as bar:
             tasks: dict[Path, TaskID] = {path: bar.add_task(path.name, total=1.0) for path in paths}
             return import_files(
                 paths,

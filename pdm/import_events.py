@@ -28,6 +28,7 @@ from pdm.plant.marked_yaml import Document, did_you_mean
 from pdm.settings import Settings
 from pdm.state.plants import current_plant
 from pdm.state.schema import opened_state, write
+from pdm.words import harmless
 
 REPORT = "import-events-report.csv"
 """Rows that became no event, with the reason, in the data folder."""
@@ -229,4 +230,4 @@ def _write_report(path: Path, problems: list[Problem]) -> None:
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(Problem._fields)
-            writer.writerows(problems)
+            writer.writerows((line, harmless(order), harmless(reason)) for line, order, reason in problems)

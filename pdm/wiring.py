@@ -1,6 +1,7 @@
 """Puts the service together: picks the adapters that settings ask for, and nothing else does."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -115,6 +116,18 @@ def reading_store(settings: Settings, engine: Engine) -> ReadingStore:
 
     server = influx.InfluxServer(_influx_link(settings))
     return influx.InfluxReadings(server, engine, Spool(settings.readings_folder()))
+
+
+def ask_influx(settings: Settings) -> None:
+    """See whether InfluxDB answers and has the bucket.
+
+    Raises:
+        StoreError: it does not, with the reason.
+    """
+    from pdm.adapters import influx
+
+    with closing(influx.InfluxServer(_influx_link(settings))) as server:
+        server.query("SHOW MEASUREMENTS LIMIT 1")
 
 
 def _influx_link(settings: Settings) -> "influx.InfluxLink":

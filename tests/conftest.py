@@ -1,9 +1,11 @@
 """What holds for every test."""
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import settings
 from sqlalchemy import Engine, create_engine
 
@@ -26,6 +28,17 @@ def database(request: pytest.FixtureRequest) -> Iterator[str]:
     yield DATABASES.kind
     DATABASES.kind = SQLITE
     DATABASES.release()
+
+
+@pytest.fixture(autouse=True)
+def logs_are_as_they_were() -> Iterator[None]:
+    """A command that a test runs sets the logs up for the whole process, with an output of its own."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -15,9 +15,10 @@ from collections.abc import Callable
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from socket import socket
 from typing import NamedTuple
 from urllib.parse import parse_qs, urlencode, urlsplit
+
+from tests.mosquitto import free_port
 
 TOKEN = "token-of-the-tests"
 ORG = "plant"
@@ -66,9 +67,9 @@ class InfluxDB:
     def __init__(self, folder: Path):
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self.port = _free_port()
+        self.port = free_port()
         self._configuration = folder / "influxdb.conf"
-        self._configuration.write_text(_CONFIGURATION.format(rpc=_free_port(), port=self.port, folder=folder))
+        self._configuration.write_text(_CONFIGURATION.format(rpc=free_port(), port=self.port, folder=folder))
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "InfluxDB":
@@ -261,10 +262,3 @@ def _ask(port: int, method: str, path: str, body: bytes | None = None, accept: s
         return Reply(answer.status, answer.read(), (("Content-Type", answer.headers.get("Content-Type", "")),))
     finally:
         connection.close()
-
-
-def _free_port() -> int:
-    with socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port

@@ -12,8 +12,10 @@ from pdm.applying import apply_files, read_files
 from pdm.cli import app
 from pdm.doctor import Finding, Level, examine
 from pdm.settings import Settings, load_settings
+from pdm.state import migrations
+from pdm.state.engines import opened_engine
 from pdm.state.ledger import begin_run, end_run
-from pdm.state.schema import opened_state, write
+from pdm.state.schema import migrate_state, opened_state, read, write
 from tests.mosquitto import Mosquitto
 from tests.small_plant import HOUR, PLANT, RULES
 
@@ -102,6 +104,23 @@ def test_a_damaged_state_database_is_a_fault() -> None:
     body[4096 : len(body) // 2] = b"\x55" * (len(body) // 2 - 4096)
     file.write_bytes(body)
     assert found()["state database"].level == Level.FAULT
+
+
+def test_a_database_of_an_older_schema_is_named_and_left_as_it_is() -> None:
+    apply()
+    url = load_settings().state_url()
+    migrate_state(url, "0001")
+    assert "has schema 0001" in found()["state database"].found
+    with opened_engine(url) as engine, read(engine) as connection:
+        assert migrations.version_of(connection) == "0001"
+
+
+def test_an_influxdb_that_does_not_answer_is_a_fault() -> None:
+    Path("pdm-data/readings").mkdir(parents=True)
+    nobody = {"url": "http://127.0.0.1:9", "org": "plant", "token": "secret-token"}
+    store = [one for one in examine(load_settings(given={"influx": nobody})) if one.what == "reading store"]
+    assert [one.level for one in store] == [Level.OK, Level.FAULT]
+    assert "secret-token" not in store[1].found
 
 
 def test_a_broker_that_answers_is_told_from_one_that_does_not(broker: Mosquitto) -> None:

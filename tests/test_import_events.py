@@ -110,6 +110,12 @@ def test_the_report_of_the_last_import_stands_alone() -> None:
     assert not (load_settings().data_dir / REPORT).exists()
 
 
+def test_what_would_be_a_formula_is_none_in_the_report() -> None:
+    imported("=cmd(),UNKNOWN;FAN-9;PM01;;;;2026-02-05 10:00;\n".replace(",", ""))
+    with (load_settings().data_dir / REPORT).open(newline="") as file:
+        assert [row["order"] for row in csv.DictReader(file)] == ["'=cmd()UNKNOWN"]
+
+
 def test_times_may_have_a_form_and_a_zone_of_their_own() -> None:
     Path("map.yaml").write_text("time_format: '%d.%m.%Y %H:%M'\ntime_zone: America/New_York\n" + MAP)
     imported("4712;FAN-1;PM01;;;;05.02.2026 10:00;x\n")

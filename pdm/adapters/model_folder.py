@@ -25,7 +25,7 @@ import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
-from pdm import features
+from pdm import durable, features
 from pdm.degradation import Weibull
 from pdm.errors import DamagedModelError, ForeignModelError
 from pdm.features.frame import Conditions, Frame
@@ -274,21 +274,13 @@ def _write(files: Mapping[str, bytes], folder: Path) -> Path:
                 file.write(body)
                 file.flush()
                 os.fsync(file.fileno())
-        _sync_folder(temporary)
+        durable.sync(temporary)
         temporary.rename(folder)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    _sync_folder(folder.parent)
+    durable.sync(folder.parent)
     return folder
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 if __name__ == "__main__":

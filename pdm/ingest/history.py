@@ -12,6 +12,7 @@ from pdm.ingest.rows import BadRow, TableForm, read_rows
 from pdm.plant import Plant
 from pdm.ports import ImportProgress, ReadingWriter
 from pdm.units import conversion
+from pdm.words import harmless
 
 Progress = Callable[[Path, float], None]
 
@@ -124,9 +125,4 @@ def _add_to(report: Path, path: Path, bad: Sequence[BadRow]) -> None:
         lines = csv.writer(file)
         if new:
             lines.writerow(("file", "row", "reason", "detail"))
-        lines.writerows((path.name, row.row, row.reason, _harmless(row.detail)) for row in bad)
-
-
-def _harmless(text: str) -> str:
-    """Text that a spreadsheet does not take for a formula."""
-    return f"'{text}" if text[:1] in tuple("=+-@\t\r") else text
+        lines.writerows((path.name, row.row, row.reason, harmless(row.detail)) for row in bad)

@@ -5,7 +5,6 @@ What births have said is kept in a file, so that a restarted service understands
 asks the node to be born again.
 """
 
-import os
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from pdm import durable
 from pdm.errors import UnreadableMessageError
 from pdm.ingest.decode import Samples, arrival_flags, unknown_source
 from pdm.ingest.lines import Unread
@@ -111,7 +111,7 @@ class Nodes:
             OSError: they are not kept.
         """
         if self._changed and self._path is not None:
-            write_durably(self._path, msgspec.json.encode(self._known))
+            durable.replace(self._path, msgspec.json.encode(self._known))
         self._changed = False
 
     def to_ask(self) -> list[tuple[str, bytes]]:
@@ -333,17 +333,6 @@ class GoneFile:
         if changed != self._seen[0]:
             self._seen = changed, gone_in(self._path)
         return self._seen[1]
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Put a file in place of another one, of which either remains whatever happens."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".new")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
 
 
 def _birth_number(payload: Any) -> int | None:

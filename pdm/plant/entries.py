@@ -54,7 +54,7 @@ def _minute(value: Any) -> int:
     return minute
 
 
-def zone(value: Any) -> ZoneInfo:
+def _zone(value: Any) -> ZoneInfo:
     try:
         return ZoneInfo(str(value))
     except (ZoneInfoNotFoundError, ValueError, OSError):  # the last two: a path, or a folder of zones
@@ -62,7 +62,7 @@ def zone(value: Any) -> ZoneInfo:
         raise ValueError(f"expected a time zone such as Europe/Berlin, not {value!r}{near}") from None
 
 
-Zone = Annotated[ZoneInfo, PlainValidator(zone)]
+Zone = Annotated[ZoneInfo, PlainValidator(_zone)]
 
 
 def unit_text(text: str) -> str:

@@ -2,11 +2,10 @@
 them."""
 
 from typing import Annotated, Any, Literal, Self
-from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, PlainValidator, TypeAdapter, model_validator
 
-from pdm.plant.entries import unit_text, zone
+from pdm.plant.entries import Zone, unit_text
 from pdm.plant.entry_types import Entry, Identity, Listed
 from pdm.plant.wire import DEVICE, FIELD, SOURCE, WHOLE, EpochUnit, JsonPath, Pattern, Template
 
@@ -100,7 +99,7 @@ class FileFormEntry(Entry):
     source: Identity | None = None
     source_column: str = "source"
     time_column: str = "time"
-    time_zone: Annotated[ZoneInfo, PlainValidator(zone)] | None = None
+    time_zone: Zone | None = None
     epoch_unit: EpochUnit | None = None
     rename: dict[str, str] = Field(default_factory=dict)
     ignore: Listed[str] = ()

@@ -67,6 +67,16 @@ def state_engine(url: str) -> Engine:
     return engine
 
 
+@contextmanager
+def opened_engine(url: str) -> Iterator[Engine]:
+    """The same for a short piece of work."""
+    engine = state_engine(url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
 def parsed_url(url: str) -> URL:
     """The parts of a URL; PostgreSQL is spoken with by psycopg 3.
 
@@ -100,17 +110,14 @@ def refuse_damaged(url: str) -> None:
     file = database_file(url)
     if file is None or not file.exists():
         return
-    engine = state_engine(url)
     try:
-        with store_errors(), connect(engine) as connection:
+        with opened_engine(url) as engine, store_errors(), connect(engine) as connection:
             found = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
         if found != "ok":
             raise DamagedRecordError(f"the state database is damaged: {found}")
     except DamagedRecordError as error:
         instead = "bring a backup back with `pdm-twin restore FILE --force`, which keeps the damaged file"
         raise DamagedRecordError(f"{error} ({file}); {instead}") from error
-    finally:
-        engine.dispose()
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from pdm.errors import ConflictError
-from pdm.state.engines import connect, database_file, state_engine, store_errors
+from pdm.state.engines import connect, database_file, opened_engine, store_errors
 
 _SOLE_WRITER = 7_365_120_411_860_002  # any number, the same in every version: the advisory lock of a service
 
@@ -48,14 +48,10 @@ def _lock_beside(file: Path) -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def _lock_on_server(url: str) -> Iterator[Callable[[], None]]:
-    engine = state_engine(url)
-    try:
-        with store_errors(), connect(engine) as connection:
-            connection.execution_options(isolation_level="AUTOCOMMIT")
-            _take(connection)
-            yield lambda: _take_again(connection)
-    finally:
-        engine.dispose()
+    with opened_engine(url) as engine, store_errors(), connect(engine) as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        _take(connection)
+        yield lambda: _take_again(connection)
 
 
 def _take(connection: Connection) -> None:

@@ -30,7 +30,7 @@ from sqlalchemy import (
 
 from pdm.errors import StoreError
 from pdm.state import migrations
-from pdm.state.engines import database_file, state_engine, transaction
+from pdm.state.engines import database_file, opened_engine, state_engine, transaction
 
 metadata = MetaData()
 
@@ -284,13 +284,9 @@ def migrate_state(url: str, version: str | None) -> tuple[str, str]:
         ConfigurationError: there is no such version.
         StoreError: as `open_state`.
     """
-    engine = state_engine(url)
-    try:
-        with write(engine) as connection:
-            wanted = version or migrations.known_versions()[-1]
-            return migrations.migrate(connection, wanted), wanted
-    finally:
-        engine.dispose()
+    with opened_engine(url) as engine, write(engine) as connection:
+        wanted = version or migrations.known_versions()[-1]
+        return migrations.migrate(connection, wanted), wanted
 
 
 @contextmanager

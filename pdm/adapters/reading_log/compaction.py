@@ -24,6 +24,7 @@ from pdm.adapters.reading_log.compacted import Compacted
 from pdm.adapters.reading_log.day_file import DayFileWriter, Rows
 from pdm.adapters.reading_log.log_file import LogFile
 from pdm.adapters.reading_log.manifest import DAY_MS, ManifestWriter, Run, StoredDay, Totals
+from pdm.adapters.reading_log.reader import Stored
 from pdm.adapters.reading_log.schema import DROPPED, DROPPED_MS, SUFFIX, Head, connection, store_errors
 from pdm.errors import StoreError
 from pdm.ports import Compaction
@@ -36,17 +37,6 @@ _MOST_ROWS = 1_000_000  # held at once
 _DROPPED_AT_ONCE = 100  # batches: an append waits no longer than for so many
 _PAUSE_S = 0.002  # lets a waiting append in
 _NO_CACHE = 0
-
-
-class _Stored(NamedTuple):
-    """A batch to be compacted."""
-
-    log: LogFile
-    head: Head
-
-    @property
-    def order(self) -> tuple[int, str, int]:
-        return self.head.committed_ms, self.log.name, self.head.id
 
 
 class _Kind(NamedTuple):
@@ -115,7 +105,7 @@ class LogCompactor:
         return len(old)
 
     def _compact_kind(
-        self, manifest: ManifestWriter, logs: "_Logs", work: _Work, kind: _Kind, stored: Sequence[_Stored]
+        self, manifest: ManifestWriter, logs: "_Logs", work: _Work, kind: _Kind, stored: Sequence[Stored]
     ) -> None:
         """The files of the days of one class that these batches touch."""
         there = logs.files_of(kind, stored)
@@ -168,16 +158,16 @@ class _Logs:
         self._logs = [log for path in sorted(folder.glob(f"*{SUFFIX}")) if (log := LogFile.open(path))]
         self._refresh()
 
-    def waiting(self, before_ms: int) -> tuple[list[_Stored], dict[str, int]]:
+    def waiting(self, before_ms: int) -> tuple[list[Stored], dict[str, int]]:
         """Batches that were committed before this time, in the order in which later values win; and by log the last."""
-        waiting, floors = list[_Stored](), dict[str, int]()
+        waiting, floors = list[Stored](), dict[str, int]()
         for log in self._logs:
             later = log.heads["id"][log.heads["committed_ms"] >= before_ms]
             floor = int(later.min()) - 1 if len(later) else log.last_id
             if floor > self.compacted.manifest.floors.get(log.name, 0):
                 floors[log.name] = floor
                 heads = log.heads[log.heads["id"] <= floor]
-                waiting += [_Stored(log, Head(*head)) for head in heads.tolist()]
+                waiting += [Stored(log, Head(*head)) for head in heads.tolist()]
         return sorted(waiting, key=lambda stored: stored.order), floors
 
     def damaged_up_to(self, floors: Mapping[str, int]) -> set[tuple[str, int]]:
@@ -185,7 +175,7 @@ class _Logs:
         found = {(log.name, id_) for log in self._logs for id_ in log.damaged_batches if id_ <= floors.get(log.name, 0)}
         return found - self.compacted.manifest.left_out
 
-    def files_of(self, kind: _Kind, stored: Sequence[_Stored]) -> dict[int, list[StoredDay]]:
+    def files_of(self, kind: _Kind, stored: Sequence[Stored]) -> dict[int, list[StoredDay]]:
         """By day the sound files that these batches may change; a damaged one stays for whoever can mend it."""
         first, last = _days(stored)
         there = defaultdict[int, list[StoredDay]](list)
@@ -220,7 +210,7 @@ class _Merging:
     """Batches of one class, merged with the files of their days."""
 
     def __init__(
-        self, logs: _Logs, kind: _Kind, stored: Sequence[_Stored], there: Mapping[int, Sequence[StoredDay]], run: int
+        self, logs: _Logs, kind: _Kind, stored: Sequence[Stored], there: Mapping[int, Sequence[StoredDay]], run: int
     ) -> None:
         files = [file for day in sorted(there) for file in there[day]]
         parts = [file.sensors for file in files] + [
@@ -290,7 +280,7 @@ class _Part(NamedTuple):
         return self if mine.all() else _Part(*(column[mine] for column in self))
 
 
-def _blocks(stored: Sequence[_Stored], there: Mapping[int, Sequence[StoredDay]], most_rows: int) -> Iterator[_Block]:
+def _blocks(stored: Sequence[Stored], there: Mapping[int, Sequence[StoredDay]], most_rows: int) -> Iterator[_Block]:
     """All days of these batches in blocks that are merged at once, of about `most_rows` rows."""
     first, last = _days(stored)
     rows = np.zeros(last - first + 1)
@@ -307,20 +297,20 @@ def _blocks(stored: Sequence[_Stored], there: Mapping[int, Sequence[StoredDay]],
         begin = end
 
 
-def _days(stored: Sequence[_Stored]) -> tuple[int, int]:
+def _days(stored: Sequence[Stored]) -> tuple[int, int]:
     """The first and the last day that these batches may touch."""
     return min(head.first_ms for _, head in stored) // DAY_MS, max(head.last_ms for _, head in stored) // DAY_MS
 
 
-def _by_kind(stored: Iterable[_Stored]) -> dict[_Kind, list[_Stored]]:
-    found = defaultdict[_Kind, list[_Stored]](list)
+def _by_kind(stored: Iterable[Stored]) -> dict[_Kind, list[Stored]]:
+    found = defaultdict[_Kind, list[Stored]](list)
     for one in stored:
         layout = one.log.layouts[one.head.layout]
         found[_Kind(layout.class_name, layout.late)].append(one)
     return found
 
 
-def _totals(stored: Sequence[_Stored]) -> Totals:
+def _totals(stored: Sequence[Stored]) -> Totals:
     late = sum(head.rows for log, head in stored if log.layouts[head.layout].late)
     return Totals(sum(head.rows for _, head in stored), late, len(stored))
 

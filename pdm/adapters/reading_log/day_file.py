@@ -4,7 +4,6 @@ Columns: `source`, `time` (UTC), one for each sensor (null where it said nothing
 the compaction that changed the row last. A row group holds whole sources, so that one machine is read without the rest.
 """
 
-import os
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import parquet
 
+from pdm import durable
 from pdm.errors import DamagedRecordError
 from pdm.readings import Readings
 
@@ -71,11 +71,10 @@ class DayFileWriter:
         """Put the file into its place, so that it survives a crash from now on; returns its CRC-32."""
         self._writer.close()
         temporary = temporary_name(self._path)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        durable.sync(temporary)
         crc = file_crc(temporary)
         temporary.rename(self._path)
-        sync_folder(self._path.parent)
+        durable.sync(self._path.parent)
         return crc
 
     def _open(self, schema: Any, values: NDArray[np.float64]) -> Any:
@@ -173,15 +172,6 @@ class DayFile:
 def temporary_name(path: Path) -> Path:
     """What a file is called until it is whole."""
     return path.with_name(f".{path.name}.new")
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the names in a folder survive a crash."""
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 def file_crc(path: Path) -> int:

@@ -24,7 +24,7 @@ _NEVER = np.iinfo(np.int64).max
 _PLACE = "compacted"  # beside the names of logs, which end in a number, in the cursor of a tail
 
 
-class _Stored(NamedTuple):
+class Stored(NamedTuple):
     """A batch where it stands."""
 
     log: LogFile
@@ -58,7 +58,7 @@ class ReadingLog:
     def _changes(self, class_name: str, cursor: str) -> Changes:
         times: dict[str, tuple[int, int]] = {}
         logs = self._refreshed()
-        seen = _seen(cursor, logs)
+        seen = seen_of(cursor, logs)
         manifest = self._compacted.manifest
         parts = self._compacted.following(class_name, Place.behind(manifest.seen(seen)), values=False)
         spans = [part.span() for part in parts]
@@ -80,7 +80,7 @@ class ReadingLog:
 
     def _tail(self, class_name: str, cursor: str, limit: int) -> Tail:
         logs = self._refreshed()
-        seen = _seen(cursor, logs)
+        seen = seen_of(cursor, logs)
         place = _place(cursor) or Place.behind(self._compacted.manifest.seen(seen))
         parts: list[Readings] = []
         for part in self._compacted.following(class_name, place):
@@ -90,7 +90,7 @@ class ReadingLog:
                 return Tail(concatenate(parts), json.dumps(seen | {_PLACE: cut.end}))
         floors = self._compacted.manifest.floors
         seen |= {name: max(floor, seen.get(name, 0)) for name, floor in floors.items()}
-        waiting = _in_order(logs, lambda log: log.heads_of(class_name, after=seen[log.name]))
+        waiting = in_order(logs, lambda log: log.heads_of(class_name, after=seen[log.name]))
         count = 1 + int(np.searchsorted(np.cumsum([stored.head.rows for stored in waiting]), limit))
         readings = concatenate([*parts, *(self._named(stored) for stored in waiting[:count])])
         passed = self._latest(logs)
@@ -116,7 +116,7 @@ class ReadingLog:
         row; the sensors of the class."""
         logs = self._refreshed()
         position = {log.name: log.positions(sources) for log in logs}
-        stored = _in_order(logs, lambda log: log.heads_of(class_name, start_ms=start_ms, end_ms=end_ms))
+        stored = in_order(logs, lambda log: log.heads_of(class_name, start_ms=start_ms, end_ms=end_ms))
         groups = list(self._compacted.rows(class_name, sources, start_ms, end_ms))
         batches = [self._batch(batch) for batch in stored]
         at = {name: i for i, name in enumerate(sources)}
@@ -190,11 +190,11 @@ class ReadingLog:
         """The last batch of each log."""
         return dict(self._compacted.manifest.floors) | {log.name: log.last_id for log in logs}
 
-    def _batch(self, stored: _Stored) -> Readings:
+    def _batch(self, stored: Stored) -> Readings:
         """The readings of one batch, from memory if it was read lately; `source` holds numbers of its log."""
         return self._cache.get((stored.log.name, stored.head.id), lambda: stored.log.batch(stored.head))
 
-    def _named(self, stored: _Stored) -> Readings:
+    def _named(self, stored: Stored) -> Readings:
         """The readings of one batch with the names of their sources."""
         batch = self._batch(stored)
         return replace(batch, source=stored.log.names[batch.source])
@@ -203,7 +203,7 @@ class ReadingLog:
         """Per source the earliest and the latest time in these batches."""
         earliest, latest = np.full(len(log.names), _NEVER), np.full(len(log.names), -_NEVER)
         for head in heads:
-            batch = self._batch(_Stored(log, head))
+            batch = self._batch(Stored(log, head))
             np.minimum.at(earliest, batch.source, batch.time_ms)
             np.maximum.at(latest, batch.source, batch.time_ms)
         found = np.flatnonzero(earliest < _NEVER)
@@ -211,12 +211,12 @@ class ReadingLog:
         return dict(zip(log.names[found].tolist(), span, strict=True))
 
 
-def _in_order(logs: Iterable[LogFile], heads: Callable[[LogFile], Iterable[Head]]) -> list[_Stored]:
+def in_order(logs: Iterable[LogFile], heads: Callable[[LogFile], Iterable[Head]]) -> list[Stored]:
     """Batches of several logs in the order in which later values win."""
-    return sorted((_Stored(log, head) for log in logs for head in heads(log)), key=lambda stored: stored.order)
+    return sorted((Stored(log, head) for log in logs for head in heads(log)), key=lambda stored: stored.order)
 
 
-def _seen(cursor: str, logs: Iterable[LogFile]) -> dict[str, int]:
+def seen_of(cursor: str, logs: Iterable[LogFile]) -> dict[str, int]:
     """The last batch read of each log. A log that went back (a restored backup) is read from its start."""
     told: dict[str, int] = json.loads(cursor) if cursor else {}
     told.pop(_PLACE, None)

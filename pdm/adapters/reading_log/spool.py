@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdm.adapters.reading_log.log_file import LogFile
-from pdm.adapters.reading_log.reader import ReadingLog, _in_order, _seen, _Stored
+from pdm.adapters.reading_log.reader import ReadingLog, Stored, in_order, seen_of
 from pdm.adapters.reading_log.schema import Head, store_errors
 from pdm.adapters.reading_log.writer import ReadingLogWriter
 from pdm.errors import StoreError
@@ -36,8 +36,8 @@ class Spool(ReadingLog):
         are none."""
         with self._threads:
             logs = self._refreshed()
-            seen = _seen(cursor, logs)
-            waiting = _in_order(logs, lambda log: _first_heads(log, seen[log.name], limit))
+            seen = seen_of(cursor, logs)
+            waiting = in_order(logs, lambda log: _first_heads(log, seen[log.name], limit))
             if not waiting:
                 return None
             count = 1 + int(np.searchsorted(np.cumsum([stored.head.rows for stored in waiting]), limit))
@@ -50,7 +50,7 @@ class Spool(ReadingLog):
         rows, oldest_ms, size = 0, 0, 0
         with self._threads:
             logs = self._refreshed()
-            seen = _seen(cursor, logs)
+            seen = seen_of(cursor, logs)
             for log in logs:
                 heads = log.heads[np.searchsorted(log.heads["id"], seen[log.name], side="right") :]
                 if len(heads):
@@ -66,7 +66,7 @@ class Spool(ReadingLog):
         made.write_text(cursor)
         made.replace(self._position)
 
-    def _parts(self, taken: Sequence[_Stored]) -> tuple[SpoolPart, ...]:
+    def _parts(self, taken: Sequence[Stored]) -> tuple[SpoolPart, ...]:
         """Batches put together by class, late ones apart."""
         together: dict[tuple[str, bool], list[Readings]] = {}
         for stored in taken:

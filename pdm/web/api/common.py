@@ -24,6 +24,7 @@ from pdm.web.api import answers
 from pdm.web.fleet import LARGEST_PAGE
 from pdm.web.problems import Problem
 from pdm.web.shapes import to_json
+from pdm.words import harmless
 
 MOST_KEPT = 10_000
 """Answers kept as bytes: some 50 MB. Who pulls all machines of a large plant reads each of them once anyway."""
@@ -285,4 +286,4 @@ def csv_bytes(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
 
 
 def _cell(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+    return harmless(value) if isinstance(value, str) else value
