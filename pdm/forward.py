@@ -6,8 +6,6 @@ A block is sent again until it is noted, which changes nothing in the store. Poi
 dead letters. A block that the store fails on again and again, while it takes the next one, is parked and tried later.
 """
 
-import threading
-from secrets import SystemRandom
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +13,8 @@ import orjson
 import structlog
 from sqlalchemy import Engine
 
-from pdm.errors import BusyStoreError, FailedWriteError, RefusedWriteError, StoreError
+from pdm.background import Background
+from pdm.errors import FailedWriteError, RefusedWriteError, StoreError
 from pdm.ports import Clock, DeadLetter, PointStore, ReadingWriter, Spool, SpoolBlock, SpoolPart, Waiting
 from pdm.readings import merge
 from pdm.state import forwarding
@@ -31,10 +30,6 @@ TRY_PARKED_MS = 15 * 60_000
 LOOK_S = 0.2
 """How often the logs are looked at for what is new, when nothing comes."""
 
-_SOON_S = 0.01
-_LONGEST_WAIT_S = 30.0
-_JOIN_S = 3.0
-
 _log = structlog.stdlib.get_logger(__name__)
 
 
@@ -46,11 +41,7 @@ class _Failed(NamedTuple):
 
 
 class Forwarder:
-    """Forwards what the logs of one folder hold, in a thread of its own: ingest and ticks never wait for it.
-
-    Attributes:
-        problem: why nothing moves on at present, None if it does.
-    """
+    """Forwards what the logs of one folder hold, in the background."""
 
     def __init__(
         self,
@@ -62,25 +53,19 @@ class Forwarder:
         most_bytes: int,
     ):
         """`most_bytes` is the bound of the spool, beyond which its writers take nothing more."""
-        self.problem: str | None = None
+        self.background = Background("store of readings", self.forward, LOOK_S)
         self._engine, self._spool, self._points, self._clock = engine, spool, points, clock
         self._dead_letters, self._most_bytes = dead_letters, most_bytes
         self._prepared = False
         self._failing = ("", 0)  # the cursor at which the store fails, and how often in a row it did
-        self._wait_s = 0.0
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Begin, and go on until `stop`."""
-        self._thread = threading.Thread(target=self._run, name="forward", daemon=True)
-        self._thread.start()
+        self.background.start()
 
     def stop(self) -> None:
         """Send nothing more. A block that is under way is sent again at the next start."""
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join(_JOIN_S)
+        self.background.stop()
         self._dead_letters.close()
 
     def waiting(self) -> Waiting:
@@ -89,9 +74,9 @@ class Forwarder:
 
     def degraded(self) -> list[str]:
         """What is wrong with forwarding, in sentences."""
-        found, waiting = [], self.waiting()
-        if self.problem is not None:
-            found.append(f"{self.problem}; {waiting.rows:,} readings wait in the logs")
+        found, waiting, problem = [], self.waiting(), self.background.problem
+        if problem is not None:
+            found.append(f"{problem}; {waiting.rows:,} readings wait in the logs")
         if waiting.bytes >= self._most_bytes:
             found.append("the spool is full: no readings are acknowledged until InfluxDB has taken some")
         with read(self._engine) as connection:
@@ -106,12 +91,21 @@ class Forwarder:
         Raises:
             StoreError: the store does not take them for now; nothing is lost, and nothing skipped.
         """
+        try:
+            return self._forward_all()
+        except StoreError:
+            self._prepared = False  # its bucket may be what is missing
+            raise
+
+    def _forward_all(self) -> int:
         if not self._prepared:
             self._points.prepare()
             self._prepared = True
             self._spool.note_forwarded(self._cursor() or "{}")
         moved, cursor = 0, self._cursor()
-        while not self._stopping.is_set() and (block := self._spool.next_block(cursor, BLOCK_ROWS)) is not None:
+        while (
+            not self.background.stopping.is_set() and (block := self._spool.next_block(cursor, BLOCK_ROWS)) is not None
+        ):
             self._forward(block, cursor)
             moved += sum(len(part.readings) for part in block.parts)
             cursor = block.cursor
@@ -218,37 +212,6 @@ class Forwarder:
     def _cursor(self) -> str:
         with read(self._engine) as connection:
             return forwarding.forward_cursor(connection, self._points.name)
-
-    def _run(self) -> None:
-        pause_s = LOOK_S
-        while not self._stopping.is_set():
-            try:
-                moved = self.forward()
-            except StoreError as error:
-                pause_s = self._failed(error)
-            except Exception as error:  # whatever it is, what follows must not stay behind for ever
-                _log.exception("forwarding failed")
-                pause_s = self._failed(StoreError(f"forwarding failed: {error!r}"))
-            else:
-                # where something came there is soon more, and somebody may wait for it
-                pause_s = _SOON_S if moved else min(2 * pause_s, LOOK_S)
-                self._worked()
-            self._stopping.wait(pause_s)
-
-    def _failed(self, error: StoreError) -> float:
-        """Say so once; how long to wait, ever longer unless the store says how long [s]."""
-        if self.problem is None:
-            _log.error("out of service", what="store of readings", why=str(error))
-        self.problem = str(error)
-        self._prepared = False  # its bucket may be what is missing
-        self._wait_s = min(max(2 * self._wait_s, 0.25), _LONGEST_WAIT_S)
-        asked = error.retry_after_s if isinstance(error, BusyStoreError) else None
-        return self._wait_s * SystemRandom().uniform(0.5, 1.0) if asked is None else asked
-
-    def _worked(self) -> None:
-        if self.problem is not None:
-            _log.info("in service again", what="store of readings")
-        self.problem, self._wait_s = None, 0.0
 
 
 def _merged(part: SpoolPart) -> SpoolPart:

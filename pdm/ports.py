@@ -194,6 +194,44 @@ class PointStore(Protocol):
         ...
 
 
+class Projection(NamedTuple):
+    """What is known of machines of one class, to be plotted: one point a machine and time, never read by us.
+
+    Attributes:
+        kind: `twin` or `prognosis`.
+        values: `[n, k]` in the order of `fields`; NaN is left out.
+        texts: by field `[n]` object array.
+    """
+
+    kind: str
+    class_name: str
+    serial: NDArray[Any]  # [n]
+    time_ms: NDArray[np.int64]  # [n]
+    fields: tuple[str, ...]
+    values: NDArray[np.float64]
+    texts: Mapping[str, NDArray[Any]]
+
+    def take(self, rows: NDArray[Any] | slice) -> "Projection":
+        """The points of these rows (indices, mask or slice)."""
+        texts = {name: text[rows] for name, text in self.texts.items()}
+        return self._replace(
+            serial=self.serial[rows], time_ms=self.time_ms[rows], values=self.values[rows], texts=texts
+        )
+
+
+class ProjectionStore(Protocol):
+    """A store that others plot from."""
+
+    name: str
+
+    def project(self, points: Projection) -> None:
+        """Write points, a serial that cannot be written left out; writing them again changes nothing.
+
+        Raises: as `PointStore.write`.
+        """
+        ...
+
+
 class Compaction(NamedTuple):
     """What a compaction did."""
 

@@ -88,7 +88,11 @@ def run_pipeline(settings: Settings, name: str) -> str:
             if services.forwarder is not None:
                 with suppress(StoreError):  # who needs what is in the logs finds that it is not there
                     services.forwarder.forward()
-            return run_now(services, pipelines[name], services.clock.plant_ms())
+            report = run_now(services, pipelines[name], services.clock.plant_ms())
+            if services.projector is not None:
+                with suppress(StoreError):  # it is sent later
+                    services.projector.send()
+            return report
         finally:
             services.close()
 

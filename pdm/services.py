@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pdm.forward import Forwarder
     from pdm.ingest import Ingest
     from pdm.ingest.drop import DropFolder
+    from pdm.projections import Projector
 
 
 @dataclass
@@ -34,6 +35,7 @@ class Services:
         ingest: takes readings that come by HTTP; None where this process does not take any.
         compactor: keeps the reading logs small; None where they are not what is read.
         forwarder: brings readings from the logs to the store that is read; None where the logs are that store.
+        projector: sends twins and prognoses to the store that readings are forwarded to; None where there is none.
         gone: since when sources are gone by their own word [ms], as Sparkplug B has it.
         drop: imports files that are put into a folder; None where no folder is watched.
         simulation: the control of a simulated plant, None on a real one.
@@ -52,6 +54,7 @@ class Services:
     ingest: "Ingest | None" = None
     compactor: Compactor | None = None
     forwarder: "Forwarder | None" = None
+    projector: "Projector | None" = None
     gone: Callable[[], Mapping[str, int]] = dict
     drop: "DropFolder | None" = None
     simulation: Simulation | None = None
@@ -63,6 +66,8 @@ class Services:
             self.drop.stop()
         if self.ingest is not None:
             self.ingest.close()
+        if self.projector is not None:
+            self.projector.background.stop()
         if self.forwarder is not None:
             self.forwarder.stop()
         self.readings.close()

@@ -24,6 +24,7 @@ from pdm.ingest.sparkplug import NODES_FILE, GoneFile
 from pdm.plant import AssetClass, Plant
 from pdm.ports import Clock, Notifier, ReadingStore, Simulation
 from pdm.prognosis.learned import Model
+from pdm.projections import Projector
 from pdm.rules.ruleset import Secret
 from pdm.services import Services
 from pdm.settings import Settings, read_secret
@@ -50,12 +51,13 @@ def open_services(
     engine = open_state(settings.state_url())
     with write(engine) as connection:
         interrupt_runs(connection)
-    readings, forwarder = _open_readings(settings, engine, clock)
+    readings, forwarder, projector = _open_readings(settings, engine, clock)
     services = Services(
         engine=engine,
         readings=readings,
         compactor=LogCompactor(settings.readings_folder()) if forwarder is None else None,
         forwarder=forwarder,
+        projector=projector,
         clock=clock,
         gone=GoneFile(settings.readings_folder() / NODES_FILE),
         model_folders=settings.models,
@@ -70,8 +72,9 @@ def open_services(
     use_plant(services, settings, plant)
     if log_name is not None:
         services.ingest = open_ingest(settings, plant, clock, log_name)
-        if forwarder is not None:
+        if forwarder is not None and projector is not None:
             forwarder.start()
+            projector.background.start()
         if settings.readings.drop_folder is not None:
             services.drop = _watched(settings.readings.drop_folder, settings, engine, clock)
             services.drop.start()
@@ -88,24 +91,27 @@ def _watched(folder: Path, settings: Settings, engine: Engine, clock: Clock) -> 
     return DropFolder(folder, partial(open_log, settings, "drop"), plant, clock)
 
 
-def _open_readings(settings: Settings, engine: Engine, clock: Clock) -> tuple[ReadingStore, Forwarder | None]:
-    """What readings are read from: the logs, or InfluxDB and what forwards the logs to it."""
+def _open_readings(
+    settings: Settings, engine: Engine, clock: Clock
+) -> tuple[ReadingStore, Forwarder | None, Projector | None]:
+    """What readings are read from: the logs, or InfluxDB and what forwards the logs and projects conclusions to it."""
     folder = settings.readings_folder()
     if settings.influx.url is None:
-        return ReadingLog(folder), None
+        return ReadingLog(folder), None, None
     from pdm.adapters import influx  # takes half a second, which only those who use it should wait
 
     folder.mkdir(parents=True, exist_ok=True)
     server, spool = influx.InfluxServer(_influx_link(settings)), Spool(folder)
+    points = influx.InfluxPoints(server)
     forwarder = Forwarder(
         engine,
         spool,
-        influx.InfluxPoints(server),
+        points,
         ReadingLogWriter(folder / "forward.db"),
         clock,
         _spool_bytes(settings),
     )
-    return influx.InfluxReadings(server, engine, spool), forwarder
+    return influx.InfluxReadings(server, engine, spool), forwarder, Projector(engine, points)
 
 
 def reading_store(settings: Settings, engine: Engine) -> ReadingStore:

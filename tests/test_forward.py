@@ -245,9 +245,9 @@ def park(bench: Bench, *rows: Row) -> None:
 
 def test_a_store_that_asks_to_wait_is_left_alone_for_so_long(bench: Bench) -> None:
     error = BusyStoreError("too many requests", 17.0)
-    assert bench.forwarder._failed(error) == 17.0
-    assert bench.forwarder._failed(BusyStoreError("too many requests", None)) <= 1.0
-    assert bench.forwarder.problem == "too many requests"
+    assert bench.forwarder.background.failed(error) == 17.0
+    assert bench.forwarder.background.failed(BusyStoreError("too many requests", None)) <= 1.0
+    assert bench.forwarder.background.problem == "too many requests"
 
 
 def fill(bench: Bench) -> None:

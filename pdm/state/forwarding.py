@@ -1,4 +1,4 @@
-"""What has been forwarded to another store of readings: how far, what was new in it, and what is parked.
+"""What has been forwarded to another store: how far, what was new in it, what is parked, and what is projected.
 
 All of a block is noted in one transaction. A mark holds the sources of one class that a block had readings of, with
 the earliest and the latest time of each; marks are numbered, so that "what is new since" is never a search. Marks that
@@ -78,6 +78,14 @@ parked_blocks = Table(
     Column("crc", BigInteger, nullable=False),
 )
 
+projected = Table(
+    "projected",
+    metadata,
+    Column("store", String, primary_key=True),
+    Column("series", String, primary_key=True),
+    Column("tick", BigInteger, nullable=False),
+)
+
 
 class Totals(NamedTuple):
     """What has been forwarded so far: readings (resends and late ones among them), batches, late readings."""
@@ -117,6 +125,18 @@ def store_forward_cursor(connection: Connection, store: str, cursor: str) -> Non
     of_store = update(forward_cursors).where(forward_cursors.c.store == store)
     if not connection.execute(of_store.values(cursor=cursor)).rowcount:
         connection.execute(insert(forward_cursors).values(store=store, cursor=cursor))
+
+
+def projected_ticks(connection: Connection, store: str) -> dict[str, int]:
+    """The last tick of which a store has each series of projections."""
+    of_store = select(projected.c.series, projected.c.tick).where(projected.c.store == store)
+    return {row.series: row.tick for row in connection.execute(of_store)}
+
+
+def store_projected(connection: Connection, store: str, series: str, tick: int) -> None:
+    of_series = update(projected).where(projected.c.store == store, projected.c.series == series)
+    if not connection.execute(of_series.values(tick=tick)).rowcount:
+        connection.execute(insert(projected).values(store=store, series=series, tick=tick))
 
 
 def note_forwarded(

@@ -156,6 +156,7 @@ prognoses = Table(
     Column("preferred_ms", BigInteger),
     Column("said_without_ms", BigInteger),  # when something older came to be known that this was said without
     Index("prognoses_by_asset", "serial", "issued_ms"),
+    Index("prognoses_by_tick", "tick"),
 )
 
 alerts = Table(

@@ -173,6 +173,14 @@ def issued_prognoses(
     return list(connection.execute(select(found).where(now > before).order_by(found.c.place)))
 
 
+def prognoses_after(connection: Connection, tick: int, limit: int) -> list[Row[Any]]:
+    """Frozen prognoses of whole ticks after this one, about `limit` of them, in the order of the ticks."""
+    after = select(prognoses.c.tick).where(prognoses.c.tick > tick).order_by(prognoses.c.tick)
+    last = connection.execute(after.offset(limit - 1).limit(1)).scalar()
+    wanted = select(prognoses).where(prognoses.c.tick > tick).order_by(prognoses.c.tick, prognoses.c.serial)
+    return list(connection.execute(wanted if last is None else wanted.where(prognoses.c.tick <= last)))
+
+
 def mark_said_without(connection: Connection, since_ms: Mapping[str, int], at_ms: int) -> None:
     """Note at plant time `at_ms` that what was told of machines since these times was said without what came later."""
     rows = [{"of_serial": serial, "since": since, "at": at_ms} for serial, since in since_ms.items()]

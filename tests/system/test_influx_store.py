@@ -1,8 +1,11 @@
 """The whole service with its readings in a real InfluxDB (tests/influx.py), by settings alone."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
+from urllib.request import urlopen
 
 import pytest
 from sqlalchemy import Engine, Table, select
@@ -50,7 +53,16 @@ def test_the_service_takes_readings_on_while_influxdb_is_away_and_stops_when_tol
         service.start()
         wait_until(lambda: service.get("assets/P-1/twin")["steps"] == 8, "the twin does not catch up")
         assert degraded(service) == ""
+        wait_until(lambda: plotted(influx) == 8, "the twin cannot be plotted")
         assert service.stop() == 0
+
+
+def plotted(influx: Influx) -> int:
+    """Steps of the twin as of the latest tick in InfluxDB."""
+    asked = urlencode({"db": "readings", "q": """SELECT last("steps") FROM "press.twin" WHERE "serial" = 'P-1'"""})
+    with urlopen(f"http://127.0.0.1:{influx.server.port}/query?{asked}") as answer:
+        series = json.load(answer)["results"][0].get("series")
+    return int(series[0]["values"][0][1]) if series else 0
 
 
 def send(service: Service, numbers: range) -> None:

@@ -4,7 +4,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 SOURCE = "source"
-"""The tag."""
+"""The tag of readings."""
+
+SERIAL = "serial"
+"""The tag of twins and prognoses: they belong to the machine, wherever it reports."""
 
 FLAGS = "arrival_flags"
 """The field of `ArrivalFlag`."""
@@ -22,16 +25,21 @@ def measurement(class_name: str, late: bool) -> str:
     return f"{class_name}.late" if late else class_name
 
 
+def projected(class_name: str, kind: str) -> str:
+    """The measurement of what is projected of a class, apart from all readings."""
+    return f"{class_name}.{kind}"
+
+
 def field(sensor: str) -> str:
     """The field of a sensor; a sensor never begins with a dot, so no two share one."""
     return f".{sensor}" if sensor in _RESERVED else sensor
 
 
-def unwritable(source: str) -> str | None:
-    """Why a source cannot be a tag, None if it can: a backslash there is literal and breaks the line at its end."""
-    if not source:
+def unwritable(name: str) -> str | None:
+    """Why a name cannot be a tag, None if it can: a backslash there is literal and breaks the line at its end."""
+    if not name:
         return "the source has no name"
-    if "\\" in source or not source.isprintable():
+    if "\\" in name or not name.isprintable():
         return "the name of the source has a backslash, a line break or another control character"
     return None
 
@@ -47,7 +55,7 @@ def identifier(name: str) -> str:
 
 
 def literal(text: str) -> str:
-    """A value in the predicate of a deletion."""
+    """A text in a line to write or in the predicate of a deletion."""
     return identifier(text)
 
 

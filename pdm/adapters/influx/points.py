@@ -1,17 +1,31 @@
-"""Readings as lines that InfluxDB takes, a block encoded in one go."""
+"""Readings, twins and prognoses as lines that InfluxDB takes, a block encoded in one go."""
+
+from collections.abc import Iterable, Sequence
+from itertools import repeat
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
-from pdm.adapters.influx.names import FLAGS, SOURCE, field, in_line, measurement, unwritable
+from pdm.adapters.influx.names import (
+    FLAGS,
+    SERIAL,
+    SOURCE,
+    field,
+    in_line,
+    literal,
+    measurement,
+    projected,
+    unwritable,
+)
 from pdm.adapters.influx.server import InfluxServer
 from pdm.errors import RefusedWriteError
-from pdm.ports import SpoolPart
+from pdm.ports import Projection, SpoolPart
 from pdm.readings import Readings
 
 
 class InfluxPoints:
-    """The writing side of a bucket (`PointStore`)."""
+    """The writing side of a bucket (`PointStore`, `ProjectionStore`)."""
 
     def __init__(self, server: InfluxServer):
         self._server = server
@@ -32,32 +46,66 @@ class InfluxPoints:
         """
         self._server.write(lines(part.class_name, part.late, part.readings))
 
+    def project(self, points: Projection) -> None:
+        """Write twins or prognoses; errors as `write`."""
+        if made := projected_lines(points):
+            self._server.write(made)
+
 
 def lines(class_name: str, late: bool, readings: Readings) -> bytes:
-    """One line a reading. What is no finite number is left out: one such value would cost the whole block.
+    """One line a reading.
 
     Raises:
         RefusedWriteError: a source has a name that cannot be written.
     """
-    prefix = {source: _prefix(class_name, late, source) for source in set(readings.source.tolist())}
-    names = [in_line(field(sensor)) for sensor in readings.sensors] + [FLAGS]
+    sources = readings.source.tolist()
+    for source in set(sources):
+        if (why := unwritable(source)) is not None:
+            raise RefusedWriteError("unwritable_name", why)
+    names = [*map(field, readings.sensors), FLAGS]
     values = np.column_stack([readings.values, readings.flags])
+    return _encoded((measurement(class_name, late), SOURCE), sources, names, values, readings.time_ms)
+
+
+def projected_lines(points: Projection) -> bytes:
+    """One line a point of a machine whose serial can be written."""
+    writable = np.array([unwritable(serial) is None for serial in points.serial.tolist()], dtype=bool)
+    made = points.take(writable)
+    columns = [[f",{in_line(name)}={literal(text)}" for text in texts.tolist()] for name, texts in made.texts.items()]
+    told = map("".join, zip(repeat(""), *columns, strict=False))
+    series = projected(made.class_name, made.kind), SERIAL
+    return _encoded(series, made.serial.tolist(), made.fields, made.values, made.time_ms, told)
+
+
+def _encoded(
+    series: tuple[str, str],
+    tags: Sequence[str],
+    names: Sequence[str],
+    values: NDArray[np.float64],
+    time_ms: NDArray[np.int64],
+    texts: Iterable[str] = repeat(""),
+) -> bytes:
+    """Lines of one measurement and tag. What is no finite number is left out: one such would cost the whole block.
+
+    Args:
+        tags, values, time_ms: `[n]`, `[n, k]` and `[n]`; some value of each row is finite.
+        texts: what stands behind the values of each row.
+    """
+    if not len(tags):
+        return b""
+    head = f"{in_line(series[0])},{series[1]}="
+    prefix = {tag: head + in_line(tag) for tag in set(tags)}
+    written = [in_line(name) for name in names]
     rows = values.tolist()
     if np.isfinite(values).all():
-        fields = [dict(zip(names, row, strict=True)) for row in rows]
+        fields = [dict(zip(written, row, strict=True)) for row in rows]
     else:
         known = np.isfinite(values).tolist()
         fields = [
-            {name: value for name, value, there in zip(names, row, is_known, strict=True) if there}
+            {name: value for name, value, there in zip(written, row, is_known, strict=True) if there}
             for row, is_known in zip(rows, known, strict=True)
         ]
     # JSON of numbers by name is what a line wants, but for quotes and colons: `{"a":1.5,"b":2.0}` to `a=1.5,b=2.0`
     encoded = orjson.dumps(fields)[2:-2].replace(b'":', b"=").replace(b'"', b"").decode().split("},{")
-    made = zip(readings.source.tolist(), encoded, readings.time_ms.tolist(), strict=True)
-    return "\n".join([f"{prefix[source]} {text} {time_ms}" for source, text, time_ms in made]).encode()
-
-
-def _prefix(class_name: str, late: bool, source: str) -> str:
-    if (why := unwritable(source)) is not None:
-        raise RefusedWriteError("unwritable_name", why)
-    return f"{in_line(measurement(class_name, late))},{SOURCE}={in_line(source)}"
+    made = zip(tags, encoded, texts, time_ms.tolist(), strict=False)
+    return "\n".join([f"{prefix[tag]} {text}{told} {at}" for tag, text, told, at in made]).encode()
