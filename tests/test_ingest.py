@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -206,9 +207,20 @@ def test_a_body_of_more_messages_than_anybody_sends_is_refused_as_a_whole(
 ) -> None:
     most = [body()] * 10_000
     assert ingest.accept(json.dumps(wrap(most)).encode()).stored == 10_000  # type: ignore[operator]
-    with pytest.raises(UnreadableMessageError, match="10,001 messages; at most 10,000"):
+    with pytest.raises(UnreadableMessageError, match="at most 10,000 messages in one body"):
         ingest.accept(json.dumps(wrap([*most, body("p2")])).encode())  # type: ignore[operator]
     assert temps(store, "p2") == []
+
+
+@pytest.mark.parametrize("item", [b"{}", b"1", b"[]"])
+def test_a_body_of_tiny_messages_takes_no_more_memory_than_its_size(ingest: Ingest, item: bytes) -> None:
+    raw = b"[" + b",".join([item] * (2_000_000 // len(item))) + b"]"
+    tracemalloc.start()
+    with pytest.raises(UnreadableMessageError, match="too_many"):
+        ingest.accept(raw)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < len(raw)
 
 
 def test_of_many_problems_the_first_hundred_are_listed_and_all_are_kept(ingest: Ingest, store: FailingWriter) -> None:

@@ -60,6 +60,7 @@ _REASONS = (
     ("RFC3339", "wrong_timestamp"),
     ("1e+30", "number_too_large"),
     ("out of range", "number_too_large"),
+    ("at most length", "too_many"),
 )
 _TIME_WORDS = "expected a time with its offset such as 2026-01-04T06:00:00Z"
 _PLAIN = (  # what msgspec says, and what people read
@@ -67,6 +68,7 @@ _PLAIN = (  # what msgspec says, and what people read
     (r"Object contains unknown field `(.*)`", r"\1 is no field of a message"),
     (r"Expected `datetime` with a timezone component|Invalid RFC3339 encoded datetime", _TIME_WORDS),
     (r"Number out of range|Expected `float` [<>]= \S+", f"expected a number between -{MOST:g} and {MOST:g}"),
+    (r"Expected `array` of at most length \d+", f"at most {MOST_MESSAGES:,} messages in one body"),
     (r"Input data was truncated", "the JSON breaks off before its end"),
     (r"'utf-8' codec .*", "expected text in UTF-8"),
 )
@@ -181,9 +183,9 @@ def messages_of(body: bytes) -> list[bytes]:
         items = parse(_LIST, body, most_bytes=MOST_BODY_BYTES)
     else:
         items = parse(_ENVELOPE, body, most_bytes=MOST_BODY_BYTES).readings
-    if items is not None and len(items) > MOST_MESSAGES:
-        raise UnreadableMessageError("too_many", f"{len(items):,} messages; at most {MOST_MESSAGES:,} in one body")
-    return [body] if items is None else [bytes(item) for item in items]
+    if items is None:
+        return [body]
+    return [bytes(item) for item in msgspec.structs.astuple(items) if item is not None]
 
 
 class _Messages:
@@ -235,13 +237,16 @@ class _Source(msgspec.Struct):
     source: str
 
 
-class _Envelope(msgspec.Struct):
-    readings: list[msgspec.Raw] | None = None
-
-
+# a list of limited length would be built to its end before it is refused; a struct is left at the first one too many
+_Many: Any = msgspec.defstruct(
+    "MessagesOfABody",
+    [(f"message_{number}", msgspec.Raw, None) for number in range(MOST_MESSAGES)],
+    array_like=True,
+    forbid_unknown_fields=True,
+)
 _SOURCE = msgspec.json.Decoder(_Source)
-_ENVELOPE = msgspec.json.Decoder(_Envelope)
-_LIST = msgspec.json.Decoder(list[msgspec.Raw])
+_ENVELOPE: Any = msgspec.json.Decoder(msgspec.defstruct("Envelope", [("readings", _Many | None, None)]))
+_LIST: Any = msgspec.json.Decoder(_Many)
 
 
 def parse(

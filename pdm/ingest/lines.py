@@ -8,6 +8,7 @@ import re
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import islice
 from math import nan
 from operator import itemgetter
 from typing import NamedTuple
@@ -88,7 +89,7 @@ class LineReader:
             raise UnreadableMessageError("broken_line", "expected text in UTF-8") from None
         lines = _lines(text)
         if len(lines) > MOST_LINES:
-            raise UnreadableMessageError("too_many", f"{len(lines):,} lines; at most {MOST_LINES:,} at once")
+            raise UnreadableMessageError("too_many", f"at most {MOST_LINES:,} lines at once")
         per_ms = UNITS_PER_MS[unit]
         for number, line in enumerate(lines, start=1):
             try:
@@ -148,8 +149,10 @@ class LineReader:
 
 
 def _lines(text: str) -> list[str]:
-    """The lines of a text; a field may hold text with line breaks."""
-    return [found[0].rstrip("\n") for found in _LINE.finditer(text)] if '"' in text else text.split("\n")
+    """The lines of a text, one too many at most; a field may hold text with line breaks."""
+    if '"' not in text:
+        return text.split("\n", MOST_LINES)
+    return [found[0].rstrip("\n") for found in islice(_LINE.finditer(text), MOST_LINES + 1)]
 
 
 def _taken_apart(line: str) -> tuple[str, list[str], list[str], str | None]:
