@@ -5,7 +5,7 @@ ARGS ?=
 PDM_DATA ?= ../shared/data
 export PDM_DATA
 
-.PHONY: help demo up test test-slow check format bench-forecast bench-decisions bench-speed bench-ingest bench-compaction bench-chaos bench-plant train lock clean
+.PHONY: help demo up test test-slow check format bench-forecast bench-decisions bench-speed bench-ingest bench-compaction chaos bench-plant train lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -43,7 +43,7 @@ bench-ingest: .venv/ready-to-bench ## readings in and back, side by side with ot
 bench-compaction: .venv/ready-to-bench ## readings on disk and read back, before and after compaction
 	$(BIN)/python -m benchmarks.compaction $(ARGS)
 
-bench-chaos: .venv/ready-to-bench ## the whole service killed again and again under 1,000 readings a second
+chaos: .venv/ready-to-bench ## faults on purpose with real servers: kills, outages, full disks, bad data; ARGS="C1 C5" runs some
 	$(BIN)/python -m benchmarks.chaos $(ARGS)
 
 bench-plant: .venv/ready-to-bench ## the simulated plant against published physics and its own terms

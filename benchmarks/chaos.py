@@ -1,7 +1,7 @@
-"""The whole service under 1,000 messages a second, killed again and again: `python -m benchmarks.chaos`.
+"""Faults on purpose, with real servers and real processes: `python -m benchmarks.chaos [C1 C5 ...]`.
 
-Readings are numbered and come by MQTT and HTTP through a real broker. After each kill the service starts again; at the
-end all that was acknowledged must be stored, once, and the twins must equal a cold fold. Takes a few minutes.
+Each drill breaks something, lets it recover, and says what was lost, how long it took and what it cost. `--minutes 10`
+has servers away for as long as that. Short forms run with every `make test`; beside each drill stands where.
 """
 
 import argparse
@@ -9,59 +9,73 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
+from benchmarks import chaos_crash
+from benchmarks.chaos_terms import Drill, Terms
 from benchmarks.report import Figure, write_report
-from tests.mosquitto import Mosquitto
-from tests.system.drill import Drilled, drill, kill_all, kill_main, terminate
 
-ENDINGS = (kill_all, kill_main)
+
+class Entry(NamedTuple):
+    """One drill: what it does, how, and the tests that are short forms of it."""
+
+    what: str
+    run: Drill
+    tests: tuple[str, ...]
+
+
+DRILLS = {
+    "C1": Entry(
+        "ingest, main process or all of it killed under load",
+        chaos_crash.c1,
+        ("tests/test_ingest_crash.py", "tests/system/test_crash.py"),
+    ),
+    "C2": Entry(
+        "the tick killed before each of its statements",
+        chaos_crash.c2,
+        ("tests/system/test_interrupted_tick.py",),
+    ),
+    "C3": Entry(
+        "publishing of a model killed at each statement",
+        chaos_crash.c3,
+        ("tests/adapters/test_model_folder.py",),
+    ),
+    "C8": Entry("SIGTERM under load", chaos_crash.c8, ("tests/system/test_crash.py", "tests/test_mqtt.py")),
+}
+"""By the number of the fault."""
 
 
 def main() -> int:
-    """Run the drill; 0 if all figures hold."""
+    """Run the drills asked for; 0 if all figures hold."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--rounds", type=int, default=10, help="how often the service is killed")
-    options.add_argument("--messages", type=int, default=1000, help="readings sent in each round")
-    options.add_argument("--rate", type=float, default=1000.0, help="readings a second")
-    options.add_argument("--seed", type=int, default=1, help="of the moments of the kills")
+    options.add_argument("drills", nargs="*", metavar="DRILL", help=f"of {', '.join(DRILLS)}; all if none is named")
+    options.add_argument("--rounds", type=int, default=Terms().rounds, help="how often something is killed")
+    options.add_argument("--minutes", type=float, default=Terms().minutes, help="how long servers stay away")
+    options.add_argument("--rate", type=float, default=Terms().rate, help="messages a second under load")
+    options.add_argument("--assets", type=int, default=Terms().assets, help="machines in C12 and C13")
+    options.add_argument("--seed", type=int, default=Terms().seed, help="of all that is left to chance")
     given = options.parse_args()
-    began = time.monotonic()
-    endings = [*(ENDINGS[number % 2] for number in range(given.rounds)), terminate]
+    if unknown := set(given.drills) - DRILLS.keys():
+        options.error(f"there is no drill {', '.join(sorted(unknown))}: expected some of {', '.join(DRILLS)}")
+    terms = Terms(given.rounds, given.minutes, given.rate, given.assets, given.seed)
+    began, figures = time.monotonic(), list[Figure]()
+    for drill_id in given.drills or DRILLS:
+        figures += drilled(drill_id, terms)
+    # a part of them never stands in the place of all
+    return 0 if write_report("-".join(["chaos", *given.drills]), figures, time.monotonic() - began) else 1
+
+
+def drilled(drill_id: str, terms: Terms) -> list[Figure]:
+    """One drill in a folder of its own; one that breaks off is a figure that could not be measured."""
+    entry, began = DRILLS[drill_id], time.monotonic()
+    print(f"{drill_id}: {entry.what}", flush=True)
     with tempfile.TemporaryDirectory(prefix="pdm-twin-chaos-") as folder:
-        (Path(folder) / "broker").mkdir()
-        broker = Mosquitto(Path(folder) / "broker").start()
         try:
-            drilled = drill(
-                Path(folder) / "plant",
-                broker,
-                endings,
-                messages=given.messages,
-                per_second=given.rate,
-                seed=given.seed,
-            )
-        finally:
-            broker.stop()
-    return 0 if write_report("chaos", figures(drilled), time.monotonic() - began) else 1
-
-
-def figures(drilled: Drilled) -> list[Figure]:
-    """What must hold after a drill."""
-    return [
-        Figure("C1.sent", f"readings sent in {drilled.rounds} rounds that ended in a kill or a stop", drilled.sent),
-        Figure("C1.acknowledged", "of them acknowledged", drilled.acknowledged),
-        Figure("C1.rate", "readings sent while it was under load", drilled.per_second, "/s"),
-        _none("C1.lost", "acknowledged readings that are not stored", drilled.audit.lost),
-        _none("C1.double", "readings that count twice in the steps", drilled.audit.double),
-        _none("C1.strange", "readings stored that nobody sent", drilled.audit.strange),
-        _none("C1.twins", "columns of steps and twins unlike a cold fold", drilled.audit.unlike),
-        _none("C1.damaged", "damaged batches and databases", drilled.audit.damaged),
-        Figure("C8.stop", "longest time from SIGTERM to the end", drilled.slowest_stop_s, "s", bar=10, better="lower"),
-        Figure("I7.start", "longest start, under this load of the machine", drilled.slowest_start_s, "s"),
-    ]
-
-
-def _none(figure_id: str, what: str, count: int) -> Figure:
-    return Figure(figure_id, what, count, bar=0, better="lower")
+            found = entry.run(Path(folder), terms)
+        except Exception as error:
+            found = [Figure(drill_id, entry.what, None, reason=f"broke off: {type(error).__name__}: {error}"[:500])]
+    print(f"{drill_id}: {time.monotonic() - began:.0f} s", flush=True)
+    return found
 
 
 if __name__ == "__main__":

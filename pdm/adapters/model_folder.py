@@ -16,6 +16,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -40,6 +41,11 @@ GOLDEN_TOLERANCE = 1e-9  # [horizons]: builds of numpy and LightGBM may differ b
 GOLDEN_ASSETS, GOLDEN_STEPS = 8, 150
 CHILD_PATIENCE_S = 120
 
+UNFINISHED_S = 3600.0
+"""A folder that somebody began to write so long ago was left behind by a crash, and goes."""
+
+
+_UNFINISHED = ".new-"
 _VERSION = re.compile(r"(\d{4,})-([0-9a-f]{12})")
 _FRAME_ARRAYS = ("kept", "projection", "offset", "own_change", "own_start")
 _FRAME_NUMBERS = ("clip", "own_offset", "scale")
@@ -266,7 +272,8 @@ def _digest(body: bytes) -> str:
 
 def _write(files: Mapping[str, bytes], folder: Path) -> Path:
     """Write a folder that is either there as a whole or not at all."""
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".new-"))
+    _remove_unfinished(folder.parent)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=_UNFINISHED))
     try:
         temporary.chmod(0o755)
         for name, body in files.items():
@@ -281,6 +288,13 @@ def _write(files: Mapping[str, bytes], folder: Path) -> Path:
         raise
     durable.sync(folder.parent)
     return folder
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove what was left behind by others that were killed, and not what somebody writes just now."""
+    for path in folder.glob(f"{_UNFINISHED}*"):
+        if path.stat().st_mtime < time.time() - UNFINISHED_S:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pdm.errors import DamagedModelError, ForeignModelError
 from pdm.learn import train
 from pdm.prognosis import learned
 from pdm.prognosis.learned import Origin, Rivals
+from tests.adapters import publish_sweep
 from tests.small_lives import FAN, fan_lives, fan_model
 
 
@@ -81,6 +82,13 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(OSError, match="No space"):
         model_folder.save(fan_model(), tmp_path)
     assert list((tmp_path / "fan").iterdir()) == []
+
+
+@pytest.mark.timeout(300)
+def test_killed_anywhere_publishing_leaves_a_model_that_can_be_used(copy: Path) -> None:
+    found = publish_sweep.kill_everywhere(copy.parent.parent, 17)
+    assert found.kills >= 3
+    assert (found.unusable, found.left_behind) == (0, 0)
 
 
 def test_a_proven_model_needs_no_second_child(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable
-from contextlib import closing, suppress
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from threading import Thread
@@ -45,11 +45,12 @@ Ending = Callable[[Service], None]
 
 
 class Drilled(NamedTuple):
-    """What a drill came to."""
+    """What a drill came to; `unanswered` are requests that a service had taken and gave no answer to."""
 
     rounds: int
     sent: int
     acknowledged: int
+    unanswered: int
     per_second: float
     slowest_start_s: float
     slowest_stop_s: float
@@ -67,6 +68,14 @@ def kill_main(service: Service) -> None:
     service.wait()
 
 
+def kill_ingest(service: Service) -> None:
+    """SIGKILL to the process that takes readings from the broker, which is started again; then to all."""
+    killed = service.ingest_pid
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: service.ingest_pid not in (0, killed), "ingest is not started again")
+    service.kill()
+
+
 def terminate(service: Service) -> None:
     """SIGTERM, as systemd does it."""
     assert service.stop() == 0, service.log_text()
@@ -78,6 +87,7 @@ class Load:
     def __init__(self, service: Service, broker: Mosquitto):
         self.sent: dict[str, list[int]] = {source: [] for source in (*MQTT_SOURCES, HTTP_SOURCE)}
         self.taken_by_http: list[int] = []
+        self.unanswered = 0
         self._service = service
         self._base_ms = ServiceClock().plant_ms() - 5 * DAY_MS
         self._publisher = MqttPublisher(MqttLink(port=broker.port, client_id="gateway"), timeout_s=PATIENCE_S)
@@ -124,9 +134,13 @@ class Load:
 
     def _post(self, numbers: list[int]) -> None:
         body = [message(number, self._base_ms, source=HTTP_SOURCE) for number in numbers]
-        with suppress(httpx2.TransportError):  # it is gone, or going
-            if self._service.post(body).status_code == 200:
+        try:  # each on a connection of its own: one that is kept may be closed while it is idle, which is no fault
+            if self._service.post(body, connection="close").status_code == 200:
                 self.taken_by_http += numbers
+        except httpx2.ConnectError:  # it is gone
+            pass
+        except httpx2.TransportError:
+            self.unanswered += 1
 
 
 def drill(
@@ -154,6 +168,7 @@ def drill(
             rounds=len(starts) - 1,
             sent=sum(map(len, load.sent.values())),
             acknowledged=sum(len(list(numbers)) for numbers in load.acknowledged.values()),
+            unanswered=load.unanswered,
             per_second=messages * (len(starts) - 1) / sending_s,
             slowest_start_s=max(starts),
             slowest_stop_s=max(stops),

@@ -180,6 +180,12 @@ class Service:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def ingest_pid(self) -> int:
+        """The process that takes readings from the broker; 0 if there is none."""
+        started = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return next((int(pid) for pid in started if b"\0ingest\0" in Path(f"/proc/{pid}/cmdline").read_bytes()), 0)
+
     def stop(self) -> int:
         """SIGTERM to the main process alone; its exit code, within the ten seconds that it has."""
         assert self._process is not None
@@ -204,10 +210,10 @@ class Service:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    def post(self, content: bytes | object) -> httpx2.Response:
+    def post(self, content: bytes | object, **headers: str) -> httpx2.Response:
         """Send readings by HTTP."""
         body = content if isinstance(content, bytes) else orjson.dumps(content)
-        return self._client.post(f"{self.address}/api/v1/readings", content=body)
+        return self._client.post(f"{self.address}/api/v1/readings", content=body, headers=headers)
 
     def stored(self) -> dict[str, list[int]]:
         """The numbers in the reading store by source, as another process reads them."""
