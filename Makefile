@@ -5,13 +5,16 @@ ARGS ?=
 PDM_DATA ?= ../shared/data
 export PDM_DATA
 
-.PHONY: help demo up test test-slow check format bench-forecast bench-decisions bench-speed bench-ingest bench-compaction chaos bench-plant train lock clean
+.PHONY: help demo demo-servers up test test-slow check format bench-forecast bench-decisions bench-speed bench-ingest bench-compaction chaos bench-plant train lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 demo: .venv/ready ## twelve pumps live to failure; ARGS="--until-done --json" ends by itself
 	$(BIN)/pdm-twin demo $(ARGS)
+
+demo-servers: .venv/ready-to-test ## the demo on Debian's InfluxDB 1.6, PostgreSQL and Mosquitto
+	$(BIN)/python -m benchmarks.demo_servers $(ARGS)
 
 test: .venv/ready-to-test ## all tests but the slow ones, with a real broker and a real browser
 	$(BIN)/pytest $(ARGS)

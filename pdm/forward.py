@@ -6,6 +6,7 @@ A block is sent again until it is noted, which changes nothing in the store. Poi
 dead letters. A block that the store fails on again and again, while it takes the next one, is parked and tried later.
 """
 
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -56,6 +57,7 @@ class Forwarder:
         self.background = Background("store of readings", self.forward, LOOK_S)
         self._engine, self._spool, self._points, self._clock = engine, spool, points, clock
         self._dead_letters, self._most_bytes = dead_letters, most_bytes
+        self._turn = Lock()  # of the thread and of whoever does not want to wait for it
         self._prepared = False
         self._failing = ("", 0)  # the cursor at which the store fails, and how often in a row it did
 
@@ -91,11 +93,12 @@ class Forwarder:
         Raises:
             StoreError: the store does not take them for now; nothing is lost, and nothing skipped.
         """
-        try:
-            return self._forward_all()
-        except StoreError:
-            self._prepared = False  # its bucket may be what is missing
-            raise
+        with self._turn:
+            try:
+                return self._forward_all()
+            except StoreError:
+                self._prepared = False  # its bucket may be what is missing
+                raise
 
     def _forward_all(self) -> int:
         if not self._prepared:

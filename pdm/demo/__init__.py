@@ -7,7 +7,7 @@ API. Each tick runs once every reading sent is stored, so the same seed gives th
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -21,7 +21,7 @@ from pdm.demo import summary
 from pdm.demo.fleets import START_MS, FailureReport, Fleet, PlantStep
 from pdm.demo.simulation import FASTEST, SimulationControl
 from pdm.demo.transport import Transport, open_transport
-from pdm.errors import ConfigurationError
+from pdm.errors import ConfigurationError, StoreError
 from pdm.services import Services
 from pdm.serving import Server
 from pdm.settings import Settings
@@ -117,6 +117,13 @@ class Demo:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"of {self.sent} readings sent only {counts.readings} were stored")
             time.sleep(LOOK_S)
+            self._forward()
+
+    def _forward(self) -> None:
+        """Where readings go on from the logs to another store, do not wait until it is looked for them."""
+        if self._services.forwarder is not None:
+            with suppress(StoreError):  # the forwarder tries again
+                self._services.forwarder.forward()
 
     def _report_failure(self, failure: FailureReport) -> None:
         event = {"serial": failure.serial, "kind": "failed", "at": _instant(failure.at_ms), "mode": failure.mode}

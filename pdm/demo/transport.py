@@ -1,7 +1,8 @@
-"""How the machines of the demo send their readings: through a real broker if there is one, otherwise by HTTP."""
+"""How the machines of the demo send their readings: through a broker if there is one, otherwise by HTTP."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Protocol
 
 import httpx2
@@ -11,6 +12,7 @@ from pdm.adapters.mqtt import MqttIngest, MqttLink
 from pdm.adapters.mqtt_publisher import MqttPublisher
 from pdm.demo.broker import find_mosquitto, mosquitto
 from pdm.demo.fleets import SourceReading
+from pdm.ingest_process import broker_link
 from pdm.ports import Clock
 from pdm.settings import Settings
 from pdm.state.plants import CurrentPlant
@@ -57,20 +59,32 @@ class MqttTransport:
 
 @contextmanager
 def open_transport(settings: Settings, plant: CurrentPlant, clock: Clock, client: httpx2.Client) -> Iterator[Transport]:
-    """A broker of our own and the subscription to it if Mosquitto is installed, otherwise plain HTTP."""
-    program = find_mosquitto()
-    if program is None:
-        yield HttpTransport(client)
-        return
-    with mosquitto(program, settings.data_dir / "broker") as port:
+    """A subscription to a broker and a publisher to it; plain HTTP where there is no broker."""
+    with _broker(settings) as link:
+        if link is None:
+            yield HttpTransport(client)
+            return
         log = open_ingest(settings, plant, clock, "mqtt")
-        ingest = MqttIngest(log, MqttLink(port=port), clock)
+        ingest = MqttIngest(log, link, clock)
         ingest.start()
         ingest.wait_until_subscribed(SUBSCRIBED_PATIENCE_S)
-        machines = MqttPublisher(MqttLink(port=port, client_id="machines"))
+        machines = MqttPublisher(replace(link, client_id=f"{link.client_id}-machines"))
         try:
             yield MqttTransport(machines)
         finally:
             machines.close()
             ingest.stop()
             log.close()
+
+
+@contextmanager
+def _broker(settings: Settings) -> Iterator[MqttLink | None]:
+    """The broker of the settings if `mqtt.enabled` is `on`, otherwise one of our own if Mosquitto is installed."""
+    program = find_mosquitto() if settings.mqtt.enabled == "auto" else None
+    if settings.mqtt.enabled == "on":
+        yield broker_link(settings)
+    elif program is None:
+        yield None
+    else:
+        with mosquitto(program, settings.data_dir / "broker") as port:
+            yield MqttLink(port=port)
