@@ -1,4 +1,5 @@
 """Keep the reading logs small: once a day what came the days before goes into files, and files that are old enough go.
+Where readings are forwarded to another store, what it has goes instead.
 
 Steps stay for ever, whatever becomes of the readings that they were made of. A day that a step is still to be made of
 stays, too.
@@ -22,20 +23,24 @@ GRACE_MS = 15 * 60_000
 
 @dataclass(frozen=True, slots=True)
 class CompactReport:
-    """What one run did: batches that went into files, files written, files removed."""
+    """What one run did: batches that left the logs, files that they went into, files removed."""
 
     batches: int
     written: int
     removed: int
 
     def __str__(self) -> str:
-        return f"{plural(self.batches, 'batch', 'batches')} into {plural(self.written, 'file')}, {self.removed} removed"
+        gone = plural(self.batches, "batch", "batches")
+        where = (
+            f"into {plural(self.written, 'file')}" if self.written or not self.batches else "dropped after forwarding"
+        )
+        return f"{gone} {where}, {self.removed} removed"
 
 
 def compact(services: Services, at_ms: int) -> CompactReport | None:
     """Compact whole days, and remove the readings that are no longer kept at plant time `at_ms`.
 
-    None where readings are kept in another store.
+    None where readings are in memory.
     """
     if services.compactor is None:
         return None

@@ -72,7 +72,7 @@ class Forwarder:
 
     def waiting(self) -> Waiting:
         """What is still to be forwarded."""
-        return self._spool.waiting(self._cursor())
+        return self._spool.waiting(self.cursor())
 
     def degraded(self) -> list[str]:
         """What is wrong with forwarding, in sentences."""
@@ -104,8 +104,8 @@ class Forwarder:
         if not self._prepared:
             self._points.prepare()
             self._prepared = True
-            self._spool.note_forwarded(self._cursor() or "{}")
-        moved, cursor = 0, self._cursor()
+            self._spool.note_forwarded(self.cursor() or "{}")
+        moved, cursor = 0, self.cursor()
         while (
             not self.background.stopping.is_set() and (block := self._spool.next_block(cursor, BLOCK_ROWS)) is not None
         ):
@@ -212,7 +212,8 @@ class Forwarder:
                 forwarding.mark_readings(connection, aside.class_name, aside.readings)
         _log.info("parked block written", asset_class=aside.class_name, readings=len(aside.readings))
 
-    def _cursor(self) -> str:
+    def cursor(self) -> str:
+        """Up to where the store has what the logs hold."""
         with read(self._engine) as connection:
             return forwarding.forward_cursor(connection, self._points.name)
 

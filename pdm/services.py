@@ -33,7 +33,7 @@ class Services:
         notifiers: the routes of `rules.yaml` by name, beside the log.
         public_url: where people reach the pages, for the links in messages.
         ingest: takes readings that come by HTTP; None where this process does not take any.
-        compactor: keeps the reading logs small; None where they are not what is read.
+        compactor: keeps the reading logs small; None where readings are in memory.
         forwarder: brings readings from the logs to the store that is read; None where the logs are that store.
         projector: sends twins and prognoses to the store that readings are forwarded to; None where there is none.
         gone: since when sources are gone by their own word [ms], as Sparkplug B has it.

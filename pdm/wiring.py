@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from pdm.adapters import model_folder
 from pdm.adapters.heartbeat import Heartbeat
 from pdm.adapters.notifiers import notifiers_of
-from pdm.adapters.reading_log import LogCompactor, ReadingLog, ReadingLogWriter
+from pdm.adapters.reading_log import LogCompactor, LogThinner, ReadingLog, ReadingLogWriter
 from pdm.adapters.reading_log.spool import Spool, SpoolWriter
 from pdm.errors import ConfigurationError, ForeignModelError, NotFoundError
 from pdm.forward import Forwarder
@@ -55,7 +55,7 @@ def open_services(
     services = Services(
         engine=engine,
         readings=readings,
-        compactor=LogCompactor(settings.readings_folder()) if forwarder is None else None,
+        compactor=_compactor(settings.readings_folder(), forwarder),
         forwarder=forwarder,
         projector=projector,
         clock=clock,
@@ -101,7 +101,7 @@ def _open_readings(
     from pdm.adapters import influx  # takes half a second, which only those who use it should wait
 
     folder.mkdir(parents=True, exist_ok=True)
-    server, spool = influx.InfluxServer(_influx_link(settings)), Spool(folder)
+    server, spool = influx.InfluxServer(_influx_link(settings)), _spool(settings)
     points = influx.InfluxPoints(server)
     forwarder = Forwarder(
         engine,
@@ -114,6 +114,10 @@ def _open_readings(
     return influx.InfluxReadings(server, engine, spool), forwarder, Projector(engine, points)
 
 
+def _compactor(folder: Path, forwarder: Forwarder | None) -> LogCompactor:
+    return LogCompactor(folder) if forwarder is None else LogThinner(folder, forwarder.cursor)
+
+
 def reading_store(settings: Settings, engine: Engine) -> ReadingStore:
     """What readings are read from, for a command beside the service."""
     if settings.influx.url is None:
@@ -121,7 +125,7 @@ def reading_store(settings: Settings, engine: Engine) -> ReadingStore:
     from pdm.adapters import influx
 
     server = influx.InfluxServer(_influx_link(settings))
-    return influx.InfluxReadings(server, engine, Spool(settings.readings_folder()))
+    return influx.InfluxReadings(server, engine, _spool(settings))
 
 
 def ask_influx(settings: Settings) -> None:
@@ -142,6 +146,10 @@ def _influx_link(settings: Settings) -> "influx.InfluxLink":
     given, token = settings.influx, settings.influx_token()
     link = influx.InfluxLink(given.url or "", given.org, given.bucket, token, given.retention_ms)
     return link if given.timeout_ms is None else replace(link, timeout_ms=given.timeout_ms)
+
+
+def _spool(settings: Settings) -> Spool:
+    return Spool(settings.readings_folder(), kept_ms=settings.influx.retention_ms)
 
 
 def open_log(settings: Settings, name: str) -> ReadingLogWriter:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pdm.adapters.reading_log import LogCompactor, ReadingLog, ReadingLogWriter
+from pdm.adapters.reading_log import LogCompactor, LogThinner, ReadingLog, ReadingLogWriter
 from pdm.clocks import ReplayClock
 from pdm.compact import GRACE_MS, compact
 from pdm.errors import ConfigurationError
@@ -62,6 +62,13 @@ def test_a_run_compacts_removes_old_readings_and_keeps_every_step(services: Serv
     tick(services, at_ms + HOUR)
     assert steps_of(services)[1][: 12 * 24] == before[1]
     assert str(compact(services, at_ms)) == "0 batches into 0 files, 0 removed"
+
+
+def test_in_front_of_another_store_a_run_drops_what_it_has(services: Services, writer: ReadingLogWriter) -> None:
+    writer.append({"fan": readings("fan1", range(48))})
+    services.compactor = LogThinner(writer.path.parent, services.readings.latest_cursor)
+    assert str(compact(services, START)) == "1 batch dropped after forwarding, 0 removed"
+    assert days_left(services) == []
 
 
 def test_nothing_is_removed_before_its_steps_are_made(services: Services, writer: ReadingLogWriter) -> None:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -45,9 +45,9 @@ def filled(folder: Path) -> MemoryReadings:
     return memory
 
 
-def kill_everywhere(sound: Path, killed: Path, every: int) -> int:
+def kill_everywhere(sound: Path, killed: Path, every: int, module: str = __name__) -> int:
     """Raises if a kill loses or doubles anything; returns at how many statements it was killed."""
-    command = [sys.executable, "-m", __name__, str(sound), str(killed), str(every)]
+    command = [sys.executable, "-m", module, str(sound), str(killed), str(every)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise AssertionError(done.stdout + done.stderr)
@@ -70,8 +70,8 @@ def look(folder: Path) -> list[Any]:
         ]
 
 
-def compact_and_die(folder: Path, statement: int) -> None:
-    """Compact, and end at once at this statement of it."""
+def die_at(statement: int, act: Callable[[], object], traced: Set[str | None] = TRACED) -> None:
+    """Do something, and end at once at this statement of it."""
     left, passed = statement, Counter[tuple[str, int]]()
 
     def at_line(frame: FrameType, event: str, _: Any) -> Callable[..., Any]:
@@ -84,8 +84,8 @@ def compact_and_die(folder: Path, statement: int) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
         return at_line
 
-    sys.settrace(lambda frame, event, _: at_line if frame.f_code.co_filename in TRACED else None)
-    LogCompactor(folder, most_rows=4).compact(2**62)
+    sys.settrace(lambda frame, event, _: at_line if frame.f_code.co_filename in traced else None)
+    act()
 
 
 def in_a_process(action: Callable[[], object]) -> int:
@@ -110,12 +110,24 @@ def main(sound: Path, killed: Path, every: int) -> int:
         files = [path for path in killed.rglob("*") if ".parquet" in path.name]
         assert len(files) == 2, files
 
+    return sweep(sound, killed, every, lambda: LogCompactor(killed, most_rows=4).compact(2**62), check)
+
+
+def sweep(
+    sound: Path,
+    killed: Path,
+    every: int,
+    act: Callable[[], object],
+    check: Callable[[], None],
+    traced: Set[str | None] = TRACED,
+) -> int:
+    """Kill it at each `every`-th statement, on a copy each time, and check the copy; says how often, or what failed."""
     statement, kills, status = 1, -1, int(signal.SIGKILL)
     while status == signal.SIGKILL:
         statement, kills = statement + every, kills + 1
         shutil.rmtree(killed, ignore_errors=True)
         shutil.copytree(sound, killed)
-        status = in_a_process(partial(compact_and_die, killed, statement))
+        status = in_a_process(partial(die_at, statement, act, traced))
         if in_a_process(check):
             sys.stderr.write(f"killed at statement {statement}\n")
             return 1

@@ -8,6 +8,7 @@ depend on carries a CRC: a damaged batch is named, counted and skipped, never re
 
 from pdm.adapters.reading_log.compaction import LogCompactor
 from pdm.adapters.reading_log.reader import ReadingLog
+from pdm.adapters.reading_log.thinning import LogThinner
 from pdm.adapters.reading_log.writer import ReadingLogWriter
 
-__all__ = ["LogCompactor", "ReadingLog", "ReadingLogWriter"]
+__all__ = ["LogCompactor", "LogThinner", "ReadingLog", "ReadingLogWriter"]

@@ -1,6 +1,6 @@
 """What is compacted, as its readers see it: the files that the manifest names, row groups on demand."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -97,12 +97,16 @@ class Compacted:
         """What compactions changed behind a place, in the order of `Place`."""
         files = self.manifest.of_class(class_name)
         for run in range(place.run, self.manifest.last_run + 1):
-            for file in files:
-                if file.first_run <= run <= file.last_run and (run, file.day_ms) >= place[:2]:
-                    for rows in self.all_rows(file, values=values):
-                        part = _behind(Part(run, file.day_ms, rows), place)
-                        if len(part.rows.run):
-                            yield part
+            yield from self.of_run(files, run, place, values=values)
+
+    def of_run(self, files: Iterable[StoredDay], run: int, place: Place, *, values: bool = True) -> Iterator[Part]:
+        """What one compaction changed in these files of a class behind a place, in the order of `Place`."""
+        for file in files:
+            if file.first_run <= run <= file.last_run and (run, file.day_ms) >= place[:2]:
+                for rows in self.all_rows(file, values=values):
+                    part = _behind(Part(run, file.day_ms, rows), place)
+                    if len(part.rows.run):
+                        yield part
 
     def _open(self, file: StoredDay) -> DayFile | None:
         if file.path not in self._opened and file.path not in self.manifest.damaged:

@@ -56,7 +56,7 @@ class _Block(NamedTuple):
 
 
 @dataclass
-class _Work:
+class Work:
     """One run under way."""
 
     run: Run
@@ -78,16 +78,14 @@ class LogCompactor:
             ConflictError: another process compacts these logs.
             StoreError: the disk is full; nothing has changed.
         """
-        with closing(ManifestWriter(self._folder)) as manifest, closing(_Logs(self._folder)) as logs:
+        with closing(ManifestWriter(self._folder)) as manifest, closing(Logs(self._folder)) as logs:
             manifest.clear_away()
             logs.drop_compacted()
-            waiting, floors = logs.waiting(before_ms)
+            waiting, floors = logs.waiting(before_ms, self._most(logs.names))
             if not waiting and not floors:
                 return Compaction(0, 0, 0)
-            work = _Work(Run(logs.compacted.manifest.last_run + 1, _totals(waiting), floors))
-            with _disk_errors():
-                for kind, stored in _by_kind(waiting).items():
-                    self._compact_kind(manifest, logs, work, kind, stored)
+            work = Work(Run(logs.compacted.manifest.last_run + 1, _totals(waiting), floors))
+            self._keep(manifest, logs, work, waiting)
             work.run.left_out |= logs.damaged_up_to(floors)
             manifest.add(work.run, work.made, work.replaced)
             manifest.clear_away()
@@ -96,7 +94,7 @@ class LogCompactor:
 
     def expire(self, class_name: str, before_ms: int) -> int:
         """Remove the files of a class whose days ended by this time; returns how many."""
-        with closing(ManifestWriter(self._folder)) as manifest, closing(_Logs(self._folder)) as logs:
+        with closing(ManifestWriter(self._folder)) as manifest, closing(Logs(self._folder)) as logs:
             files = [file for late in (False, True) for file in logs.compacted.manifest.of_class(class_name, late=late)]
             old = [file for file in files if file.day_ms + DAY_MS <= before_ms]
             if old:
@@ -104,8 +102,18 @@ class LogCompactor:
             manifest.clear_away()
         return len(old)
 
+    def _most(self, logs: Sequence[str]) -> Mapping[str, int]:
+        """Up to which batch of each log it may go; no bound for those that are not named."""
+        return {}
+
+    def _keep(self, manifest: ManifestWriter, logs: "Logs", work: Work, waiting: Sequence[Stored]) -> None:
+        """Put what leaves the logs into files."""
+        with _disk_errors():
+            for kind, stored in _by_kind(waiting).items():
+                self._compact_kind(manifest, logs, work, kind, stored)
+
     def _compact_kind(
-        self, manifest: ManifestWriter, logs: "_Logs", work: _Work, kind: _Kind, stored: Sequence[Stored]
+        self, manifest: ManifestWriter, logs: "Logs", work: Work, kind: _Kind, stored: Sequence[Stored]
     ) -> None:
         """The files of the days of one class that these batches touch."""
         there = logs.files_of(kind, stored)
@@ -150,7 +158,7 @@ class _Day:
         return self._file._replace(file_crc=self._writer.finish())
 
 
-class _Logs:
+class Logs:
     """The logs of a folder, and what is compacted of them so far."""
 
     def __init__(self, folder: Path) -> None:
@@ -158,12 +166,22 @@ class _Logs:
         self._logs = [log for path in sorted(folder.glob(f"*{SUFFIX}")) if (log := LogFile.open(path))]
         self._refresh()
 
-    def waiting(self, before_ms: int) -> tuple[list[Stored], dict[str, int]]:
-        """Batches that were committed before this time, in the order in which later values win; and by log the last."""
+    @property
+    def names(self) -> list[str]:
+        """The names of the logs."""
+        return [log.name for log in self._logs]
+
+    def waiting(self, before_ms: int, most: Mapping[str, int]) -> tuple[list[Stored], dict[str, int]]:
+        """Batches that were committed before this time, in the order in which later values win; and by log the last.
+
+        Args:
+            most: by log the last batch that is looked at.
+        """
         waiting, floors = list[Stored](), dict[str, int]()
         for log in self._logs:
             later = log.heads["id"][log.heads["committed_ms"] >= before_ms]
             floor = int(later.min()) - 1 if len(later) else log.last_id
+            floor = min(floor, most.get(log.name, floor))
             if floor > self.compacted.manifest.floors.get(log.name, 0):
                 floors[log.name] = floor
                 heads = log.heads[log.heads["id"] <= floor]
@@ -210,7 +228,7 @@ class _Merging:
     """Batches of one class, merged with the files of their days."""
 
     def __init__(
-        self, logs: _Logs, kind: _Kind, stored: Sequence[Stored], there: Mapping[int, Sequence[StoredDay]], run: int
+        self, logs: Logs, kind: _Kind, stored: Sequence[Stored], there: Mapping[int, Sequence[StoredDay]], run: int
     ) -> None:
         files = [file for day in sorted(there) for file in there[day]]
         parts = [file.sensors for file in files] + [

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 _CACHE_BYTES = 256_000_000
 _NEVER = np.iinfo(np.int64).max
-_PLACE = "compacted"  # beside the names of logs, which end in a number, in the cursor of a tail
+_PLACE, DAYS = "compacted", "days"  # beside the names of logs, which end in a number, in cursors of tails and spools
 
 
 class Stored(NamedTuple):
@@ -219,7 +219,8 @@ def in_order(logs: Iterable[LogFile], heads: Callable[[LogFile], Iterable[Head]]
 def seen_of(cursor: str, logs: Iterable[LogFile]) -> dict[str, int]:
     """The last batch read of each log. A log that went back (a restored backup) is read from its start."""
     told: dict[str, int] = json.loads(cursor) if cursor else {}
-    told.pop(_PLACE, None)
+    for name in (_PLACE, DAYS):
+        told.pop(name, None)
     known = {log.name: told.get(log.name, 0) for log in logs}
     return told | {log.name: known[log.name] if known[log.name] <= log.last_id else 0 for log in logs}
 

@@ -1,16 +1,19 @@
 """Reading logs as a spool: what is still to be forwarded to another store, and the bound of it."""
 
 import json
+import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pdm.adapters.reading_log.compacted import Part, Place
 from pdm.adapters.reading_log.log_file import LogFile
-from pdm.adapters.reading_log.reader import ReadingLog, Stored, in_order, seen_of
+from pdm.adapters.reading_log.manifest import StoredDay
+from pdm.adapters.reading_log.reader import DAYS, ReadingLog, Stored, in_order, seen_of
 from pdm.adapters.reading_log.schema import Head, store_errors
 from pdm.adapters.reading_log.writer import ReadingLogWriter
 from pdm.errors import StoreError
@@ -24,29 +27,58 @@ POSITION = "forwarded.json"
 """Tells the writers how far their logs have been forwarded; never ahead of what the state database knows."""
 
 
-class Spool(ReadingLog):
-    """The logs of a folder, from which blocks are taken in the order of their commits."""
+class _Passed(NamedTuple):
+    """Up to where compacted readings have been forwarded: compaction by compaction, then class by class."""
 
-    def __init__(self, folder: Path):
+    run: int
+    class_name: str
+    late: int
+    day_ms: int
+    source: str
+    time_ms: int
+
+    @staticmethod
+    def before(run: int) -> "_Passed":
+        """Before everything that this compaction changed."""
+        return _Passed(run, "", 0, -(2**63), "", -(2**63))
+
+    @property
+    def place(self) -> Place:
+        """The place within the class."""
+        return Place(self.run, self.day_ms, self.source, self.time_ms)
+
+
+class Spool(ReadingLog):
+    """The logs of a folder, from which blocks are taken: what is compacted, then batches in the order of commits."""
+
+    def __init__(self, folder: Path, *, kept_ms: int | None = None):
+        """`kept_ms` is how long the other store keeps readings: compacted days beyond it are passed over."""
         super().__init__(folder, cache_bytes=0)
         self._position = folder / POSITION
+        self._kept_ms = kept_ms
 
     def next_block(self, cursor: str, limit: int) -> SpoolBlock | None:
-        """The next batches after a cursor ("" is the beginning), about `limit` readings, late ones too; None if there
-        are none."""
-        with self._threads:
-            logs = self._refreshed()
-            seen = seen_of(cursor, logs)
-            waiting = in_order(logs, lambda log: _first_heads(log, seen[log.name], limit))
-            if not waiting:
-                return None
-            count = 1 + int(np.searchsorted(np.cumsum([stored.head.rows for stored in waiting]), limit))
-            taken = waiting[:count]
-            passed = {stored.log.name: stored.head.id for stored in taken}
-            return SpoolBlock(self._parts(taken), json.dumps(seen | passed))
+        """The next readings after a cursor ("" is the beginning), about `limit`, late ones too; None if there are
+        none."""
+        return self._read(lambda: self._next_block(cursor, limit))
+
+    def _next_block(self, cursor: str, limit: int) -> SpoolBlock | None:
+        logs = self._refreshed()
+        seen, passed = seen_of(cursor, logs), _passed(cursor)
+        if (of_days := self._next_of_days(passed, limit)) is not None:
+            part, end = of_days
+            # batches that were forwarded before the days that they are newer than are forwarded again
+            return SpoolBlock((part,), json.dumps(({} if passed is None else seen) | {DAYS: end}))
+        waiting = in_order(logs, lambda log: _first_heads(log, seen[log.name], limit))
+        if not waiting:
+            return None
+        count = 1 + int(np.searchsorted(np.cumsum([stored.head.rows for stored in waiting]), limit))
+        taken = waiting[:count]
+        seen |= {stored.log.name: stored.head.id for stored in taken}
+        return SpoolBlock(self._parts(taken), json.dumps(seen | ({} if passed is None else {DAYS: passed})))
 
     def waiting(self, cursor: str) -> Waiting:
-        """How much is committed after a cursor, and since when."""
+        """How much is there after a cursor, and since when; `bytes` are those of the logs alone."""
         rows, oldest_ms, size = 0, 0, 0
         with self._threads:
             logs = self._refreshed()
@@ -58,6 +90,9 @@ class Spool(ReadingLog):
                     first_ms = int(heads["committed_ms"][0])
                     oldest_ms = min(first_ms, oldest_ms or first_ms)
                     size += int(_sizes(heads["rows"], _widths(log)[heads["layout"]]).sum())
+            for file in self._days(_passed(cursor)):
+                rows += file.rows
+                oldest_ms = min(file.day_ms, oldest_ms or file.day_ms)
         return Waiting(rows, size, oldest_ms)
 
     def note_forwarded(self, cursor: str) -> None:
@@ -65,6 +100,37 @@ class Spool(ReadingLog):
         made = self._position.with_suffix(".tmp")
         made.write_text(cursor)
         made.replace(self._position)
+
+    def _next_of_days(self, passed: _Passed | None, limit: int) -> tuple[SpoolPart, _Passed] | None:
+        """The next compacted readings, and the place after them."""
+        following = self._following(passed)
+        if (found := next(following, None)) is None:
+            return None
+        class_name, late, part = found
+        cut = part.cut(limit)
+        if len(cut.rows.run) == len(part.rows.run) and next(following, None) is None:
+            end = _Passed.before(part.run + 1)
+        else:
+            end = _Passed(part.run, class_name, late, *cut.end[1:])
+        return SpoolPart(class_name, bool(late), cut.rows.named(), 0), end
+
+    def _following(self, passed: _Passed | None) -> Iterator[tuple[str, int, Part]]:
+        """Compacted readings after a place, each once, with their class and whether they came late."""
+        files, after = self._days(passed), passed or _Passed.before(0)
+        kinds = sorted({(file.class_name, file.late) for file in files})
+        for run in range(after.run, max((file.last_run for file in files), default=0) + 1):
+            for kind in kinds:
+                if (run, *kind) >= after[:3]:
+                    place = after.place if (run, *kind) == after[:3] else _Passed.before(run).place
+                    mine = [file for file in files if (file.class_name, file.late) == kind]
+                    for part in self._compacted.of_run(mine, run, place):
+                        yield *kind, part
+
+    def _days(self, passed: _Passed | None) -> list[StoredDay]:
+        """The files that hold something after a place, without those that are older than the other store keeps."""
+        since_ms = -(2**63) if self._kept_ms is None else int(time.time() * 1000) - self._kept_ms
+        run = 0 if passed is None else passed.run
+        return [file for file in self._compacted.manifest.files if file.last_run >= run and file.day_ms >= since_ms]
 
     def _parts(self, taken: Sequence[Stored]) -> tuple[SpoolPart, ...]:
         """Batches put together by class, late ones apart."""
@@ -120,6 +186,12 @@ class SpoolWriter(ReadingLogWriter):
             self._waiting_bytes += size
         while self._waiting and self._waiting[0][0] <= self._forwarded:
             self._waiting_bytes -= self._waiting.popleft()[1]
+
+
+def _passed(cursor: str) -> _Passed | None:
+    """How far compacted readings have been forwarded; None if nobody has looked at them yet."""
+    told = json.loads(cursor).get(DAYS) if cursor else None
+    return told and _Passed(*told)
 
 
 def _first_heads(log: LogFile, after: int, limit: int) -> list[Head]:
