@@ -245,7 +245,13 @@ def import_readings(
     settings: SettingsFile = None,
     source_column: Annotated[str, typer.Option(help="column that names the source")] = "source",
     time_column: Annotated[str, typer.Option(help="column with the time")] = "time",
+    sensor_column: Annotated[str | None, typer.Option(help="column that names the sensor, one value a row")] = None,
+    value_column: Annotated[str, typer.Option(help="column with the values, beside --sensor-column")] = "value",
     source: Annotated[str | None, typer.Option(help="source of all rows, for files without that column")] = None,
+    delimiter: Annotated[str | None, typer.Option(help="between cells; default as the header shows")] = None,
+    decimal: Annotated[Literal[".", ","] | None, typer.Option(help="default as the first values show")] = None,
+    missing: Annotated[list[str], typer.Option(help="a word for no value, beside Bad, NaN, n/a, --- and such")] = [],  # noqa: B006
+    time_format: Annotated[str | None, typer.Option(help="of times that are not ISO 8601, as %d.%m.%Y %H:%M")] = None,
     time_zone: Annotated[
         str | None, typer.Option(help="of times that carry no offset, for example Europe/Berlin")
     ] = None,
@@ -259,15 +265,30 @@ def import_readings(
 ) -> None:
     """Bring stored readings in; a run that was cut short goes on where it stopped."""
     from pdm.import_command import REPORT, import_into_log
-    from pdm.ingest.rows import TableForm
+    from pdm.plant.wire import TableForm
 
     loaded = _settings(settings)
     zone = None if time_zone is None else _zone(time_zone)
-    renamed, units = _pairs(rename, "--rename"), _pairs(unit, "--unit")
-    form = TableForm(source_column, time_column, source, epoch_unit, zone, renamed, tuple(ignore), units)
+    form = TableForm(
+        source=source,
+        source_column=source_column,
+        time_column=time_column,
+        sensor_column=sensor_column,
+        value_column=value_column,
+        delimiter=None if delimiter is None else _delimiter(delimiter),
+        decimal=decimal,
+        missing=tuple(missing),
+        time_format=time_format,
+        time_zone=zone,
+        epoch_unit=epoch_unit,
+        rename=_pairs(rename, "--rename"),
+        ignore=tuple(ignore),
+        units=_pairs(unit, "--unit"),
+    )
     for done in import_into_log(loaded, files, form):
         facts = {"file": str(done.path), "rows": done.rows, "bad_rows": done.bad_rows, "already": done.already}
-        before = ", imported before" if done.already else ""
+        facts["read_as"] = done.read_as
+        before = ", imported before" if done.already else " ({read_as})"
         bad = f", {{bad_rows}} of them bad: see {loaded.data_dir / REPORT}" if done.bad_rows else ""
         _say(facts, as_json, f"{{file}}: {{rows}} rows{bad}{before}")
 
@@ -395,6 +416,12 @@ def _zone(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError):
         raise ConfigurationError(f"expected a zone such as Europe/Berlin, not {name!r}", key="--time-zone") from None
+
+
+def _delimiter(text: str) -> str:
+    if len(found := {"tab": "\t", "\\t": "\t"}.get(text, text)) != 1:
+        raise ConfigurationError(f"expected one character, or tab, not {text!r}", key="--delimiter")
+    return found
 
 
 def _pairs(given: list[str], option: str) -> dict[str, str]:

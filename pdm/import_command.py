@@ -8,8 +8,8 @@ from rich.progress import TaskID
 from pdm.clocks import ServiceClock
 from pdm.errors import ConfigurationError, NotFoundError
 from pdm.ingest.history import Imported, import_files
-from pdm.ingest.rows import TableForm
 from pdm.plant import Plant
+from pdm.plant.wire import TableForm
 from pdm.progress import progress_bar
 from pdm.settings import Settings
 from pdm.state.plants import current_plant

@@ -106,7 +106,10 @@ def test_bad_rows_are_reported_beside_the_file(folder: Folder) -> None:
     folder.put("a.csv", GOOD + "2026-11-22T09:20:00Z,fan9,1,1\n")
     assert folder.look() == [("done/a.csv", 3, 1)]
     report = (folder.path / "done" / "a.csv.report.csv").read_text()
-    assert report.splitlines() == ["file,row,reason,detail", "a.csv,4,unknown_source,fan9"]
+    assert report.splitlines() == [
+        "file,row,reason,detail",
+        "a.csv,4,unknown_source,no asset of the plant has the source 'fan9'",
+    ]
     assert folder.files == {"done/a.csv", "done/a.csv.report.csv"}
 
 

@@ -14,14 +14,17 @@ from pdm.adapters.memory_readings import MemoryReadings
 from pdm.adapters.reading_log import ReadingLog, ReadingLogWriter
 from pdm.errors import ConfigurationError, StoreError
 from pdm.ingest.history import Imported, import_files
-from pdm.ingest.rows import TableForm
 from pdm.plant import Asset, AssetClass, LifeStep, Plant, Sensor
+from pdm.plant.wire import Decimal, TableForm
 from pdm.ports import DeadLetter, ImportProgress
 from pdm.readings import ArrivalFlag, Readings, columns_of
 
 NOW = 1_795_341_600_000  # 2026-11-22T10:00:00Z
 T0 = 1_577_836_800_000  # 2020-01-01T00:00:00Z
 HOUR = 3_600_000
+
+
+LONG = TableForm(sensor_column="tag", value_column="value")
 
 
 def machines(name: str, *sensors: Sensor) -> AssetClass:
@@ -112,7 +115,7 @@ def test_imported_readings_are_marked_and_never_late(bench: Bench) -> None:
 def test_bad_rows_go_to_the_report_with_their_row_and_reason_and_the_rest_is_imported(bench: Bench) -> None:
     imported = bench.run(
         "source,time,temp,vib,speed\n"
-        "p1,2020-01-01T00:00:00Z,20,,\n"
+        "p1,2020-01-01T00:00:00Z,20.5,,\n"
         "p1,2020-01-01T01:00:00Z,hot,,\n"
         "p1,2020-01-01T02:00:00Z,1,2\n"
         "nobody,2020-01-01T03:00:00Z,1,,\n"
@@ -129,7 +132,7 @@ def test_bad_rows_go_to_the_report_with_their_row_and_reason_and_the_rest_is_imp
         "p1,,1,,\n"
         "p1,2020-01-01T12:00:00Z,21,,\n"
     )
-    assert bench.rows() == [(0, 20, None), (12, 21, None)]
+    assert bench.rows() == [(0, 20.5, None), (12, 21, None)]
     assert bench.bad() == [
         (3, "not_a_number"),
         (4, "wrong_number_of_fields"),
@@ -187,9 +190,9 @@ def test_of_a_file_that_is_no_table_no_bytes_are_shown(bench: Bench, name: str) 
 
 
 def test_nothing_in_the_report_is_a_formula(bench: Bench) -> None:
-    bench.run('source,time,temp\n"=HYPERLINK(""http://x"")",2020-01-01T00:00:00Z,1\n')
+    bench.run("source,time,temp\n=HYPERLINK('http://x')\n")
     with bench.report.open(newline="") as file:
-        assert next(csv.DictReader(file))["detail"] == '\'=HYPERLINK("http://x")'
+        assert next(csv.DictReader(file))["detail"] == "'=HYPERLINK('http://x')"
 
 
 @pytest.mark.parametrize("delimiter", [";", "\t", "|"])
@@ -250,11 +253,16 @@ def test_columns_can_be_renamed_and_ignored_and_units_converted(bench: Bench) ->
 @pytest.mark.parametrize(
     ("text", "form", "message"),
     [
-        ("time,temp\n", TableForm(), r"history\.csv: has no column 'source'; it has time, temp"),
+        ("time,temp\n", TableForm(), r"history\.csv: has no column 'source' \(--source-column\); it has time, temp"),
         ("source,temp\n", TableForm(), "has no column 'time'"),
         ("source,time,tmep\n", TableForm(), "the columns tmep hold no sensor of the plant; rename or ignore them"),
         ("source,time,temp,temp\n", TableForm(), "two columns hold the same sensor"),
         ("source,time,temp\n", TableForm(units={"temp": "bar"}), "unit of temp: 'bar' cannot be converted"),
+        ("source,time,temp\n", TableForm(units={"tmep": "degF"}), r"unit of tmep: .* no such sensor \(--unit\)"),
+        ("source,time,tag,value\n", TableForm(), r"say which column names the sensors \(--sensor-column\)"),
+        ("source,time,value\n", TableForm(sensor_column="tag"), r"has no column 'tag' \(--sensor-column\)"),
+        ("source,time,tag,v\n", TableForm(sensor_column="tag"), r"has no column 'value' \(--value-column\)"),
+        ("source,time,tag,value\n", replace(LONG, rename={"T1": "tmep"}), "the columns T1 hold no sensor"),
         ("", TableForm(), "has no column"),
     ],
 )
@@ -279,6 +287,93 @@ def test_a_damaged_parquet_file_is_named(bench: Bench) -> None:
 
 def test_a_table_without_rows_is_imported_at_once(bench: Bench) -> None:
     assert bench.run("source,time,temp\n").rows == 0
+
+
+def test_a_long_table_has_one_row_for_each_value(bench: Bench) -> None:
+    imported = bench.run(
+        "time,source,tag,value,quality\n"
+        "2020-01-01T00:00:00Z,p1,T1,212,good\n"
+        "2020-01-01T00:00:00Z,f1,T1,212,good\n"
+        "2020-01-01T01:00:00Z,p1,vib,3,good\n"
+        "2020-01-01T00:00:00Z,p1,vib,2,good\n"
+        "2020-01-01T01:00:00Z,p1,vib,4,good\n"
+        "2020-01-01T01:00:00Z,p1,state,RUN,good\n"
+        "2020-01-01T01:00:00Z,p1,speed,1480,good\n"
+        "2020-01-01T01:00:00Z,p1,vib,RUN,good\n",
+        replace(LONG, rename={"T1": "temp"}, units={"temp": "degF"}, ignore=("state",)),
+    )
+    (first, second), (fan,) = bench.rows(), bench.rows("f1", "fan")
+    assert first[1] == pytest.approx(100)
+    assert first[2] == 2
+    assert fan[1] == pytest.approx(373.15)
+    assert second == (1, None, 4)  # the later of two values counts
+    assert bench.bad() == [(8, "unknown_sensor"), (9, "not_a_number")]
+    assert (imported.rows, imported.bad_rows) == (8, 2)
+    assert imported.read_as == "one value a row, of the sensor under tag; cells between commas; decimal point"
+
+
+@pytest.mark.parametrize("decimal", [None, ","])
+def test_a_decimal_comma_is_seen_and_said(bench: Bench, decimal: Decimal | None) -> None:
+    thousands = "1.234" if decimal else "warm"
+    imported = bench.run(
+        f"source;time;temp;vib\np1;2020-01-01T00:00:00Z;71,25;2\np1;2020-01-01T01:00:00Z;-1,2;{thousands}\n"
+        "p1;2020-01-01T02:00:00Z;1,234;3\np1;2020-01-01T03:00:00Z;hot;3\n",
+        TableForm(decimal=decimal),
+    )
+    assert imported.read_as == "temp, vib; cells between semicolons; decimal comma"
+    assert bench.rows() == [(0, 71.25, 2), (2, 1.234, 3)]
+    assert bench.bad() == [(3, "not_a_number"), (5, "not_a_number")]
+
+
+def test_numbers_that_may_mean_two_things_are_asked_about(bench: Bench) -> None:
+    text = "source;time;temp\np1;2020-01-01T00:00:00Z;1,234\np1;2020-01-01T01:00:00Z;5\n"
+    with pytest.raises(ConfigurationError, match=r"'1,234' may mean 1\.234 or 1234: .* \(--decimal\)"):
+        bench.run(text)
+    bench.run(text, TableForm(decimal=","))
+    assert bench.rows() == [(0, 1.234, None), (1, 5, None)]
+
+
+def test_with_a_decimal_point_a_comma_is_never_read_over(bench: Bench) -> None:
+    bench.run("source;time;temp\np1;2020-01-01T00:00:00Z;1,234\n", TableForm(decimal="."))
+    assert bench.bad() == [(2, "not_a_number")]
+    with bench.report.open(newline="") as file:
+        assert next(csv.DictReader(file))["detail"] == (
+            "temp: expected a number with a decimal point (--decimal), or a word for none (--missing), not '1,234'"
+        )
+
+
+@pytest.mark.parametrize("number", ["1.234,5", "1,234.5"])
+def test_thousands_that_are_grouped_are_refused(bench: Bench, number: str) -> None:
+    with pytest.raises(ConfigurationError, match="group their thousands"):
+        bench.run(f"source;time;temp\np1;2020-01-01T00:00:00Z;{number}\n")
+
+
+@pytest.mark.parametrize("word", ["Bad", "NaN", "n/a", "---", "I/O Timeout", "BAD INPUT", "Wartung", ""])
+@pytest.mark.parametrize("other", ["2", "hot"])  # all numbers or words, or rows that are looked at one by one
+def test_words_for_no_value_are_missing_values_however_they_are_written(bench: Bench, word: str, other: str) -> None:
+    text = f"source,time,temp,vib\np1,2020-01-01T00:00:00Z,{word},2\np1,2020-01-01T01:00:00Z,1,{other}\n"
+    bench.run(text, TableForm(missing=("wartung",)))
+    assert bench.rows()[0] == (0, None, 2)
+    assert len(bench.rows()) == (2 if other == "2" else 1)
+
+
+def test_a_source_may_be_called_like_a_word_for_no_value(bench: Bench) -> None:
+    assets = {"S1": replace(PLANT.assets["S1"], source="NA")}
+    bench.run("source,time,temp\nNA,2020-01-01T00:00:00Z,1\n", plant=replace(PLANT, assets=assets))
+    assert bench.rows("NA") == [(0, 1, None)]
+
+
+def test_times_are_read_in_the_format_that_is_given(bench: Bench) -> None:
+    text = "source,time,temp\np1,02.01.2020 01:00,1\np1,2020-01-03T00:00:00Z,2\n"
+    bench.run(text, TableForm(time_format="%d.%m.%Y %H:%M", time_zone=ZoneInfo("Europe/Berlin")))
+    assert bench.rows() == [(24, 1, None)]
+    assert bench.bad() == [(3, "wrong_timestamp")]
+
+
+def test_a_format_of_times_may_hold_their_offset(bench: Bench) -> None:
+    text = "source,time,temp\np1,01/02/2020 01:00 +0100,1\n"
+    bench.run(text, TableForm(time_format="%m/%d/%Y %H:%M %z"))
+    assert bench.rows() == [(24, 1, None)]
 
 
 def frame(hours: Sequence[float], **columns: object) -> pd.DataFrame:

@@ -15,9 +15,8 @@ import structlog
 
 from pdm.errors import ConfigurationError, PdmError
 from pdm.ingest.history import Imported, import_files
-from pdm.ingest.rows import TableForm
 from pdm.plant import Plant
-from pdm.plant.wire import FileForm
+from pdm.plant.wire import TableForm
 from pdm.ports import Clock, ReadingWriter
 
 LOOK_S = 5.0
@@ -135,17 +134,7 @@ class DropFolder:
 
 def form_of(plant: Plant, name: str) -> TableForm:
     """How a file of this name is laid out: as the first form says whose pattern it fits, otherwise as usual."""
-    form = next((form for form in plant.files if fnmatch(name, form.name)), FileForm())
-    return TableForm(
-        source_column=form.source_column,
-        time_column=form.time_column,
-        source=form.source,
-        epoch_unit=form.epoch_unit,
-        time_zone=form.time_zone,
-        rename=form.rename,
-        ignore=form.ignore,
-        units=form.units,
-    )
+    return next((form for form in plant.files if fnmatch(name, form.name)), TableForm())
 
 
 def _is_ours(path: Path) -> bool:

@@ -1,23 +1,53 @@
 """CSV and Parquet files of readings, piece by piece, as Arrow columns."""
 
 import csv
-from collections.abc import Collection, Iterator
+import re
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 
 from pdm.errors import ConfigurationError
+from pdm.plant.wire import Decimal, TableForm
+
+MISSING = (
+    *("-", "--", "---", "?", "nan", "na", "n/a", "#n/a", "null", "none", "no data", "bad", "bad input"),
+    *("i/o timeout", "comm fail", "not connect", "scan off", "pt created", "shutdown"),
+)
+"""Words of historians and spreadsheets that stand for no value, however they are capitalized."""
 
 _BLOCK_BYTES = 8_000_000
 _PARQUET_ROWS = 50_000
 _DELIMITERS = ",;\t|"
+_SAMPLE_BYTES = 100_000
+_WITH_COMMA = re.compile(r"[-+]?\d+,\d+")
+_WITH_POINT = re.compile(r"[-+]?\d*\.\d+")
+_MAY_BE_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2},\d{3}")
+_GROUPED = re.compile(r"[-+]?\d{1,3}(?:(?:\.\d{3})+,|(?:,\d{3})+\.)\d+")
+
+
+class Layout(NamedTuple):
+    """How a file turned out to be laid out.
+
+    Attributes:
+        names: of its columns, without blanks around them.
+        delimiter: between the cells of a CSV file; empty for Parquet.
+        decimal: of its numbers.
+        missing: words that stand for no value, in small letters.
+    """
+
+    names: tuple[str, ...]
+    delimiter: str = ""
+    decimal: Decimal = "."
+    missing: tuple[str, ...] = MISSING
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +67,54 @@ class Piece:
     done: float
 
 
-def column_names(path: Path) -> list[str]:
-    """The columns of a file, without blanks around their names.
+def layout_of(path: Path, form: TableForm) -> Layout:
+    """How a file is laid out: as the form says, and where that says nothing as its beginning shows.
 
     Raises:
-        ConfigurationError: it is neither CSV nor Parquet.
+        ConfigurationError: it is neither CSV nor Parquet, or its numbers can mean two things.
     """
     with _readable(path):
         if _is_parquet(path):
-            return [name.strip() for name in parquet.read_schema(path).names]
-        names = _header(path)[0]
-    if path.suffix == ".parquet" or not all(name.replace("\t", " ").isprintable() for name in names):
+            return Layout(tuple(name.strip() for name in parquet.read_schema(path).names))
+        lines = _first_lines(path)
+    delimiter = form.delimiter or max(_DELIMITERS, key=lines[0].count)
+    rows = list(csv.reader(lines, delimiter=delimiter))
+    names = tuple(name.strip() for name in rows[0])
+    if path.suffix == ".parquet" or not all(name.replace("\t", " ").isprintable() for name in rows[0]):
         raise ConfigurationError("is neither CSV nor Parquet", file=path.name)
-    return [name.strip() for name in names]
+    places = [place for place, name in enumerate(names) if holds_values(name, form)]
+    cells = [row[place].strip() for row in rows[1:] for place in places if place < len(row)]
+    try:
+        decimal = form.decimal or _decimal(cells)
+    except ConfigurationError as error:
+        raise ConfigurationError(error.message, file=path.name) from None
+    return Layout(names, delimiter, decimal, (*MISSING, *(word.strip().casefold() for word in form.missing)))
 
 
-def read_pieces(path: Path, numbers: Collection[str], skip: int = 0) -> Iterator[Piece]:
+def holds_values(name: str, form: TableForm) -> bool:
+    """Whether a column holds numbers of sensors."""
+    if form.sensor_column is not None:
+        return name == form.value_column
+    keys = {form.time_column} if form.source else {form.time_column, form.source_column}
+    return name not in keys and name not in form.ignore
+
+
+def _decimal(cells: Sequence[str]) -> Decimal:
+    """What the numbers of a file show to stand before their tenths."""
+    if grouped := next(filter(_GROUPED.fullmatch, cells), None):
+        raise ConfigurationError(f"numbers such as {grouped!r} group their thousands: expected them without that")
+    commas = list(filter(_WITH_COMMA.fullmatch, cells))
+    if not commas or any(map(_WITH_POINT.fullmatch, cells)):
+        return "."
+    if all(map(_MAY_BE_THOUSANDS.fullmatch, commas)):
+        meanings = (
+            f"numbers such as {commas[0]!r} may mean {commas[0].replace(',', '.')} or {commas[0].replace(',', '')}"
+        )
+        raise ConfigurationError(f"{meanings}: say what stands before the tenths (--decimal)")
+    return ","
+
+
+def read_pieces(path: Path, layout: Layout, numbers: Collection[str], skip: int = 0) -> Iterator[Piece]:
     """The rows of a file, after the first `skip`; `numbers` names the columns that should hold numbers.
 
     Malformed rows count, blank ones do not. The last piece has no rows, only the malformed lines at the end, if any.
@@ -66,18 +128,18 @@ def read_pieces(path: Path, numbers: Collection[str], skip: int = 0) -> Iterator
             return
         taken = skip
         try:
-            for piece in _csv_pieces(path, skip, numbers):
+            for piece in _csv_pieces(path, layout, skip, numbers):
                 taken += len(piece.rows) + len(piece.malformed)
                 yield piece
         except pa.ArrowInvalid:
             # a line is malformed or a cell is not a number: from here on one thread, which can tell the row, and
             # text, so that only that row is refused
-            yield from _csv_pieces(path, taken)
+            yield from _csv_pieces(path, layout, taken)
 
 
-def _csv_pieces(path: Path, skip: int, numbers: Collection[str] | None = None) -> Iterator[Piece]:
+def _csv_pieces(path: Path, layout: Layout, skip: int, numbers: Collection[str] | None = None) -> Iterator[Piece]:
     """With `numbers`, fast, and `ArrowInvalid` at the first fault; without, all cells as text and faults told apart."""
-    names, delimiter = _header(path)
+    names = next(csv.reader(_first_lines(path), delimiter=layout.delimiter), [])  # with the blanks around them
     malformed: dict[int, str] = {}
     blank: list[int] = []
 
@@ -95,21 +157,23 @@ def _csv_pieces(path: Path, skip: int, numbers: Collection[str] | None = None) -
             pa.CompressedInputStream(file, "gzip") if path.suffix == ".gz" else file,
             read_options=arrow_csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=numbers is not None),
             parse_options=arrow_csv.ParseOptions(
-                delimiter=delimiter,
+                delimiter=layout.delimiter,
                 invalid_row_handler=note if numbers is None else None,
                 ignore_empty_lines=False,  # they are rows as people count
             ),
             convert_options=arrow_csv.ConvertOptions(
                 column_types={name: pa.float64() if name.strip() in (numbers or ()) else pa.string() for name in names},
-                strings_can_be_null=True,
+                null_values=["", *_spellings(layout.missing)],
+                decimal_point=layout.decimal,
             ),
         )
         next_row = 2
         for batch in filter(len, reader):
             rows, full = _sound_rows(next_row, len(batch), malformed), _full(batch)
             next_row = int(rows[-1]) + 1
-            blank += rows[~full].tolist()
-            rows, batch = rows[full], batch.filter(pa.array(full))
+            if not full.all():
+                blank += rows[~full].tolist()
+                rows, batch = rows[full], batch.filter(pa.array(full))
             places = _places(rows, blank)
             new = int((places > skip).sum())
             if new:
@@ -127,9 +191,18 @@ def _places(rows: NDArray[np.int64], blank: Collection[int]) -> NDArray[np.int64
 
 def _full(batch: Any) -> NDArray[np.bool_]:
     """Which rows hold anything. `[n]`."""
-    known = [column.is_valid().to_numpy(zero_copy_only=False) for column in batch.columns]
-    full: NDArray[np.bool_] = np.any(known, axis=0)
+    full = np.zeros(len(batch), dtype=np.bool_)
+    for column in batch.columns:
+        known = pc.not_equal(column, "") if pa.types.is_string(column.type) else column.is_valid()
+        full |= known.to_numpy(zero_copy_only=False)
+        if full.all():  # mostly after the first
+            break
     return full
+
+
+def _spellings(words: Sequence[str]) -> list[str]:
+    """Words as they are mostly written; any other spelling takes the slower way."""
+    return list(dict.fromkeys(made for word in words for made in (word, word.upper(), word.title(), word.capitalize())))
 
 
 def _sound_rows(first: int, n: int, malformed: Collection[int]) -> NDArray[np.int64]:
@@ -162,14 +235,13 @@ def _is_parquet(path: Path) -> bool:
         return file.read(4) == b"PAR1"
 
 
-def _header(path: Path) -> tuple[list[str], str]:
-    """The column names of a CSV file, and the delimiter that their line shows."""
+def _first_lines(path: Path) -> list[str]:
+    """The beginning of a CSV file, its header at least."""
     with pa.OSFile(str(path)) as file:
         stream = pa.CompressedInputStream(file, "gzip") if path.suffix == ".gz" else file
-        text = stream.read(100_000).decode("utf-8-sig", errors="replace")
-    line = next(iter(text.splitlines()), "")
-    delimiter = max(_DELIMITERS, key=line.count)
-    return next(csv.reader([line], delimiter=delimiter), []), delimiter
+        text = stream.read(_SAMPLE_BYTES).decode("utf-8-sig", errors="replace")
+    lines = text.splitlines() or [""]
+    return lines[:-1] if len(lines) > 1 and len(text) > _SAMPLE_BYTES // 2 else lines  # the last may be cut
 
 
 @contextmanager

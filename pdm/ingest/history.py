@@ -2,17 +2,25 @@
 
 import csv
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from pdm.errors import ConfigurationError, UnreadableMessageError
-from pdm.ingest.files import column_names, read_pieces
-from pdm.ingest.rows import BadRow, TableForm, read_rows
+from pdm.ingest.files import Layout, Piece, holds_values, layout_of, read_pieces
+from pdm.ingest.rows import BadRow, read_rows
 from pdm.plant import Plant
+from pdm.plant.wire import TableForm
 from pdm.ports import ImportProgress, ReadingWriter
+from pdm.readings import Readings
 from pdm.units import conversion
 from pdm.words import harmless
+
+T = TypeVar("T")
+
+_DELIMITERS = {"\t": "tabs", ",": "commas", ";": "semicolons"}
 
 Progress = Callable[[Path, float], None]
 
@@ -25,6 +33,7 @@ class Imported:
     rows: int
     bad_rows: int
     already: bool  # a run before had finished it
+    read_as: str = ""  # how it was understood, in words
 
 
 def import_files(
@@ -60,12 +69,11 @@ def _import_file(
     reached = writer.import_progress(digest) or ImportProgress(digest, path.name, 0, 0, finished=False)
     if reached.finished:
         return Imported(path, reached.rows, reached.bad_rows, already=True)
-    sensors = _sensors_of_columns(path, plant, form)
-    for piece in read_pieces(path, sensors, skip=reached.rows):
-        try:
-            batches, bad = read_rows(piece, plant, form, sensors, now_ms)
-        except ConfigurationError as error:
-            raise ConfigurationError(error.message, file=path.name) from error
+    layout = layout_of(path, form)
+    _check_fit(path, layout, plant, form)
+    columns = [name for name in layout.names if holds_values(name, form)]
+    pieces = _with_readings(read_pieces(path, layout, columns, skip=reached.rows), plant, form, layout, now_ms, path)
+    for piece, batches, bad in _ahead(pieces):
         _add_to(report, path, bad)
         reached = ImportProgress(
             digest,
@@ -76,7 +84,19 @@ def _import_file(
         )
         writer.append(batches, imported=reached)
         progress(path, piece.done)
-    return Imported(path, reached.rows, reached.bad_rows, already=False)
+    return Imported(path, reached.rows, reached.bad_rows, already=False, read_as=_read_as(layout, form))
+
+
+def _read_as(layout: Layout, form: TableForm) -> str:
+    """What a file was taken for: people see a wrong guess at once."""
+    sensors = [f"{name} as {form.rename[name]}" if name in form.rename else name for name in layout.names]
+    values = [said for said, name in zip(sensors, layout.names, strict=True) if holds_values(name, form)]
+    said = [f"one value a row, of the sensor under {form.sensor_column}" if form.sensor_column else ", ".join(values)]
+    if layout.delimiter:
+        stands = "point" if layout.decimal == "." else "comma"
+        said += [f"cells between {_DELIMITERS.get(layout.delimiter, layout.delimiter)}", f"decimal {stands}"]
+    said += [f"times without an offset in {form.time_zone}"] if form.time_zone else []
+    return "; ".join(said)
 
 
 def _digest(path: Path, form: TableForm, plant: Plant) -> str:
@@ -90,24 +110,59 @@ def _digest(path: Path, form: TableForm, plant: Plant) -> str:
     return digest.hexdigest()
 
 
-def _sensors_of_columns(path: Path, plant: Plant, form: TableForm) -> dict[str, str]:
-    """The sensor that each column of values holds."""
-    names = column_names(path)
-    keys = {form.time_column} | (set() if form.source else {form.source_column})
-    known = {sensor for asset_class in plant.classes.values() for sensor in asset_class.sensor_names}
-    sensors = {name: form.rename.get(name, name) for name in names if name not in keys | set(form.ignore)}
-    if missing := sorted(keys - set(names)):
-        raise ConfigurationError(f"has no column {missing[0]!r}; it has {', '.join(names)}", file=path.name)
-    if unknown := sorted(name for name, sensor in sensors.items() if sensor not in known):
-        detail = f"the columns {', '.join(unknown)} hold no sensor of the plant; rename or ignore them"
-        raise ConfigurationError(f"{detail} (sensors: {', '.join(sorted(known))})", file=path.name)
-    if len(set(names)) < len(names) or len(set(sensors.values())) < len(sensors):
+def _with_readings(
+    pieces: Iterator[Piece], plant: Plant, form: TableForm, layout: Layout, now_ms: int, path: Path
+) -> Iterator[tuple[Piece, dict[str, Readings], list[BadRow]]]:
+    try:
+        for piece in pieces:
+            yield piece, *read_rows(piece, plant, form, layout, now_ms)
+    except ConfigurationError as error:
+        raise ConfigurationError(error.message, file=path.name) from error
+
+
+def _ahead(items: Iterator[T]) -> Iterator[T]:
+    """The same one after another, each made while the one before is in use."""
+    with ThreadPoolExecutor(1) as worker:
+        coming = worker.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = worker.submit(next, items, None)
+            yield item
+
+
+def _check_fit(path: Path, layout: Layout, plant: Plant, form: TableForm) -> None:
+    """Refuse a file whose columns mean nothing, or two things."""
+    names, known = layout.names, {name for one in plant.classes.values() for name in one.sensor_names}
+    for column, option in _keys(form).items():
+        if column not in names:
+            raise ConfigurationError(f"has no column {column!r} ({option}); it has {', '.join(names)}", file=path.name)
+    columns = {name: form.rename.get(name, name) for name in names if holds_values(name, form)}
+    if form.sensor_column is not None:
+        columns = dict(form.rename)
+    if unknown := sorted(name for name, sensor in columns.items() if sensor not in known):
+        raise ConfigurationError(_unknown(unknown, known, form), file=path.name)
+    if len(set(names)) < len(names) or (form.sensor_column is None and len(set(columns.values())) < len(columns)):
         raise ConfigurationError("two columns hold the same sensor", file=path.name)
-    _check_units(path, plant, form)
-    return sensors
+    _check_units(path, plant, form, known)
 
 
-def _check_units(path: Path, plant: Plant, form: TableForm) -> None:
+def _keys(form: TableForm) -> dict[str, str]:
+    """The columns that there must be, and the options that name them."""
+    source = {form.source_column: "--source-column"} if form.source is None else {}
+    keys = source | {form.time_column: "--time-column"}
+    if form.sensor_column is not None:
+        keys |= {form.sensor_column: "--sensor-column", form.value_column: "--value-column"}
+    return keys
+
+
+def _unknown(unknown: Sequence[str], known: Collection[str], form: TableForm) -> str:
+    long = ", or say which column names the sensors (--sensor-column)" if form.sensor_column is None else ""
+    detail = f"the columns {', '.join(unknown)} hold no sensor of the plant; rename or ignore them"
+    return f"{detail} (--rename, --ignore){long}; sensors: {', '.join(sorted(known))}"
+
+
+def _check_units(path: Path, plant: Plant, form: TableForm, known: Collection[str]) -> None:
+    if unknown := [sensor for sensor in form.units if sensor not in known]:
+        raise ConfigurationError(f"unit of {unknown[0]}: the plant has no such sensor (--unit)", file=path.name)
     for asset_class in plant.classes.values():
         for sensor in asset_class.sensors:
             try:

@@ -11,6 +11,9 @@ from zoneinfo import ZoneInfo
 EpochUnit = Literal["s", "ms", "us", "ns"]
 """What a time that is a number counts, since 1970."""
 
+Decimal = Literal[".", ","]
+"""What stands between the ones and the tenths."""
+
 LINES_TOPIC = "pdm/lines"
 """Where line protocol comes in by MQTT without being declared, its times in nanoseconds."""
 
@@ -179,29 +182,46 @@ class SparkplugForm(_Form):
 
 
 @dataclass(frozen=True, slots=True)
-class FileForm:
-    """How files in the drop folder are laid out.
+class TableForm:
+    """How files of readings are laid out: a column for each sensor, or one row for each value.
 
     Attributes:
-        name: pattern of their names, `pump*.csv`.
         source: of all rows, in files without a column for it.
         source_column, time_column: their names.
+        sensor_column: names the sensor of each row; None: the table is wide.
+        value_column: holds the values of a table that has a `sensor_column`.
+        delimiter: between the cells of a CSV file; None: the one that its header has most of.
+        decimal: of its numbers; None: as the first values show.
+        missing: words that stand for no value, beside those that always do.
+        time_format: of times in text, as in `strptime`; None: ISO 8601.
         time_zone: of times without an offset; None refuses them.
         epoch_unit: what a time that is a number counts.
-        rename: sensor by the column that holds it, where the two differ.
-        ignore: columns to leave out.
+        rename: sensor by the column or name that holds it, where the two differ.
+        ignore: columns or names to leave out.
         units: unit in the file by sensor, where it is not the declared one.
     """
 
-    name: str = "*"
     source: str | None = None
     source_column: str = "source"
     time_column: str = "time"
+    sensor_column: str | None = None
+    value_column: str = "value"
+    delimiter: str | None = None
+    decimal: Decimal | None = None
+    missing: tuple[str, ...] = ()
+    time_format: str | None = None
     time_zone: ZoneInfo | None = None
     epoch_unit: EpochUnit | None = None
     rename: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     ignore: tuple[str, ...] = ()
     units: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class FileForm(TableForm):
+    """The same of files in the drop folder whose names fit the pattern `name`, `pump*.csv`."""
+
+    name: str = "*"
 
 
 @lru_cache(10_000)

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, PlainValidator, TypeAdapter, model_v
 
 from pdm.plant.entries import Zone, unit_text
 from pdm.plant.entry_types import Entry, Identity, Listed
-from pdm.plant.wire import DEVICE, FIELD, SOURCE, WHOLE, EpochUnit, JsonPath, Pattern, Template
+from pdm.plant.wire import DEVICE, FIELD, SOURCE, WHOLE, Decimal, EpochUnit, JsonPath, Pattern, Template
 
 _NAME = TypeAdapter(Identity)
 
@@ -99,6 +99,12 @@ class FileFormEntry(Entry):
     source: Identity | None = None
     source_column: str = "source"
     time_column: str = "time"
+    sensor_column: str | None = None
+    value_column: str = "value"
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    decimal: Decimal | None = None
+    missing: Listed[str] = ()
+    time_format: str | None = None
     time_zone: Zone | None = None
     epoch_unit: EpochUnit | None = None
     rename: dict[str, str] = Field(default_factory=dict)
