@@ -135,14 +135,32 @@ def up(settings: SettingsFile = None) -> None:
     run_service(loaded, settings)
 
 
-@app.command(hidden=True)
+@app.command()
 def ingest(
-    parent: Annotated[int, typer.Option(help="process with which this one ends")], settings: SettingsFile = None
+    settings: SettingsFile = None,
+    number: Annotated[int, typer.Option(min=1, help="which of the ingesting processes of this host this is")] = 1,
+    parent: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Take readings from the broker into the log of this process (started by `up`)."""
+    """Take readings from the broker, and nothing else; `up` does it, too."""
     from pdm.ingest_process import take_readings
 
-    take_readings(_settings(settings), parent)
+    take_readings(_settings(settings), number, parent)
+
+
+@app.command()
+def pipeline(settings: SettingsFile = None) -> None:
+    """Run what is scheduled, and nothing else; of several such processes one leads, the others wait."""
+    from pdm.roles import lead_pipelines
+
+    lead_pipelines(_settings(settings))
+
+
+@app.command()
+def serve(settings: SettingsFile = None) -> None:
+    """Serve API and pages, and nothing else; any number of such processes."""
+    from pdm.roles import serve as serve_pages
+
+    serve_pages(_settings(settings))
 
 
 @app.command()

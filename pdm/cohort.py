@@ -3,7 +3,7 @@
 All of it can be lost at any time: twins are folded again from the newest checkpoint and the steps stored after it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -103,7 +103,8 @@ def current(connection: Connection, services: Services, plant: CurrentPlant, ass
             return kept
         if fleet.serials_of(asset_class.name) == tuple(kept.serials):
             return _with_fleet(kept, fleet)
-    services.cohorts[asset_class.name] = _restore(connection, plant, asset_class, model, fleet)
+    serials = fleet.serials_of(asset_class.name)
+    services.cohorts[asset_class.name] = restored(connection, plant, asset_class, model, fleet, serials)
     return services.cohorts[asset_class.name]
 
 
@@ -133,11 +134,16 @@ def _of_fleet(fleet: Fleet, serials: NDArray[Any]) -> dict[str, Any]:
     }
 
 
-def _restore(
-    connection: Connection, plant: CurrentPlant, asset_class: AssetClass, model: Model | None, fleet: Fleet
+def restored(
+    connection: Connection,
+    plant: CurrentPlant,
+    asset_class: AssetClass,
+    model: Model | None,
+    fleet: Fleet,
+    members: Sequence[str],
 ) -> Cohort:
-    """The cohort from its newest checkpoint and the steps stored since."""
-    serials = np.array(fleet.serials_of(asset_class.name), dtype=object)
+    """The cohort of these machines from the newest checkpoint and the steps stored since."""
+    serials = np.array(members, dtype=object)
     stored = load_beliefs(connection, asset_class.name)
     rules = [rule.name for rule in plant.rules_of(asset_class)]
     before = beliefs.blank(serials, asset_class, len(rules))

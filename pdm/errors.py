@@ -8,6 +8,7 @@ PdmError
 ├── ConflictError          the record has moved on, or the request contradicts it
 ├── StoreError             a store did not answer or is full; trying again can help
 │   ├── DamagedRecordError a stored record fails its checksum; trying again does not help
+│   ├── TakenError         another process has what only one may have
 │   ├── BusyStoreError     it asks to wait, perhaps for so long
 │   ├── FailedWriteError   it failed on what it was given, and may do so again on the same
 │   └── RefusedWriteError  something of what it was given can never be written; says the reason code
@@ -81,6 +82,10 @@ class DamagedRecordError(StoreError):
     """A stored record fails its checksum."""
 
     retry_helps = False
+
+
+class TakenError(StoreError):
+    """Another process has what only one may have at a time."""
 
 
 class BusyStoreError(StoreError):

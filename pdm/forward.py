@@ -6,6 +6,8 @@ A block is sent again until it is noted, which changes nothing in the store. Poi
 dead letters. A block that the store fails on again and again, while it takes the next one, is parked and tried later.
 """
 
+from collections.abc import Callable
+from contextlib import suppress
 from threading import Lock
 from typing import NamedTuple
 
@@ -15,7 +17,7 @@ import structlog
 from sqlalchemy import Engine
 
 from pdm.background import Background
-from pdm.errors import FailedWriteError, RefusedWriteError, StoreError
+from pdm.errors import FailedWriteError, RefusedWriteError, StoreError, TakenError
 from pdm.ports import Clock, DeadLetter, PointStore, ReadingWriter, Spool, SpoolBlock, SpoolPart, Waiting
 from pdm.readings import merge
 from pdm.state import forwarding
@@ -49,14 +51,19 @@ class Forwarder:
         engine: Engine,
         spool: Spool,
         points: PointStore,
-        dead_letters: ReadingWriter,
+        open_dead_letters: Callable[[], ReadingWriter],
         clock: Clock,
         most_bytes: int,
     ):
-        """`most_bytes` is the bound of the spool, beyond which its writers take nothing more."""
+        """Whoever has the log of dead letters open forwards; other processes wait for their turn.
+
+        Args:
+            most_bytes: the bound of the spool, beyond which its writers take nothing more.
+        """
         self.background = Background("store of readings", self.forward, LOOK_S)
         self._engine, self._spool, self._points, self._clock = engine, spool, points, clock
-        self._dead_letters, self._most_bytes = dead_letters, most_bytes
+        self._open_dead_letters, self._most_bytes = open_dead_letters, most_bytes
+        self._dead_letters: ReadingWriter | None = None
         self._turn = Lock()  # of the thread and of whoever does not want to wait for it
         self._prepared = False
         self._failing = ("", 0)  # the cursor at which the store fails, and how often in a row it did
@@ -68,7 +75,8 @@ class Forwarder:
     def stop(self) -> None:
         """Send nothing more. A block that is under way is sent again at the next start."""
         self.background.stop()
-        self._dead_letters.close()
+        if self._dead_letters is not None:
+            self._dead_letters.close()
 
     def waiting(self) -> Waiting:
         """What is still to be forwarded."""
@@ -101,6 +109,8 @@ class Forwarder:
                 raise
 
     def _forward_all(self) -> int:
+        if not self._alone():
+            return 0
         if not self._prepared:
             self._points.prepare()
             self._prepared = True
@@ -184,7 +194,7 @@ class Forwarder:
         return DeadLetter(topic, orjson.dumps(message), error.reason, error.detail, self._clock.wall_ms())
 
     def _bury(self, letters: list[DeadLetter]) -> None:
-        if letters:
+        if letters and self._dead_letters is not None:
             self._dead_letters.append({}, letters)
             _log.warning("readings refused by the store", count=len(letters), why=letters[0].detail)
 
@@ -211,6 +221,13 @@ class Forwarder:
             if not aside.late:
                 forwarding.mark_readings(connection, aside.class_name, aside.readings)
         _log.info("parked block written", asset_class=aside.class_name, readings=len(aside.readings))
+
+    def _alone(self) -> bool:
+        """Whether no other process forwards these logs."""
+        if self._dead_letters is None:
+            with suppress(TakenError):
+                self._dead_letters = self._open_dead_letters()
+        return self._dead_letters is not None
 
     def cursor(self) -> str:
         """Up to where the store has what the logs hold."""

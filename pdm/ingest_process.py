@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -17,19 +18,23 @@ from pdm.settings import MqttSettings, Settings
 from pdm.state.engines import state_engine
 from pdm.state.plants import current_plant
 from pdm.state.schema import read
-from pdm.wiring import open_log
+from pdm.wiring import drop_folder, open_forwarder, open_log
 
 BROKER_ANSWERS_S = 2.0
+
+GROUP = "pdm-twin"
+"""The shared subscription of several ingesting processes, where the settings name none."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
 class IngestProcess:
-    """The ingesting process as the service sees it: started again when it ends, ended with the service."""
+    """An ingesting process as the service sees it: started again when it ends, ended with the service."""
 
-    def __init__(self, mqtt: MqttSettings, settings_file: Path | None) -> None:
-        self._mqtt = mqtt
+    def __init__(self, mqtt: MqttSettings, settings_file: Path | None, number: int = 1) -> None:
+        self._mqtt, self._number = mqtt, number
         self._command = [sys.executable, "-m", "pdm.cli", "ingest", "--parent", str(os.getpid())]
+        self._command += ["--number", str(number)]
         if settings_file is not None:
             self._command += ["--settings", str(settings_file)]
         self._child: subprocess.Popen[bytes] | None = None
@@ -75,29 +80,41 @@ class IngestProcess:
         return answers
 
 
-def take_readings(settings: Settings, parent: int) -> None:
-    """Take readings from the broker into the log of this process, until SIGINT, SIGTERM or the end of its parent."""
-    engine = state_engine(settings.state_url())
+def take_readings(settings: Settings, number: int, parent: int | None) -> None:
+    """Take readings from the broker into the log of this process, until SIGINT, SIGTERM or the end of its parent.
+
+    Args:
+        number: which of the ingesting processes of this host this is.
+        parent: the service that started this process, and forwards its log; None where it stands alone.
+    """
+    if parent is not None and os.getppid() != parent:
+        return  # it ended while we began
+    clock, engine = ServiceClock(), state_engine(settings.state_url())
 
     def plant() -> Plant:
         with read(engine) as connection:
             return current_plant(connection).plant
 
-    if os.getppid() != parent:
-        return  # it ended while we began
-    log, link = partial(open_log, settings, "mqtt"), broker_link(settings)
-    nodes = settings.readings_folder() / NODES_FILE
-    run_ingest(log, link, plant, ServiceClock(), epoch_unit=settings.mqtt.epoch_unit, nodes_file=nodes)
+    with ExitStack() as stack:
+        if parent is None and (forwarder := open_forwarder(settings, engine, clock)) is not None:
+            stack.callback(forwarder.stop)
+        if parent is None and number == 1 and (folder := drop_folder(settings, engine, clock)) is not None:
+            stack.callback(folder.stop)
+        log, link = partial(open_log, settings, _numbered("mqtt", number)), broker_link(settings, number)
+        nodes = settings.readings_folder() / NODES_FILE if number == 1 else None
+        run_ingest(log, link, plant, clock, epoch_unit=settings.mqtt.epoch_unit, nodes_file=nodes)
 
 
-def broker_link(settings: Settings) -> MqttLink:
+def broker_link(settings: Settings, number: int = 1) -> MqttLink:
+    """How one of the ingesting processes of this host reaches the broker."""
     mqtt = settings.mqtt
     return MqttLink(
         host=mqtt.host,
         port=mqtt.port,
         topics=tuple(mqtt.topics),
-        client_id=mqtt.client_id,
-        shared_group=mqtt.shared_group,
+        client_id=_numbered(mqtt.client_id, number),
+        shared_group=mqtt.shared_group or (GROUP if max(mqtt.processes, number) > 1 else None),
+        sparkplug=number == 1,
         username=mqtt.username,
         password=settings.mqtt_password(),
         tls=mqtt.tls.enabled,
@@ -105,6 +122,10 @@ def broker_link(settings: Settings) -> MqttLink:
         cert_file=mqtt.tls.cert_file,
         key_file=mqtt.tls.key_file,
     )
+
+
+def _numbered(name: str, number: int) -> str:
+    return name if number == 1 else f"{name}-{number}"
 
 
 def _answers(host: str, port: int) -> bool:

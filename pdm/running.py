@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from time import monotonic
@@ -35,7 +36,7 @@ STOP_WITHIN_S = 6.0
 _log = structlog.stdlib.get_logger(__name__)
 
 
-class _InUse(NamedTuple):
+class InUse(NamedTuple):
     """The version of the plant that is in use; not the `whole` of it while a route lacks its secret."""
 
     number: int
@@ -50,24 +51,26 @@ def run_service(settings: Settings, settings_file: Path | None) -> None:
         ConflictError: another process works on this state database.
     """
     settings.check_exposure()
-    stopping = _stop_on_signal()
-    with sole_writer(settings.state_url()) as look_for_another, ExitStack() as stack:
-        services = open_services(settings, ServiceClock(), log_name="http")
+    stopping = stop_on_signal()
+    with sole_writer(settings.state_url()) as lead, ExitStack() as stack:
+        services = open_services(settings, ServiceClock(), fence=lead.fence, log_name="http")
         stack.callback(services.close)
-        in_use = _InUse(_plant_number(services))
+        in_use = InUse(plant_number(services))
         pipelines = load_pipelines(settings.pipelines_folder(), {"tick": settings.tick.interval_ms})
         schedule = Schedule(services, pipelines, heartbeat_of(settings))
         server = Server(create_app(services, settings.api_key_hashes()), settings.http.host, settings.http.port)
-        ingest = IngestProcess(settings.mqtt, settings_file)
-        stack.callback(ingest.stop, 0.0)  # whatever happens, it does not stay behind
-        ingest.look()
+        ingest = [IngestProcess(settings.mqtt, settings_file, 1 + number) for number in range(settings.mqtt.processes)]
+        for process in ingest:
+            stack.callback(process.stop, 0.0)  # whatever happens, it does not stay behind
+            process.look()
         schedule.start()
         server.start()
         _log.info("up", pages=server.address, data=str(settings.data_dir))
         while not stopping.wait(LOOK_S):
-            look_for_another()
-            ingest.look()
-            in_use = _follow_plant(services, settings, in_use)
+            lead.check()
+            for process in ingest:
+                process.look()
+            in_use = follow_plant(services, settings, in_use)
         _stop(server, schedule, ingest)
 
 
@@ -81,10 +84,10 @@ def run_pipeline(settings: Settings, name: str) -> str:
     pipelines = load_pipelines(settings.pipelines_folder())
     if name not in pipelines:
         raise ConfigurationError(f"there is no pipeline {name!r}: expected {listed(list(pipelines), 'or')}")
-    with sole_writer(settings.state_url()):
-        services = open_services(settings, ServiceClock())
+    with sole_writer(settings.state_url()) as lead:
+        services = open_services(settings, ServiceClock(), fence=lead.fence)
         try:
-            _plant_number(services)
+            plant_number(services)
             if services.forwarder is not None:
                 with suppress(StoreError):  # who needs what is in the logs finds that it is not there
                     services.forwarder.forward()
@@ -97,7 +100,7 @@ def run_pipeline(settings: Settings, name: str) -> str:
             services.close()
 
 
-def _plant_number(services: Services) -> int:
+def plant_number(services: Services) -> int:
     """The version in force; without one there is nothing to watch, and that is a matter of configuration."""
     with read(services.engine) as connection:
         try:
@@ -106,14 +109,14 @@ def _plant_number(services: Services) -> int:
             raise ConfigurationError(str(error)) from None
 
 
-def _follow_plant(services: Services, settings: Settings, in_use: _InUse) -> _InUse:
+def follow_plant(services: Services, settings: Settings, in_use: InUse) -> InUse:
     """Bring a plant that was applied meanwhile into use, and what could not be used of it as soon as it can."""
     with suppress(PdmError), read(services.engine) as connection:
         plant = current_plant(connection)
         if plant.number == in_use.number and in_use.whole:
             return in_use
         whole = _use(services, settings, plant, known=plant.number == in_use.number)
-        return _InUse(plant.number, whole)
+        return InUse(plant.number, whole)
     return in_use
 
 
@@ -131,28 +134,31 @@ def _use(services: Services, settings: Settings, plant: CurrentPlant, known: boo
     return True
 
 
-def _stop(server: Server, schedule: Schedule, ingest: IngestProcess) -> None:
+def _stop(server: Server, schedule: Schedule, ingest: Sequence[IngestProcess]) -> None:
     """Answer what is in flight, keep what has come, end what runs: all of it at the same time."""
     _log.info("stopping")
     deadline = monotonic() + STOP_WITHIN_S
-    ingest.ask_to_stop()
+    for process in ingest:
+        process.ask_to_stop()
     server.stop()
     finished = schedule.stop(max(deadline - monotonic(), 0.0))
-    ingest.stop(max(deadline - monotonic(), 0.0))
+    for process in ingest:
+        process.stop(max(deadline - monotonic(), 0.0))
     _log.info("stopped")
     if not finished:
-        _log.warning("a run is cut short; the next start repeats it")
-        _leave()
+        leave("a run is cut short; the next start repeats it")
 
 
-def _leave() -> NoReturn:
+def leave(why: str) -> NoReturn:
     """End this process although a thread of it is at work: the end of Python would wait for it."""
+    _log.warning(why)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
 
 
-def _stop_on_signal() -> threading.Event:
+def stop_on_signal() -> threading.Event:
+    """Set by SIGINT and SIGTERM."""
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())

@@ -18,13 +18,16 @@ MOST_CONNECTIONS = 500
 class Server:
     """An application that is being served. `address` is where."""
 
-    def __init__(self, app: FastAPI, host: str, port: int) -> None:
+    def __init__(self, app: FastAPI, host: str, port: int, *, shared: bool = False) -> None:
         """Bind at once, so that a port in use is an error here and not a silent thread.
+
+        Args:
+            shared: other processes that say so too may listen on the same port; the system divides who comes.
 
         Raises:
             ConfigurationError: the address cannot be listened on.
         """
-        self._app, self._socket = app, _listen(host, port)
+        self._app, self._socket = app, _listen(host, port, shared)
         shown = f"[{host}]" if ":" in host else host
         self.address = f"http://{shown}:{self._socket.getsockname()[1]}"
         config = uvicorn.Config(
@@ -50,10 +53,12 @@ class Server:
         asyncio.run(self._server.serve(sockets=[self._socket]))
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, shared: bool) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         listening.bind((host, port))
         listening.listen()  # from now on who comes waits instead of being turned away

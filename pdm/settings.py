@@ -125,7 +125,12 @@ class MqttSettings(Entry):
     client_id: str = Field(
         default="pdm-twin", description="client id; the broker keeps the session under it", min_length=1
     )
-    shared_group: str | None = Field(default=None, description="subscribe as `$share/<group>/`, to split the load")
+    shared_group: str | None = Field(
+        default=None, description="subscribe as `$share/<group>/`, so that the ingesting processes of all hosts share"
+    )
+    processes: int = Field(
+        default=1, ge=1, le=32, description="how many ingesting processes `up` starts; they divide the messages"
+    )
     epoch_unit: Literal["s", "ms", "us", "ns"] = Field(default="ms", description="unit of a `ts` that is a number")
 
 
@@ -256,7 +261,11 @@ class Settings(BaseSettings):
 
     def model_folders(self) -> tuple[Path, ...]:
         """Where trained models are looked for, in this order."""
-        return *self.models, shipped_folder("trained_models")
+        return *self.models, self.taken_models_folder(), shipped_folder("trained_models")
+
+    def taken_models_folder(self) -> Path:
+        """Where models go that other hosts share."""
+        return self.data_dir / "models"
 
     def pipelines_folder(self) -> Path:
         """Where the scheduled jobs are."""

@@ -1,7 +1,7 @@
 """Puts the service together: picks the adapters that settings ask for, and nothing else does."""
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from pdm.adapters.heartbeat import Heartbeat
 from pdm.adapters.notifiers import notifiers_of
 from pdm.adapters.reading_log import LogCompactor, LogThinner, ReadingLog, ReadingLogWriter
 from pdm.adapters.reading_log.spool import Spool, SpoolWriter
-from pdm.errors import ConfigurationError, ForeignModelError, NotFoundError
+from pdm.errors import ConfigurationError, ForeignModelError, NotFoundError, TakenError
 from pdm.forward import Forwarder
 from pdm.ingest import Ingest
 from pdm.ingest.decode import Decoder
@@ -28,10 +28,11 @@ from pdm.projections import Projector
 from pdm.rules.ruleset import Secret
 from pdm.services import Services
 from pdm.settings import Settings, read_secret
-from pdm.state.engines import refuse_damaged
+from pdm.shared_models import share, take_shared
+from pdm.state.engines import database_file, refuse_damaged, state_engine
 from pdm.state.ledger import interrupt_runs
 from pdm.state.plants import CurrentPlant, current_plant
-from pdm.state.schema import open_state, read, write
+from pdm.state.schema import open_state, read, require_newest, write
 
 if TYPE_CHECKING:
     from pdm.adapters import influx
@@ -40,30 +41,26 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 def open_services(
-    settings: Settings, clock: Clock, *, log_name: str | None = None, simulation: Simulation | None = None
+    settings: Settings,
+    clock: Clock,
+    *,
+    fence: int | None = None,
+    log_name: str | None = None,
+    simulation: Simulation | None = None,
 ) -> Services:
-    """The service on its stores.
+    """The service on its stores, for the one process that ticks.
 
     Args:
+        fence: the number of the lease by which this process leads; without one a lock keeps others out.
         log_name: name of the reading log that this process writes for readings that come by HTTP; None takes none.
     """
     refuse_damaged(settings.state_url())
-    engine = open_state(settings.state_url())
+    engine = open_state(settings.state_url()).execution_options(fence=fence)
     with write(engine) as connection:
         interrupt_runs(connection)
-    readings, forwarder, projector = _open_readings(settings, engine, clock)
-    services = Services(
-        engine=engine,
-        readings=readings,
-        compactor=_compactor(settings.readings_folder(), forwarder),
-        forwarder=forwarder,
-        projector=projector,
-        clock=clock,
-        gone=GoneFile(settings.readings_folder() / NODES_FILE),
-        model_folders=settings.models,
-        public_url=settings.http.public_url or "",
-        simulation=simulation,
-    )
+    services = _services(settings, engine, clock)
+    services.compactor = _compactor(settings.readings_folder(), services.forwarder)
+    services.simulation = simulation
     with read(engine) as connection:
         try:
             plant = current_plant(connection)
@@ -72,23 +69,66 @@ def open_services(
     use_plant(services, settings, plant)
     if log_name is not None:
         services.ingest = open_ingest(settings, plant, clock, log_name)
-        if forwarder is not None and projector is not None:
-            forwarder.start()
-            projector.background.start()
-        if settings.readings.drop_folder is not None:
-            services.drop = _watched(settings.readings.drop_folder, settings, engine, clock)
-            services.drop.start()
+        if services.forwarder is not None and services.projector is not None:
+            services.forwarder.start()
+            services.projector.background.start()
+        services.drop = drop_folder(settings, engine, clock)
     return services
 
 
-def _watched(folder: Path, settings: Settings, engine: Engine, clock: Clock) -> DropFolder:
-    """A folder whose files go into a log of their own."""
+def open_web_services(settings: Settings, clock: Clock) -> Services:
+    """The service for a process that answers people while another one ticks; it writes a log of its own.
+
+    Raises:
+        StoreError: the state database has not the schema of this program: the process that ticks brings it there.
+        NotFoundError: there is no plant yet.
+    """
+    engine = state_engine(settings.state_url())
+    with read(engine) as connection:
+        require_newest(connection)
+        plant = current_plant(connection)
+    services = _services(settings, engine, clock)
+    use_plant(services, settings, plant)
+    services.ingest = open_ingest(settings, plant, clock, "http", *(f"http-{number}" for number in range(2, 100)))
+    if services.forwarder is not None:
+        services.forwarder.start()
+    return services
+
+
+def open_forwarder(settings: Settings, engine: Engine, clock: Clock) -> Forwarder | None:
+    """What forwards the logs of this host in a process that only takes readings; None where they are the store."""
+    forwarder = _open_readings(settings, engine, clock)[1]
+    if forwarder is not None:
+        forwarder.start()
+    return forwarder
+
+
+def _services(settings: Settings, engine: Engine, clock: Clock) -> Services:
+    readings, forwarder, projector = _open_readings(settings, engine, clock)
+    return Services(
+        engine=engine,
+        readings=readings,
+        forwarder=forwarder,
+        projector=projector,
+        clock=clock,
+        gone=GoneFile(settings.readings_folder() / NODES_FILE),
+        model_folders=settings.models,
+        public_url=settings.http.public_url or "",
+    )
+
+
+def drop_folder(settings: Settings, engine: Engine, clock: Clock) -> DropFolder | None:
+    """The folder whose files go into a log of their own, watched from now on; None where there is none."""
+    if settings.readings.drop_folder is None:
+        return None
 
     def plant() -> Plant:
         with read(engine) as connection:
             return current_plant(connection).plant
 
-    return DropFolder(folder, partial(open_log, settings, "drop"), plant, clock)
+    folder = DropFolder(settings.readings.drop_folder, partial(open_log, settings, "drop"), plant, clock)
+    folder.start()
+    return folder
 
 
 def _open_readings(
@@ -107,7 +147,7 @@ def _open_readings(
         engine,
         spool,
         points,
-        ReadingLogWriter(folder / "forward.db"),
+        partial(ReadingLogWriter, folder / "forward.db"),
         clock,
         _spool_bytes(settings),
     )
@@ -170,6 +210,8 @@ def use_plant(services: Services, settings: Settings, plant: CurrentPlant) -> No
     Raises:
         ConfigurationError: a route cannot be used; everything else is in use.
     """
+    if many_hosts := database_file(settings.state_url()) is None:
+        take_shared(services.engine, plant.plant, settings.model_folders(), settings.taken_models_folder())
     models, problems, foreign = dict[str, Model](), dict[str, str](), set[str]()
     for name, asset_class in plant.plant.classes.items():
         model, problem = newest_model(asset_class, settings.model_folders())
@@ -181,6 +223,8 @@ def use_plant(services: Services, settings: Settings, plant: CurrentPlant) -> No
             problems[name] = str(problem)
     # at once, since a tick may be under way
     services.models, services.model_problems, services.foreign_models = models, problems, foreign
+    if many_hosts:
+        share(services.engine, models, settings.model_folders())
     use_routes(services, settings, plant)
 
 
@@ -216,9 +260,19 @@ def newest_model(asset_class: AssetClass, folders: Sequence[Path]) -> tuple[Mode
     return None, problem
 
 
-def open_ingest(settings: Settings, plant: CurrentPlant, clock: Clock, log_name: str) -> Ingest:
-    """The way of readings into the log of this process."""
-    writer = open_log(settings, log_name)
+def open_ingest(settings: Settings, plant: CurrentPlant, clock: Clock, *log_names: str) -> Ingest:
+    """The way of readings into the log of this process: the first of these that no other one writes.
+
+    Raises:
+        TakenError: others write them all.
+    """
+    for name in log_names[:-1]:
+        with suppress(TakenError):
+            return _ingest_into(open_log(settings, name), settings, plant, clock)
+    return _ingest_into(open_log(settings, log_names[-1]), settings, plant, clock)
+
+
+def _ingest_into(writer: ReadingLogWriter, settings: Settings, plant: CurrentPlant, clock: Clock) -> Ingest:
     return Ingest(Decoder(plant.plant, epoch_unit=settings.mqtt.epoch_unit), writer, clock)
 
 

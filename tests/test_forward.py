@@ -74,7 +74,7 @@ class Bench:
         self.forwarder = self.make(most_bytes)
 
     def make(self, most_bytes: int = 10**9) -> Forwarder:
-        return Forwarder(self.engine, self.spool, self.points, self.letters, self.clock, most_bytes)
+        return Forwarder(self.engine, self.spool, self.points, lambda: self.letters, self.clock, most_bytes)
 
     def take(self, *rows: Row, late: bool = False) -> None:
         """Readings arrive in one commit."""

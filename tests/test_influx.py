@@ -4,6 +4,7 @@ promises in general is in tests/contract."""
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from secrets import token_hex
 from threading import Thread
@@ -56,7 +57,7 @@ class Bench:
         self.engine, self.spool = open_state(f"sqlite:///{folder / 'state.db'}"), Spool(logs)
         self.server = InfluxServer(link)
         self.points = InfluxPoints(self.server)
-        self.log, letters = SpoolWriter(logs / "ingest.db", 10**9), ReadingLogWriter(logs / "forward.db")
+        self.log, letters = SpoolWriter(logs / "ingest.db", 10**9), partial(ReadingLogWriter, logs / "forward.db")
         self.forwarder = Forwarder(self.engine, self.spool, self.points, letters, ServiceClock(), 10**9)
         self.reader = InfluxReadings(self.server, self.engine, self.spool)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from structlog.testing import capture_logs
 
 from pdm.clocks import ReplayClock
-from pdm.running import _follow_plant, _InUse
+from pdm.running import InUse, follow_plant
 from pdm.settings import load_settings
 from pdm.state.plants import store_plant
 from pdm.state.schema import open_state, write
@@ -28,15 +28,15 @@ routes:
     with write(services.engine) as connection:
         number = store_plant(connection, PLANT, RULES + routes, START).number
     with capture_logs() as lines:
-        in_use = _InUse(number - 1)
+        in_use = InUse(number - 1)
         for _ in range(3):
-            in_use = _follow_plant(services, settings, in_use)
-            assert in_use == _InUse(number, whole=False)
+            in_use = follow_plant(services, settings, in_use)
+            assert in_use == InUse(number, whole=False)
             assert set(services.notifiers) == {"log", "crew"}
         secret.write_text("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD\n")
-        in_use = _follow_plant(services, settings, in_use)
-        assert _follow_plant(services, settings, in_use) is in_use
-    assert in_use == _InUse(number)
+        in_use = follow_plant(services, settings, in_use)
+        assert follow_plant(services, settings, in_use) is in_use
+    assert in_use == InUse(number)
     assert set(services.notifiers) == {"log", "hook", "crew"}
     assert [line["event"] for line in lines] == ["plant version in use, but not all of it", "plant version in use"]
     services.close()

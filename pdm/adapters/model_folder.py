@@ -88,6 +88,28 @@ def save(model: Model, models: Path) -> Path:
     return _write(files, class_folder / f"{number:04}-{digest}")
 
 
+def whole_files(folder: Path) -> dict[str, bytes]:
+    """The files of a model by name, found to match their manifest.
+
+    Raises:
+        DamagedModelError: they do not.
+    """
+    return _verified(folder).files
+
+
+def keep(files: Mapping[str, bytes], folder: Path) -> None:
+    """Write the files of a model that come from another host into the folder named by its version.
+
+    Raises:
+        DamagedModelError: they are not those of this version.
+    """
+    plain = all(Path(name).name == name for name in files)
+    if not plain or not folder.name.endswith(_digest(files.get(MANIFEST, b""))[:12]):
+        raise DamagedModelError(f"model {folder.name}: what another host shares under this name is another model")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _write(files, folder)
+
+
 def load(folder: Path, asset_class: AssetClass) -> Model:
     """A model whose files are whole, which reproduces its golden rows and belongs to this class.
 

@@ -5,7 +5,7 @@ import select
 import signal
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import SystemRandom
@@ -27,6 +27,7 @@ from pdm.ingest.decode import Decoder, EpochUnit
 from pdm.ingest.dialects import filters
 from pdm.ingest.sparkplug import Nodes
 from pdm.plant import Plant
+from pdm.plant.wire import SPARKPLUG
 from pdm.ports import Clock, ReadingWriter
 
 _SESSION_S = 24 * 3600  # how long the broker keeps our messages while we are away
@@ -54,6 +55,7 @@ class MqttLink:
     Attributes:
         client_id: under this name the broker keeps what we have not acknowledged; no two clients may share it.
         shared_group: several ingesting processes with one group name divide the messages among them.
+        sparkplug: hear Sparkplug B. Its births give the names of what follows, so one process hears all of it.
         tls: encrypt, and trust the authorities of this machine or those in `ca_file`.
         cert_file, key_file: our own certificate, where the broker asks for one.
     """
@@ -63,6 +65,7 @@ class MqttLink:
     topics: tuple[str, ...] = ("pdm/#",)
     client_id: str = "pdm-twin-ingest"
     shared_group: str | None = None
+    sparkplug: bool = True
     username: str | None = None
     password: str | None = None
     tls: bool = False
@@ -72,9 +75,18 @@ class MqttLink:
 
     def filters(self, more: Sequence[str] = ()) -> tuple[str, ...]:
         """What is subscribed to, with more topics: each message comes once, so none that another one covers."""
-        wanted = tuple(dict.fromkeys((*self.topics, *more)))
-        apart = [one for one in wanted if not any(covers(other, one) for other in wanted if other != one)]
-        return tuple(f"$share/{self.shared_group}/{topic}" if self.shared_group else topic for topic in apart)
+        wanted = dict.fromkeys((*self.topics, *more))
+        if not self.shared_group:
+            return _apart(wanted)
+        own = _apart(one for one in wanted if one.startswith(SPARKPLUG) and self.sparkplug)
+        divided = _apart(one for one in wanted if not one.startswith(SPARKPLUG))
+        return *(f"$share/{self.shared_group}/{one}" for one in divided), *own
+
+
+def _apart(filters: Iterable[str]) -> tuple[str, ...]:
+    """Those that no other one covers."""
+    wanted = tuple(filters)
+    return tuple(one for one in wanted if not any(covers(other, one) for other in wanted if other != one))
 
 
 def covers(wide: str, narrow: str) -> bool:

@@ -16,7 +16,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFreeError
 
-from pdm.errors import ConfigurationError, DamagedRecordError, StoreError
+from pdm.errors import ConfigurationError, ConflictError, DamagedRecordError, StoreError
 
 LOCK_WAIT_MS = 30_000
 """How long a transaction waits for the one that writes."""
@@ -26,6 +26,10 @@ RESTART_S = 8.0
 
 _LOOK_AGAIN_S = 0.1
 _WRITERS = 7_365_120_411_860_001  # any number, the same in every version: the advisory lock of the one who writes
+
+_BEGIN_WRITING = f"""
+SELECT set_config('idle_in_transaction_session_timeout', '{LOCK_WAIT_MS}', true), pg_advisory_xact_lock({_WRITERS})"""
+_LEADS = "SELECT fence FROM leases WHERE name = 'pipeline'"
 
 _CONNECTION_OPTIONS = {
     "application_name": "pdm-twin",
@@ -187,7 +191,10 @@ def _begin_sqlite(connection: Connection) -> None:
 
 def _begin_postgresql(connection: Connection) -> None:
     if _writes(connection):
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS})")
+        connection.exec_driver_sql(_BEGIN_WRITING)
+        fence = connection.get_execution_options().get("fence")
+        if fence is not None and connection.exec_driver_sql(_LEADS).scalar() != fence:
+            raise ConflictError("another pdm-twin has taken over: nothing was written")
 
 
 def _writes(connection: Connection) -> bool:

@@ -5,6 +5,7 @@ the earliest and the latest time of each; marks are numbered, so that "what is n
 the ticks have seen are drawn together, which can only tell a source to be new from an earlier time on.
 """
 
+import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -122,9 +123,13 @@ def forward_cursor(connection: Connection, store: str) -> str:
 
 
 def store_forward_cursor(connection: Connection, store: str, cursor: str) -> None:
-    of_store = update(forward_cursors).where(forward_cursors.c.store == store)
-    if not connection.execute(of_store.values(cursor=cursor)).rowcount:
+    """Note how far the logs of one host have been forwarded, beside those of others."""
+    before = forward_cursor(connection, store)
+    if not before:
         connection.execute(insert(forward_cursors).values(store=store, cursor=cursor))
+        return
+    reached = json.dumps(json.loads(before) | json.loads(cursor))
+    connection.execute(update(forward_cursors).where(forward_cursors.c.store == store).values(cursor=reached))
 
 
 def projected_ticks(connection: Connection, store: str) -> dict[str, int]:

@@ -1,37 +1,99 @@
-"""One process at a time ticks on a state database: twins in the memory of a second one would grow stale unnoticed."""
+"""One process at a time ticks on a state database: twins in the memory of a second one would grow stale unnoticed.
+
+A SQLite file is locked by the process that works on it, however that ends; on a server the process holds a lease.
+"""
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 
-from sqlalchemy import Connection
-from sqlalchemy.exc import OperationalError
+import structlog
 
-from pdm.errors import ConflictError
-from pdm.state.engines import connect, database_file, opened_engine, store_errors
+from pdm.errors import ConflictError, StoreError
+from pdm.state.engines import database_file, opened_engine
+from pdm.state.lease import Lease
 
-_SOLE_WRITER = 7_365_120_411_860_002  # any number, the same in every version: the advisory lock of a service
+_LOOK_S = 1.0
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class Lead:
+    """What whoever holds the lock of a state database has in hand.
+
+    Attributes:
+        fence: the number that its engine carries on a server; None where the lock itself keeps others out.
+    """
+
+    fence: int | None = None
+
+    def check(self) -> None:
+        """See that nobody has taken over.
+
+        Raises:
+            ConflictError: somebody has.
+        """
 
 
 @contextmanager
-def sole_writer(url: str) -> Iterator[Callable[[], None]]:
-    """Hold the lock of a state database until the block or this process ends, however it ends.
-
-    What is yielded takes the lock again after a restart of the server, and raises ConflictError if another was faster.
+def sole_writer(url: str) -> Iterator[Lead | Lease]:
+    """Hold the lock of a state database until the block ends.
 
     Raises:
         ConflictError: another process holds it.
         StoreError: the server of the database does not answer.
     """
-    file = database_file(url)
-    with _lock_on_server(url) if file is None else _lock_beside(file) as look:
-        yield look
+    if (file := database_file(url)) is not None:
+        with _lock_beside(file):
+            yield Lead()
+        return
+    with opened_engine(url) as engine:
+        lease = Lease(engine)
+        try:
+            _take(lease, str(engine.url.database))
+            yield lease
+        finally:
+            lease.give_back()
 
 
 @contextmanager
-def _lock_beside(file: Path) -> Iterator[Callable[[], None]]:
+def next_leader(url: str, stopping: Event) -> Iterator[Lease | None]:
+    """Wait until nobody leads on a server, then hold the lease until the block ends; None if `stopping` came first."""
+    with opened_engine(url) as engine:
+        lease = Lease(engine)
+        while not _led(lease):
+            if stopping.wait(_LOOK_S):
+                yield None
+                return
+        try:
+            yield lease
+        finally:
+            lease.give_back()
+
+
+def _led(lease: Lease) -> bool:
+    try:
+        return lease.take() is None
+    except StoreError as error:
+        _log.warning("waiting for the state database", why=str(error))
+        return False
+
+
+def _take(lease: Lease, database: str) -> None:
+    """Take a lease that is free, or that nobody renews."""
+    first = rival = lease.take()
+    while rival is not None and first is not None:
+        if rival != first:
+            raise ConflictError(f"another pdm-twin ({rival.holder}) works on the database {database}; stop it first")
+        Event().wait(_LOOK_S)
+        rival = lease.take()
+
+
+@contextmanager
+def _lock_beside(file: Path) -> Iterator[None]:
     file.parent.mkdir(parents=True, exist_ok=True)
     with Path(f"{file}.lock").open("a+") as lock:
         try:
@@ -43,26 +105,4 @@ def _lock_beside(file: Path) -> Iterator[Callable[[], None]]:
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
-        yield lambda: None
-
-
-@contextmanager
-def _lock_on_server(url: str) -> Iterator[Callable[[], None]]:
-    with opened_engine(url) as engine, store_errors(), connect(engine) as connection:
-        connection.execution_options(isolation_level="AUTOCOMMIT")
-        _take(connection)
-        yield lambda: _take_again(connection)
-
-
-def _take(connection: Connection) -> None:
-    """Take the lock, which the server gives back when the connection ends; once more counts for nothing."""
-    if not connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({_SOLE_WRITER})").scalar():
-        name = connection.engine.url.database
-        raise ConflictError(f"another pdm-twin works on the database {name}; stop it first")
-
-
-def _take_again(connection: Connection) -> None:
-    try:
-        _take(connection)
-    except OperationalError:  # the server is away: whoever ticks now fails, and we look again
-        connection.rollback()
+        yield

@@ -278,6 +278,20 @@ def open_state(url: str) -> Engine:
     return engine
 
 
+def require_newest(connection: Connection) -> None:
+    """See that the database has the schema of this program.
+
+    Raises:
+        StoreError: it has an older one, or one that this program does not know.
+    """
+    version, newest = migrations.version_of(connection), migrations.known_versions()[-1]
+    if version != newest:
+        raise StoreError(
+            f"the state database has schema {version or 'none'}, this program needs {newest}: "
+            "`pdm-twin migrate`, `up` or `pipeline` brings it there"
+        )
+
+
 def migrate_state(url: str, version: str | None) -> tuple[str, str]:
     """Bring the schema up to a version, or down to it (None: the newest); returns the version before and the one now.
 

@@ -5,6 +5,7 @@ A real InfluxDB 2 is one of them where `PDM_TEST_INFLUX_URL`, `PDM_TEST_INFLUX_T
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import count
 from pathlib import Path
 from secrets import token_hex
@@ -58,7 +59,7 @@ class Forwarding:
         self._engine = open_state(f"sqlite:///{folder / 'state.db'}")
         spool, server = Spool(folder / "readings"), InfluxServer(link)
         self._log = SpoolWriter(folder / "readings" / "ingest.db", 10**9)
-        letters = ReadingLogWriter(folder / "readings" / "forward.db")
+        letters = partial(ReadingLogWriter, folder / "readings" / "forward.db")
         self._forwarder = Forwarder(self._engine, spool, InfluxPoints(server), letters, ServiceClock(), 10**9)
         self.reader = InfluxReadings(server, self._engine, spool)
 

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from pdm.clocks import ServiceClock
-from pdm.state import engines, lock
+from pdm.state import engines
 from tests.postgres import Postgres
 from tests.system.conftest import Shell
 from tests.system.service import DAY_MS, Service, message, wait_until
@@ -67,10 +67,8 @@ def test_a_server_that_restarts_is_waited_for(server: Postgres, tmp_path: Path, 
         assert {answer.status_code for answer in refused} <= {503}
         assert all(answer.headers["retry-after"] for answer in refused)
         assert len(refused) < len(visitors.answers) / 100 + 1, f"{len(refused)} of {len(visitors.answers)}"
-        held = f"SELECT 1 FROM pg_locks WHERE granted AND objid = {lock._SOLE_WRITER & 0xFFFFFFFF}"  # noqa: S608
-        wait_until(lambda: server.execute(held), "the service does not take its lock again")
         second = shell("run", "tick", "--settings", str(tmp_path / "pdm.yaml"))
-        assert (second.code, "another pdm-twin works on the database" in second.err) == (1, True)
+        assert (second.code, "works on the database" in second.err) == (1, True)
         assert service.stop() == 0
         assert all(line.startswith("{") for line in service.log_text().splitlines()), service.log_text()
 

@@ -25,7 +25,7 @@ from pdm.adapters.reading_log.schema import (
     store_errors,
 )
 from pdm.columns import checksum, pack
-from pdm.errors import DamagedRecordError, StoreError
+from pdm.errors import DamagedRecordError, TakenError
 from pdm.ports import DeadLetter, ImportProgress
 from pdm.readings import ArrivalFlag, Readings
 
@@ -188,5 +188,5 @@ def _take_lock(path: Path) -> TextIO:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
-        raise StoreError(f"reading log {path.name}: another process writes to it") from None
+        raise TakenError(f"reading log {path.name}: another process writes to it") from None
     return file

@@ -83,6 +83,6 @@ _NAMES_ITS_SCHEMA = text("SELECT value FROM meta WHERE key = 'schema_version'")
 
 
 def _refuse_foreign_tables(connection: Connection) -> None:
-    if found := set(inspect(connection).get_table_names()) - {"alembic_version"}:
+    if found := set(inspect(connection).get_table_names()) - {"alembic_version", "leases"}:
         names = ", ".join(sorted(found)[:3])
         raise ConfigurationError(f"names a database that another program uses (tables {names}, ...)", key="state.url")

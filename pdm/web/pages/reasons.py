@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from markupsafe import Markup
 
-from pdm import features, recommend, words
+from pdm import cohort, features, recommend, words
+from pdm.cohort import Cohort
 from pdm.plant import AssetClass
 from pdm.prognosis import learned
 from pdm.prognosis.learned import OVERALL, Driver, Model, Origin
 from pdm.services import Services
-from pdm.web import charts
+from pdm.state.schema import read
+from pdm.web import charts, snapshot
 from pdm.web.shapes import AssetView, ModeView, SensorView, TwinView
 from pdm.web.snapshot import Snapshot
 
@@ -84,7 +86,7 @@ def reasons_of(services: Services, now: Snapshot, view: AssetView) -> Reasons:
 
 
 def _reasons(services: Services, asset_class: AssetClass, twin: TwinView) -> list[Reason]:
-    """The drivers of a learned forecast, from the twin in memory where it is the one that the page shows."""
+    """The drivers of a learned forecast, where the twin is the one that the page shows."""
     model = services.models.get(asset_class.name)
     if model is None or twin.prognosis.basis != "learned":
         return []
@@ -105,16 +107,21 @@ def _reasons(services: Services, asset_class: AssetClass, twin: TwinView) -> lis
 
 
 def _drivers(services: Services, model: Model, asset_class: AssetClass, twin: TwinView) -> list[Driver]:
-    cohort = services.cohorts.get(asset_class.name)
-    if cohort is None or cohort.twin.features is None:
+    machines = services.cohorts.get(asset_class.name) or _folded(services, model, asset_class, twin.serial)
+    row = machines.row_of.get(twin.serial)
+    if machines.twin.features is None or row is None:
         return []
-    row = int(np.searchsorted(cohort.serials, twin.serial))
-    if row >= len(cohort.serials) or cohort.serials[row] != twin.serial:
-        return []
-    seen = features.emit(model.frame, cohort.twin.features, np.array([row]))
+    seen = features.emit(model.frame, machines.twin.features, np.array([row]))
     # a tick may be folding meanwhile: reasons are told only for the very step that the page shows
-    same = twin.seen_until is not None and int(cohort.twin.last_end_ms[row]) == twin.seen_until
+    same = twin.seen_until is not None and int(machines.twin.last_end_ms[row]) == twin.seen_until
     return learned.drivers(model, seen)[0] if same else []
+
+
+def _folded(services: Services, model: Model, asset_class: AssetClass, serial: str) -> Cohort:
+    """The twin of one machine, where another process ticks and keeps them in memory."""
+    now = snapshot.latest(services)
+    with read(services.engine) as connection:
+        return cohort.restored(connection, now.current, asset_class, model, now.fleet, [serial])
 
 
 def _text(asset_class: AssetClass, driver: Driver) -> str:
