@@ -97,14 +97,13 @@ def whole_files(folder: Path) -> dict[str, bytes]:
     return _verified(folder).files
 
 
-def keep(files: Mapping[str, bytes], folder: Path) -> None:
+def keep(files: dict[str, bytes], folder: Path) -> None:
     """Write the files of a model that come from another host into the folder named by its version.
 
     Raises:
         DamagedModelError: they are not those of this version.
     """
-    plain = all(Path(name).name == name for name in files)
-    if not plain or not folder.name.endswith(_digest(files.get(MANIFEST, b""))[:12]):
+    if any(Path(name).name != name for name in files) or _matching(folder.name, files).digest[:12] != folder.name[-12:]:
         raise DamagedModelError(f"model {folder.name}: what another host shares under this name is another model")
     folder.parent.mkdir(parents=True, exist_ok=True)
     _write(files, folder)
@@ -143,15 +142,23 @@ def _verified(folder: Path) -> Contents:
     """All files, once each is there, is a plain file of a sane size and matches its hash."""
     try:
         files = {path.name: _read(path) for path in sorted(folder.iterdir())}
+    except OSError as error:
+        raise DamagedModelError(f"model {folder.name}: its files cannot be read ({error})") from None
+    return _matching(folder.name, files)
+
+
+def _matching(version: str, files: dict[str, bytes]) -> Contents:
+    """All files, once each is there and matches its hash."""
+    try:
         manifest = dict(json.loads(files[MANIFEST]))
         listed = {str(name): str(digest) for name, digest in manifest["files"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DamagedModelError(f"model {folder.name}: its manifest cannot be read ({error})") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedModelError(f"model {version}: its manifest cannot be read ({error})") from None
     if strange := sorted(set(files) ^ {MANIFEST, *listed}):
-        raise DamagedModelError(f"model {folder.name}: files missing or not its own: {', '.join(strange)}")
+        raise DamagedModelError(f"model {version}: files missing or not its own: {', '.join(strange)}")
     for name, digest in listed.items():
         if _digest(files[name]) != digest:
-            raise DamagedModelError(f"model {folder.name}: {name} does not match its hash in the manifest")
+            raise DamagedModelError(f"model {version}: {name} does not match its hash in the manifest")
     return Contents(manifest, files, _digest(files[MANIFEST]))
 
 
