@@ -193,11 +193,11 @@ class Sending:
         self._seconds = _seconds(partial(load.run, messages, per_second))
 
 
-def subscribe_once(broker: Mosquitto) -> None:
+def subscribe_once(broker: Mosquitto, client_id: str = "pdm-twin", shared_group: str | None = None) -> None:
     """Make the session in which the broker keeps messages for the service, up or not."""
     clock = ServiceClock()
     ingest = Ingest(Decoder(parse_plant(PLANT)), MemoryReadings(), clock)
-    receiver = MqttIngest(ingest, MqttLink(port=broker.port, client_id="pdm-twin"), clock)
+    receiver = MqttIngest(ingest, MqttLink(port=broker.port, client_id=client_id, shared_group=shared_group), clock)
     receiver.start()
     assert receiver.wait_until_subscribed(PATIENCE_S)
     receiver.stop()
