@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 
 def sync(path: Path) -> None:
@@ -11,6 +12,21 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def create(path: Path, content: bytes) -> None:
+    """Make a file that is there with all of its content or not at all.
+
+    Raises:
+        FileExistsError: another one was faster.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=path.parent, prefix=".new-") as folder:
+        made = Path(folder) / path.name
+        made.write_bytes(content)
+        sync(made)
+        path.hardlink_to(made)
+    sync(path.parent)
 
 
 def replace(path: Path, content: bytes) -> None:

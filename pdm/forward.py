@@ -150,7 +150,7 @@ class Forwarder:
                 forwarding.park(
                     connection, store, class_name, merge(readings), late=late, why=str(error), now_ms=now_ms
                 )
-            forwarding.store_forward_cursor(connection, store, block.cursor)
+            forwarding.store_forward_cursor(connection, store, self._spool.name, block.cursor)
         for part, error in failed:
             _log.error("block parked", asset_class=part.class_name, readings=len(part.readings), why=str(error))
 
@@ -232,7 +232,7 @@ class Forwarder:
     def cursor(self) -> str:
         """Up to where the store has what the logs hold."""
         with read(self._engine) as connection:
-            return forwarding.forward_cursor(connection, self._points.name)
+            return forwarding.forward_cursor(connection, self._points.name, self._spool.name)
 
 
 def _merged(part: SpoolPart) -> SpoolPart:

@@ -160,6 +160,11 @@ class Waiting(NamedTuple):
 class Spool(Protocol):
     """The logs in front of another store."""
 
+    @property
+    def name(self) -> str:
+        """Tells these logs from those of other hosts."""
+        ...
+
     def next_block(self, cursor: str, limit: int) -> SpoolBlock | None:
         """The next readings after a cursor ("" is the beginning), about `limit`; None if there are none."""
         ...

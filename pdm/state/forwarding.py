@@ -5,7 +5,6 @@ the earliest and the latest time of each; marks are numbered, so that "what is n
 the ticks have seen are drawn together, which can only tell a source to be new from an earlier time on.
 """
 
-import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Connection,
     LargeBinary,
     String,
@@ -116,20 +116,20 @@ class Parked(NamedTuple):
     tried_ms: int
 
 
-def forward_cursor(connection: Connection, store: str) -> str:
-    """Up to where a store has what the logs hold; "" before the first block."""
-    found = connection.execute(select(forward_cursors.c.cursor).where(forward_cursors.c.store == store)).scalar()
+def forward_cursor(connection: Connection, store: str, spool: str) -> str:
+    """Up to where a store has what the logs of a folder hold; "" before the first block."""
+    found = connection.execute(select(forward_cursors.c.cursor).where(_way(store, spool))).scalar()
     return found or ""
 
 
-def store_forward_cursor(connection: Connection, store: str, cursor: str) -> None:
-    """Note how far the logs of one host have been forwarded, beside those of others."""
-    before = forward_cursor(connection, store)
-    if not before:
-        connection.execute(insert(forward_cursors).values(store=store, cursor=cursor))
-        return
-    reached = json.dumps(json.loads(before) | json.loads(cursor))
-    connection.execute(update(forward_cursors).where(forward_cursors.c.store == store).values(cursor=reached))
+def store_forward_cursor(connection: Connection, store: str, spool: str, cursor: str) -> None:
+    if not connection.execute(update(forward_cursors).where(_way(store, spool)).values(cursor=cursor)).rowcount:
+        connection.execute(insert(forward_cursors).values(store=f"{spool} to {store}", cursor=cursor))
+
+
+def _way(store: str, spool: str) -> ColumnElement[bool]:
+    """The row of one folder of logs and the store that they are forwarded to."""
+    return forward_cursors.c.store == f"{spool} to {store}"
 
 
 def projected_ticks(connection: Connection, store: str) -> dict[str, int]:

@@ -41,7 +41,7 @@ class InfluxReadings:
             StoreError: readings that came longer ago than `BEHIND_MS` are not in the store yet.
         """
         with read(self._engine) as connection:
-            position = forward_cursor(connection, self._server.name)
+            position = forward_cursor(connection, self._server.name, self._spool.name)
             marked = marked_after(connection, class_name, _mark_of(cursor))
         waiting = self._spool.waiting(position)
         if waiting.rows and time.time() * 1000 - waiting.oldest_ms > BEHIND_MS:

@@ -4,12 +4,16 @@ import json
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pdm import durable
 from pdm.adapters.reading_log.compacted import Part, Place
 from pdm.adapters.reading_log.log_file import LogFile
 from pdm.adapters.reading_log.manifest import StoredDay
@@ -23,6 +27,7 @@ from pdm.readings import Readings, concatenate
 _BATCH_BYTES, _ROW_BYTES = 1_000, 13
 """Of a batch beside its rows, and of a row beside its values."""
 
+NAME = "spool-name"
 POSITION = "forwarded.json"
 """Tells the writers how far their logs have been forwarded; never ahead of what the state database knows."""
 
@@ -56,6 +61,14 @@ class Spool(ReadingLog):
         super().__init__(folder, cache_bytes=0)
         self._position = folder / POSITION
         self._kept_ms = kept_ms
+
+    @cached_property
+    def name(self) -> str:
+        """Tells these logs from those of other hosts; it stays in their folder."""
+        kept = self._position.with_name(NAME)
+        with suppress(FileExistsError):
+            durable.create(kept, token_hex(8).encode())
+        return kept.read_text()
 
     def next_block(self, cursor: str, limit: int) -> SpoolBlock | None:
         """The next readings after a cursor ("" is the beginning), about `limit`, late ones too; None if there are
