@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pdm.readings import Readings
+from pdm.plant import Sensor
+from pdm.readings import Downsampled, Readings
 
 
 class Changes(NamedTuple):
@@ -120,6 +121,13 @@ class ReadingStore(Protocol):
     def window(self, class_name: str, sources: Sequence[str], start_ms: int, end_ms: int) -> Readings:
         """Readings of these sources with start <= time < end, one row for each (source, time), later values winning
         sensor by sensor, sorted by source in the order given and then by time. Columns: all sensors ever seen."""
+        ...
+
+    def downsampled(
+        self, class_name: str, source: str, sensors: Sequence[Sensor], start_ms: int, end_ms: int, every_ms: int
+    ) -> Downsampled:
+        """What these sensors of a source said with start <= time < end, over stretches of `every_ms` that begin at its
+        multiples since 1970; values that a sensor cannot report are left out."""
         ...
 
     def counts(self) -> StoreCounts: ...

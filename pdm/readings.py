@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pdm.plant import AssetClass
+from pdm.plant import AssetClass, Sensor
 
 
 class ArrivalFlag(IntFlag):
@@ -64,6 +64,16 @@ class Readings:
         return Readings(self.sensors, self.source[rows], self.time_ms[rows], self.values[rows], self.flags[rows])
 
 
+class Downsampled(NamedTuple):
+    """What a source said over stretches of time in which it said something; values are NaN where a sensor did not."""
+
+    time_ms: NDArray[np.int64]  # [m] starts of the stretches, multiples of their length since 1970, rising
+    counts: NDArray[np.int64]  # [m, k] how many values
+    mean: NDArray[np.float64]  # [m, k]
+    low: NDArray[np.float64]  # [m, k]
+    high: NDArray[np.float64]  # [m, k]
+
+
 class Merged(NamedTuple):
     """One row for each (group, time), sorted by both."""
 
@@ -79,13 +89,64 @@ def clean(readings: Readings, asset_class: AssetClass) -> tuple[NDArray[np.float
     stays in the store as it came.
     """
     values = columns_of(readings, asset_class.sensor_names)
-    low = np.array([-np.inf if sensor.low is None else sensor.low for sensor in asset_class.sensors])
-    high = np.array([np.inf if sensor.high is None else sensor.high for sensor in asset_class.sensors])
     missing = np.isnan(values)
-    # NaN compares false on both sides, so a missing value is not also out of range
-    impossible = (values < low) | (values > high) | np.isinf(values)
+    impossible = _impossible(values, asset_class.sensors)
     flags = missing * np.uint8(CleaningFlag.MISSING) + impossible * np.uint8(CleaningFlag.OUT_OF_RANGE)
     return np.where(impossible, np.nan, values), flags
+
+
+def _impossible(values: NDArray[np.float64], sensors: Sequence[Sensor]) -> NDArray[np.bool_]:
+    """Which values `[n, k]` their sensor cannot physically report; NaN is none of them."""
+    low = np.array([-np.inf if sensor.low is None else sensor.low for sensor in sensors])
+    high = np.array([np.inf if sensor.high is None else sensor.high for sensor in sensors])
+    return np.asarray((values < low) | (values > high) | np.isinf(values))
+
+
+def downsample(readings: Readings, sensors: Sequence[Sensor], every_ms: int) -> Downsampled:
+    """Readings of one source by time, taken together over stretches of `every_ms`; what is impossible is left out."""
+    values = columns_of(readings, [sensor.name for sensor in sensors])
+    values = np.where(_impossible(values, sensors), np.nan, values)
+    said = ~np.isnan(values)
+    heard = said.any(axis=1)
+    values, said, start = values[heard], said[heard], readings.time_ms[heard] // every_ms * every_ms
+    if not len(start):
+        return downsampled(start, *np.empty((4, 0, len(sensors))))
+    first = np.flatnonzero(np.r_[True, start[1:] != start[:-1]])
+    return downsampled(
+        start[first],
+        np.add.reduceat(said, first, dtype=np.int64),
+        np.add.reduceat(np.where(said, values, 0.0), first),
+        np.minimum.reduceat(np.where(said, values, np.inf), first),
+        np.maximum.reduceat(np.where(said, values, -np.inf), first),
+    )
+
+
+def downsampled(
+    time_ms: NDArray[np.int64],
+    counts: NDArray[Any],
+    total: NDArray[np.float64],
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+) -> Downsampled:
+    """Stretches from sums; where nothing is counted the other values do not matter."""
+    said = counts > 0
+    mean = np.divide(total, counts, out=np.full(total.shape, np.nan), where=said)
+    return Downsampled(
+        time_ms, counts.astype(np.int64), mean, np.where(said, low, np.nan), np.where(said, high, np.nan)
+    )
+
+
+def joined(parts: Sequence[Downsampled]) -> Downsampled:
+    """Stretches of several sources behind which one machine sat one after the other, by time; at least one part."""
+    time_ms, place = np.unique(np.concatenate([part.time_ms for part in parts]), return_inverse=True)
+    width = parts[0].mean.shape[1]
+    counts, total = np.zeros((len(time_ms), width), dtype=np.int64), np.zeros((len(time_ms), width))
+    low, high = np.full(total.shape, np.inf), np.full(total.shape, -np.inf)
+    for part, at in zip(parts, np.split(place, np.cumsum([len(part.time_ms) for part in parts])[:-1]), strict=True):
+        counts[at] += part.counts
+        total[at] += np.where(part.counts > 0, part.mean * part.counts, 0.0)
+        low[at], high[at] = np.fmin(low[at], part.low), np.fmax(high[at], part.high)
+    return downsampled(time_ms, counts, total, low, high)
 
 
 def columns_of(readings: Readings, sensors: Sequence[str]) -> NDArray[np.float64]:

@@ -111,12 +111,14 @@ class Proxy:
         faults: asked in turn before a request passes.
         writes: the bodies of the writes that the server took.
         queries: what was asked in InfluxQL.
+        answered: the bytes of each answer to them.
     """
 
     def __init__(self, port: int):
         self.faults: list[Fault] = []
         self.writes: list[bytes] = []
         self.queries: list[str] = []
+        self.answered: list[int] = []
         self._port = port
         proxy = self
 
@@ -186,7 +188,9 @@ class Proxy:
 
     def _query(self, request: Request) -> Reply:
         self.queries.append(request.query["q"])
-        return _ask(self._port, "GET", f"/query?{urlencode(request.query)}", accept="application/csv")
+        reply = _ask(self._port, "GET", f"/query?{urlencode(request.query)}", accept="application/csv")
+        self.answered.append(len(reply.body))
+        return reply
 
     def _write(self, request: Request) -> Reply:
         bucket, precision = request.query["bucket"], request.query["precision"]

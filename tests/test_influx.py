@@ -20,6 +20,7 @@ from pdm.adapters.reading_log.spool import Spool, SpoolWriter
 from pdm.clocks import ServiceClock
 from pdm.errors import BusyStoreError, FailedWriteError, RefusedWriteError, StoreError
 from pdm.forward import Forwarder
+from pdm.plant import Sensor
 from pdm.ports import SpoolPart
 from pdm.readings import ArrivalFlag, Readings
 from pdm.state.schema import open_state
@@ -165,6 +166,17 @@ def test_a_whole_cohort_is_read_in_few_queries(bench: Bench, proxy: Proxy) -> No
     window = bench.reader.window("pump", sources, 0, 10_000)
     assert window.values[:, 0].tolist() == list(range(3_000))
     assert len(proxy.queries) == 2
+
+
+def test_a_long_stretch_is_taken_together_by_the_server(bench: Bench, proxy: Proxy) -> None:
+    bench.take(pumps(*(("p1", time, time, 1.0) for time in range(20_000))))
+    bench.forwarder.forward()
+    proxy.answered.clear()
+    sensors = Sensor("temp", "K", "Temperature", low=0.0), Sensor("vib", "mm/s", "Vibration")
+    found = bench.reader.downsampled("pump", "p1", sensors, 0, 20_000, 5_000)
+    assert found.mean[:, 0].tolist() == [2499.5, 7499.5, 12499.5, 17499.5]
+    assert len(proxy.answered) == 1
+    assert proxy.answered[0] < 1_000
 
 
 def test_a_block_of_readings_is_one_write(bench: Bench, proxy: Proxy) -> None:

@@ -6,7 +6,17 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from pdm.plant import AssetClass, LifeStep, Sensor
-from pdm.readings import ArrivalFlag, CleaningFlag, Readings, clean, columns_of, concatenate, merge
+from pdm.readings import (
+    ArrivalFlag,
+    CleaningFlag,
+    Readings,
+    clean,
+    columns_of,
+    concatenate,
+    downsample,
+    joined,
+    merge,
+)
 
 NAN = math.nan
 Row = tuple[str, int, tuple[float, ...]]
@@ -139,3 +149,18 @@ def test_merging_agrees_with_a_plain_dictionary(rows: list[Row]) -> None:
 def test_merging_in_two_parts_gives_the_same_as_all_at_once(rows: list[Row], cut: int) -> None:
     parts = concatenate([merge(readings(*rows[:cut])), merge(readings(*rows[cut:]))])
     assert_equal(merge(parts), merge(readings(*rows)))
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.floats(-50, 160), st.floats(-1, 9)), min_size=1), st.integers(0, 41))
+def test_stretches_of_two_sources_join_to_those_of_one(rows: list[tuple[int, float, float]], swapped: int) -> None:
+    by_time = [("p1", time, tuple(values)) for time, *values in sorted({row[0]: row for row in rows}.values())]
+    whole, before, after = (
+        downsample(readings(*(row for row in by_time if low <= row[1] < high)), PUMP.sensors, 7)
+        for low, high in ((0, 99), (0, swapped), (swapped, 99))
+    )
+    found = joined([before, after])
+    assert_array_equal(found.time_ms, whole.time_ms)
+    assert_array_equal(found.counts, whole.counts)
+    np.testing.assert_allclose(found.mean, whole.mean, atol=1e-9)
+    assert_array_equal(found.low, whole.low)
+    assert_array_equal(found.high, whole.high)

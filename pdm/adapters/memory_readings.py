@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pdm.plant import Sensor
 from pdm.ports import Changes, DeadLetter, ImportProgress, StoreCounts, StoredDeadLetter, Tail
-from pdm.readings import ArrivalFlag, Readings, arrange, concatenate, merge
+from pdm.readings import ArrivalFlag, Downsampled, Readings, arrange, concatenate, downsample, merge
 
 
 class _Batch(NamedTuple):
@@ -86,6 +87,12 @@ class MemoryReadings:
             for readings in during
         ]
         return arrange(during, places, sources, tuple(self._sensors.get(class_name, ())), start_ms, end_ms)
+
+    def downsampled(
+        self, class_name: str, source: str, sensors: Sequence[Sensor], start_ms: int, end_ms: int, every_ms: int
+    ) -> Downsampled:
+        """What these sensors of a source said, over stretches of `every_ms`."""
+        return downsample(self.window(class_name, [source], start_ms, end_ms), sensors, every_ms)
 
     def counts(self) -> StoreCounts:
         """Totals since the beginning."""

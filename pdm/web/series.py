@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pdm.installations import Fleet
 from pdm.plant import AssetClass
 from pdm.ports import ReadingStore
-from pdm.readings import clean, concatenate
+from pdm.readings import Readings, clean, concatenate, downsample, joined
 from pdm.web.shapes import rfc3339
 
 MOST_ROWS = 100_000
@@ -24,32 +24,52 @@ class Series:
     values: NDArray[np.float64]
 
 
+@dataclass(frozen=True, slots=True)
+class Thinned(Series):
+    """Means over stretches of time, with the lowest and the highest value of each `[n, k]`."""
+
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
 def series_of(
     readings: ReadingStore, fleet: Fleet, asset_class: AssetClass, serial: str, start_ms: int, end_ms: int
 ) -> Series:
     """What the machine said while start <= time < end, from whichever source it sat behind; what its sensors cannot
     report is left out."""
+    places = _places(fleet, serial, start_ms, end_ms)
+    found = concatenate([readings.window(asset_class.name, [source], begin, end) for source, begin, end in places])
+    values, _ = clean(found, asset_class)
+    return Series(asset_class.sensor_names, found.time_ms, values)
+
+
+def thinned_of(
+    readings: ReadingStore,
+    fleet: Fleet,
+    asset_class: AssetClass,
+    serial: str,
+    start_ms: int,
+    end_ms: int,
+    every_ms: int,
+    sensors: tuple[str, ...],
+) -> Thinned:
+    """The same of some sensors over stretches of `every_ms`, each at its start; the store takes them together."""
+    wanted = [asset_class.sensor(name) for name in sensors]
     parts = [
-        readings.window(asset_class.name, [place.source], max(start_ms, place.from_ms), min(end_ms, place.to_ms))
+        readings.downsampled(asset_class.name, source, wanted, begin, end, every_ms)
+        for source, begin, end in _places(fleet, serial, start_ms, end_ms)
+    ]
+    found = joined(parts or [downsample(Readings.empty(sensors), wanted, every_ms)])
+    return Thinned(sensors, found.time_ms, found.mean, found.low, found.high)
+
+
+def _places(fleet: Fleet, serial: str, start_ms: int, end_ms: int) -> list[tuple[str, int, int]]:
+    """Behind which sources the machine sat, from when to when, within a stretch of time."""
+    return [
+        (place.source, max(start_ms, place.from_ms), min(end_ms, place.to_ms))
         for place in sorted(fleet.installations, key=lambda place: place.from_ms)
         if place.serial == serial and place.from_ms < end_ms and place.to_ms > start_ms
     ]
-    joined = concatenate(parts)
-    values, _ = clean(joined, asset_class)
-    return Series(asset_class.sensor_names, joined.time_ms, values)
-
-
-def thinned(series: Series, every_ms: int) -> Series:
-    """Means over stretches of `every_ms`, each at its start; NaN where a sensor said nothing."""
-    if not len(series.time_ms):
-        return series
-    start = series.time_ms // every_ms * every_ms
-    first = np.flatnonzero(np.r_[True, start[1:] != start[:-1]])
-    said = ~np.isnan(series.values)
-    count = np.add.reduceat(said, first, dtype=np.int64)
-    total = np.add.reduceat(np.where(said, series.values, 0.0), first)
-    means = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
-    return Series(series.sensors, start[first], means)
 
 
 def picked(series: Series, sensors: tuple[str, ...]) -> Series:

@@ -23,6 +23,7 @@ from pdm.adapters.reading_log import LogCompactor, ReadingLog, ReadingLogWriter
 from pdm.adapters.reading_log.spool import Spool, SpoolWriter
 from pdm.clocks import ServiceClock
 from pdm.forward import Forwarder
+from pdm.plant import Sensor
 from pdm.ports import DeadLetter, ImportProgress, ReadingStore, ReadingWriter, StoredDeadLetter
 from pdm.readings import ArrivalFlag, Readings, merge
 from pdm.state.schema import open_state
@@ -293,6 +294,45 @@ def test_dead_letters_are_read_in_pages_of_one_reason_without_gap_or_repeat(stor
         found += page
     assert [stored.last_seen_ms for stored in found] == [2] * 4 + [1] * 4 + [0] * 4
     assert {stored.payload for stored in found} == {bytes([i]) for i in range(12)}
+
+
+TEMP, VIB = Sensor("temp", "K", "Temperature", low=-5.0, high=1e-7 + 100.0), Sensor("vib", "mm/s", "Vibration")
+
+
+def down(store: Store, *sensors: Sensor, source: str = "p1", start: int = 0, end: int = 100) -> list[list[object]]:
+    """Stretches of ten milliseconds: start, and by sensor count, mean, low and high."""
+    found = store.reader.downsampled("pump", source, sensors, start, end, 10)
+    columns = np.stack([found.counts, found.mean, found.low, found.high], axis=-1).tolist()
+    return [[at, *row] for at, row in zip(found.time_ms.tolist(), columns, strict=True)]
+
+
+def test_a_long_stretch_comes_as_means_with_low_and_high(store: Store) -> None:
+    store.writer.append(pumps(("p1", 12, 1.0, 4.0), ("p1", 19, 2.0, NAN), ("p1", 20, 6.0, 8.0), ("p2", 12, 9.0, 9.0)))
+    store.writer.append(pumps(("p1", 15, 6.0, -2.0)))
+    expected = [[10, [3, 3.0, 1.0, 6.0], [2, 1.0, -2.0, 4.0]], [20, [1, 6.0, 6.0, 6.0], [1, 8.0, 8.0, 8.0]]]
+    assert down(store, TEMP, VIB) == expected
+    assert down(store, VIB) == [[at, vib] for at, _, vib in expected]
+
+
+def test_a_stretch_begins_at_its_multiple_and_holds_no_more_than_was_asked_for(store: Store) -> None:
+    store.writer.append(pumps(*(("p1", time, float(time), 0.0) for time in range(30))))
+    assert down(store, TEMP, start=15, end=22) == [[10, [5, 17.0, 15.0, 19.0]], [20, [2, 20.5, 20.0, 21.0]]]
+
+
+def test_what_a_sensor_cannot_report_or_did_not_is_left_out_of_means(store: Store) -> None:
+    rows = [
+        ("p1", 1, -9.0, 1.0),
+        ("p1", 2, 3.0, NAN),
+        ("p1", 3, 100.0, 2.0),
+        ("p1", 4, 999.0, 3.0),
+        ("p1", 31, NAN, NAN),
+    ]
+    store.writer.append(pumps(*rows, ("p1", 41, 999.0, 5.0)))
+    first, last = down(store, TEMP, VIB)
+    assert first == [0, [2, 51.5, 3.0, 100.0], [3, 2.0, 1.0, 3.0]]
+    assert (last[0], last[2], np.isnan(last[1][1:]).all()) == (40, [1, 5.0, 5.0, 5.0], True)  # type: ignore[index]
+    assert down(store, TEMP, VIB, source="p3") == []
+    assert down(store) == []
 
 
 def test_names_of_any_shape_are_kept(store: Store) -> None:

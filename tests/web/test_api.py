@@ -130,7 +130,16 @@ def test_thinned_readings_are_means(client: TestClient) -> None:
     every = client.get(path, params=query).json()["sensors"]["speed"]["values"]
     hourly = client.get(path, params={**query, "every": "1 h"}).json()["sensors"]
     assert hourly["speed"]["values"] == pytest.approx([sum(every[:3]) / 3, sum(every[3:]) / 3])
+    assert hourly["speed"]["low"] == [min(every[:3]), min(every[3:])]
+    assert hourly["speed"]["high"] == [max(every[:3]), max(every[3:])]
     assert list(hourly) == ["speed"]
+
+
+def test_more_stretches_than_can_be_shown_are_refused_before_anything_is_read(client: TestClient) -> None:
+    query = {"start": "2026-01-24T00:00:00Z", "end": "2026-01-25T00:00:00Z", "every": "1 s"}
+    assert len(client.get(f"{API}/assets/F-1/readings", params=query).json()["time_ms"]) == 72
+    refused = client.get(f"{API}/assets/F-1/readings", params=query | {"start": "2026-01-22T00:00:00Z"})
+    assert (refused.status_code, "at most 100,000 stretches" in refused.text) == (422, True)
 
 
 def test_the_mirror_follows_what_arrives(client: TestClient, services: Services) -> None:

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+import numpy as np
+
 SOURCE = "source"
 """The tag of readings."""
 
@@ -62,6 +64,11 @@ def literal(text: str) -> str:
 def instant(time_ms: int) -> str:
     """A time in a query, not beyond what the server knows."""
     return f"{min(max(time_ms, _FIRST_MS), _LAST_MS)}ms"
+
+
+def number(value: float) -> str:
+    """A number in a query, which knows no exponents."""
+    return np.format_float_positional(value, trim="0")
 
 
 def any_of(names: Iterable[str]) -> str:

@@ -10,18 +10,22 @@ from numpy.typing import NDArray
 from pyarrow import csv
 from sqlalchemy import Engine
 
-from pdm.adapters.influx.names import FLAGS, SOURCE, any_of, choices, field, identifier, instant, measurement
+from pdm.adapters.influx.names import FLAGS, SOURCE, any_of, choices, field, identifier, instant, measurement, number
 from pdm.adapters.influx.server import InfluxServer
 from pdm.adapters.reading_log.spool import Spool
 from pdm.errors import StoreError
+from pdm.plant import Sensor
 from pdm.ports import Changes, StoreCounts, StoredDeadLetter, Tail
-from pdm.readings import Readings, arrange
+from pdm.readings import Downsampled, Readings, arrange, downsampled
 from pdm.state.forwarding import forward_cursor, last_mark, marked_after, sensors_forwarded, totals_forwarded
 from pdm.state.schema import read
 
 BEHIND_MS = 60_000
 """What waits in the logs for longer keeps ticks waiting too: they would take for a gap what is only on its way."""
 
+
+_TAG = f"{identifier(SOURCE)}::tag"
+_TAKEN = ("count", "mean", "min", "max")
 
 _AND_TAIL = " and "  # between the two halves of a cursor for `changes` and for `tail`
 
@@ -72,6 +76,14 @@ class InfluxReadings:
             parts.append(part)
         return arrange(parts, places, sources, sensors, start_ms, end_ms)
 
+    def downsampled(
+        self, class_name: str, source: str, sensors: Sequence[Sensor], start_ms: int, end_ms: int, every_ms: int
+    ) -> Downsampled:
+        """What these sensors of a source said, over stretches of `every_ms`; the server takes them together."""
+        of_time = _stretch(start_ms, end_ms, [source])
+        parts = [_means(class_name, column, sensor, of_time, every_ms) for column, sensor in enumerate(sensors)]
+        return _parsed_means(self._server.query("; ".join(parts)) if parts else b"", len(sensors))
+
     def counts(self) -> StoreCounts:
         """What has been forwarded, and the dead letters of the logs."""
         with read(self._engine) as connection:
@@ -107,9 +119,44 @@ def _mark_of(cursor: str) -> int:
 def _selection(class_name: str, sensors: Sequence[str], sources: Sequence[str], start_ms: int, end_ms: int) -> str:
     """The query for readings of some sources, one row a reading."""
     columns = ", ".join(identifier(name) for name in [*map(field, sensors), FLAGS])
-    stretch = f"time >= {instant(start_ms)} AND time < {instant(end_ms)}"
-    tag, of_class = f"{identifier(SOURCE)}::tag", identifier(measurement(class_name, late=False))
-    return f"SELECT {columns}, {tag} FROM {of_class} WHERE {stretch} AND {tag} =~ {any_of(sources)}"  # noqa: S608 - quoted
+    of_class = identifier(measurement(class_name, late=False))
+    return f"SELECT {columns}, {_TAG} FROM {of_class} WHERE {_stretch(start_ms, end_ms, sources)}"  # noqa: S608 - quoted
+
+
+def _stretch(start_ms: int, end_ms: int, sources: Sequence[str]) -> str:
+    return f"time >= {instant(start_ms)} AND time < {instant(end_ms)} AND {_TAG} =~ {any_of(sources)}"
+
+
+def _means(class_name: str, column: int, sensor: Sensor, of_time: str, every_ms: int) -> str:
+    """The query for what one sensor said over stretches of time, in columns that carry its number."""
+    value = identifier(field(sensor.name))
+    columns = ", ".join(f'{function}({value}) AS "{function}{column}"' for function in _TAKEN)
+    bounds = [
+        f"{value} {sign} {number(bound)}"
+        for sign, bound in ((">=", sensor.low), ("<=", sensor.high))
+        if bound is not None
+    ]
+    where = " AND ".join([of_time, *bounds])
+    of_class = identifier(measurement(class_name, late=False))
+    return f"SELECT {columns} FROM {of_class} WHERE {where} GROUP BY time({every_ms}ms) fill(none)"  # noqa: S608 - quoted
+
+
+def _parsed_means(answer: bytes, width: int) -> Downsampled:
+    """Stretches from the CSV of several `_means`, those without an answer left out by the server."""
+    found = dict[int, tuple[NDArray[np.int64], NDArray[np.float64]]]()
+    for rows in answer.split(b"\n\n") if answer else ():
+        head = rows.partition(b"\n")[0].decode().split(",")
+        column = int(head[3].removeprefix(_TAKEN[0]))
+        types = dict.fromkeys(head[3:], pa.float64()) | {"time": pa.int64()}
+        table = _table(rows, csv.ReadOptions(), types)
+        values = np.column_stack([table.column(name).to_numpy() for name in head[3:]])
+        found[column] = table.column("time").to_numpy(), values
+    time_ms = np.unique(np.concatenate([at for at, _ in found.values()] or [np.empty(0, dtype=np.int64)]))
+    taken = np.zeros((len(_TAKEN), len(time_ms), width))
+    for column, (at, values) in found.items():
+        taken[:, np.searchsorted(time_ms, at), column] = values.T
+    counts, mean, low, high = taken
+    return downsampled(time_ms, counts, mean * counts, low, high)
 
 
 def _parsed(rows: bytes, sensors: Sequence[str]) -> tuple[Readings, NDArray[np.int64], list[str]]:
@@ -119,14 +166,8 @@ def _parsed(rows: bytes, sensors: Sequence[str]) -> tuple[Readings, NDArray[np.i
     numbers = [str(i) for i in range(len(sensors))]
     types: dict[str, Any] = dict.fromkeys([*numbers, FLAGS], pa.float64())
     types |= {"time": pa.int64(), SOURCE: pa.dictionary(pa.int32(), pa.string())}
-    try:
-        table = csv.read_csv(
-            pa.BufferReader(rows),
-            csv.ReadOptions(column_names=["name", "tags", "time", *numbers, FLAGS, SOURCE], skip_rows=1),
-            convert_options=csv.ConvertOptions(column_types=types, include_columns=list(types), null_values=[""]),
-        ).combine_chunks()
-    except pa.ArrowInvalid as error:
-        raise StoreError(f"an answer of InfluxDB cannot be read: {error}") from None
+    names = ["name", "tags", "time", *numbers, FLAGS, SOURCE]
+    table = _table(rows, csv.ReadOptions(column_names=names, skip_rows=1), types)
     source = table.column(SOURCE).unify_dictionaries().combine_chunks()
     number = np.asarray(source.indices, dtype=np.int64)
     names = source.dictionary.to_pylist()
@@ -135,3 +176,12 @@ def _parsed(rows: bytes, sensors: Sequence[str]) -> tuple[Readings, NDArray[np.i
         values[:, column] = table.column(name).to_numpy()
     flags = np.nan_to_num(table.column(FLAGS).to_numpy()).astype(np.uint8)
     return Readings(tuple(sensors), source, table.column("time").to_numpy(), values, flags), number, names
+
+
+def _table(rows: bytes, form: Any, types: dict[str, Any]) -> Any:
+    """These columns of CSV."""
+    convert = csv.ConvertOptions(column_types=types, include_columns=list(types), null_values=[""])
+    try:
+        return csv.read_csv(pa.BufferReader(rows), form, convert_options=convert).combine_chunks()
+    except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
+        raise StoreError(f"an answer of InfluxDB cannot be read: {error}") from None

@@ -14,8 +14,9 @@ from pdm.adapters.reading_log.cache import Cache
 from pdm.adapters.reading_log.compacted import Compacted, Place
 from pdm.adapters.reading_log.log_file import LogFile
 from pdm.adapters.reading_log.schema import SUFFIX, CompactedMeanwhileError, Head
+from pdm.plant import Sensor
 from pdm.ports import Changes, StoreCounts, StoredDeadLetter, Tail
-from pdm.readings import Readings, arrange, concatenate
+from pdm.readings import Downsampled, Readings, arrange, concatenate, downsample
 
 T = TypeVar("T")
 
@@ -108,6 +109,12 @@ class ReadingLog:
         sensor by sensor, sorted by source in the order given and then by time. Columns: all sensors ever seen."""
         batches, places, sensors = self._read(lambda: self._stored(class_name, sources, start_ms, end_ms))
         return arrange(batches, places, sources, sensors, start_ms, end_ms)
+
+    def downsampled(
+        self, class_name: str, source: str, sensors: Sequence[Sensor], start_ms: int, end_ms: int, every_ms: int
+    ) -> Downsampled:
+        """What these sensors of a source said, over stretches of `every_ms`."""
+        return downsample(self.window(class_name, [source], start_ms, end_ms), sensors, every_ms)
 
     def _stored(
         self, class_name: str, sources: Sequence[str], start_ms: int, end_ms: int

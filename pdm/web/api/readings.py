@@ -12,7 +12,7 @@ from pdm.respond import RequestError
 from pdm.services import Services
 from pdm.web import series, snapshot, views
 from pdm.web.api.common import PROBLEMS, Moment, Serial, answer, csv_bytes, tag
-from pdm.web.series import MOST_ROWS, Series
+from pdm.web.series import MOST_ROWS, Series, Thinned
 from pdm.web.shapes import ReadingsAccepted, RefusedReading, SeriesColumn, SeriesView, to_json
 
 LONGEST_MS = 400 * DAY_MS
@@ -91,7 +91,8 @@ def make_router(services: Services) -> APIRouter:
             Query(description="Until before this time; now if absent.", examples=["2026-01-25T00:00:00Z"]),
         ] = None,
         every: Annotated[
-            str | None, Query(max_length=30, description="Mean over such stretches.", examples=["1 h"])
+            str | None,
+            Query(max_length=30, description="Mean over such stretches, in JSON with low and high.", examples=["1 h"]),
         ] = None,
         sensor: Annotated[list[str] | None, Query(max_length=200, description="Only these sensors.")] = None,
         form: Annotated[Literal["json", "csv", "arrow"], Query(alias="format")] = "json",
@@ -99,10 +100,13 @@ def make_router(services: Services) -> APIRouter:
         now = snapshot.latest(services)
         asset_class = now.current.plant.class_of(views.asset(now, serial))
         stretch = _stretch(start, services.clock.plant_ms() + 1 if end is None else end)
-        every_ms = None if every is None else _every(every)
+        every_ms = None if every is None else _every(every, *stretch)
         wanted = _known(asset_class, sensor)
-        found = series.series_of(services.readings, now.fleet, asset_class, serial, *stretch)
-        found = series.picked(found if every_ms is None else series.thinned(found, every_ms), wanted)
+        machine = services.readings, now.fleet, asset_class, serial
+        if every_ms is None:
+            found = series.picked(series.series_of(*machine, *stretch), wanted)
+        else:
+            found = series.thinned_of(*machine, *stretch, every_ms, wanted)
         if len(found.time_ms) > MOST_ROWS:
             raise RequestError("every", f"more than {MOST_ROWS:,} readings: ask for a shorter time, or thin by `every`")
         if form == "arrow":
@@ -133,21 +137,26 @@ def _known(asset_class: AssetClass, asked: list[str] | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(asked)) if asked else asset_class.sensor_names
 
 
-def _every(text: str) -> int:
+def _every(text: str, start_ms: int, end_ms: int) -> int:
     try:
         every_ms = duration_ms(text)
     except ValueError as error:
         raise RequestError("every", str(error)) from None
     if every_ms < 1:
         raise RequestError("every", "expected a stretch longer than nothing")
+    if (end_ms - start_ms) // every_ms > MOST_ROWS:
+        raise RequestError("every", f"expected at most {MOST_ROWS:,} stretches in that time")
     return every_ms
 
 
 def _view(
     found: Series, asset_class: AssetClass, serial: str, start_ms: int, end_ms: int, every_ms: int | None
 ) -> SeriesView:
+    thinned = (found.low, found.high) if isinstance(found, Thinned) else ()
     columns = {
-        name: SeriesColumn(asset_class.sensor(name).unit, tuple(found.values[:, column].tolist()))
+        name: SeriesColumn(
+            asset_class.sensor(name).unit, *(tuple(part[:, column].tolist()) for part in (found.values, *thinned))
+        )
         for column, name in enumerate(found.sensors)
     }
     return SeriesView(serial, start_ms, end_ms, every_ms, tuple(found.time_ms.tolist()), columns)

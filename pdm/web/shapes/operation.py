@@ -44,10 +44,13 @@ class SimulationView:
 
 @dataclass(frozen=True, slots=True)
 class SeriesColumn:
-    """The values of one sensor in its declared unit, null where nothing was measured."""
+    """The values of one sensor in its declared unit, null where nothing was measured. Where `values` are means over
+    stretches of time, `low` and `high` are the lowest and the highest value of each."""
 
     unit: str
     values: tuple[float | None, ...]
+    low: tuple[float | None, ...] | None = None
+    high: tuple[float | None, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
