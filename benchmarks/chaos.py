@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import chaos_crash
+from benchmarks import chaos_crash, chaos_disk, chaos_outage, chaos_state
 from benchmarks.chaos_terms import Drill, Terms
 from benchmarks.report import Figure, write_report
 
@@ -40,7 +40,45 @@ DRILLS = {
         chaos_crash.c3,
         ("tests/adapters/test_model_folder.py",),
     ),
+    "C4": Entry(
+        "the broker killed, away, and without its memory",
+        chaos_outage.c4,
+        ("tests/test_mqtt.py", "tests/system/test_trouble.py"),
+    ),
+    "C5": Entry(
+        "InfluxDB away for minutes, then killed, under load",
+        chaos_outage.c5,
+        ("tests/test_influx.py", "tests/system/test_influx_store.py"),
+    ),
+    "C6": Entry("a spool that fills up", chaos_outage.c6, ("tests/test_forward.py",)),
+    "C7": Entry(
+        "a full disk under load, export, backup and migration",
+        chaos_disk.c7,
+        ("tests/system/test_trouble.py", "tests/adapters/test_compaction.py", "tests/test_drop.py"),
+    ),
     "C8": Entry("SIGTERM under load", chaos_crash.c8, ("tests/system/test_crash.py", "tests/test_mqtt.py")),
+    "C9": Entry(
+        "the state database locked, or restarted",
+        chaos_outage.c9,
+        ("tests/system/test_postgres.py",),
+    ),
+    "C10": Entry(
+        "bits flipped in logs, files, checkpoints, models and state",
+        chaos_disk.c10,
+        (
+            "tests/adapters/test_reading_log.py",
+            "tests/adapters/test_compaction.py",
+            "tests/test_cohort.py",
+            "tests/adapters/test_model_folder.py",
+            "tests/test_doctor.py",
+        ),
+    ),
+    "C12": Entry(
+        "migrations of a large plant, killed at each statement",
+        chaos_state.c12,
+        ("tests/test_state.py", "tests/system/test_commands.py", "tests/system/test_refusals.py"),
+    ),
+    "C13": Entry("a backup under load, restored elsewhere", chaos_state.c13, ("tests/system/test_backup.py",)),
 }
 """By the number of the fault."""
 

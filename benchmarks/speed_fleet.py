@@ -156,11 +156,11 @@ class LiveFleet:
         self.hour = 0
         self.serials = [f"M-{i:05}" for i in range(count)]
         self.sources = np.array([f"machine{i:05}" for i in range(count)], dtype=object)
-        self.writer = ReadingLogWriter(folder / "log" / "readings.db")
+        self.writer = ReadingLogWriter(folder / "readings" / "fleet.db")
         engine = open_state(f"sqlite:///{folder / 'state.db'}")
         with write(engine) as connection:
             self.plant = store_plant(connection, plant_text(count), _RULES, START_MS)
-        readings = ReadingLog(folder / "log")
+        readings = ReadingLog(folder / "readings")
         self.services = Services(engine, readings, ReplayClock(START_MS), models={"machine": model})
         self._live_past()
 

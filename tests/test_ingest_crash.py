@@ -120,6 +120,21 @@ def test_kill_9_loses_no_acknowledged_reading_and_counts_none_twice(
     reader.close()
 
 
+def test_a_process_whose_log_cannot_be_written_waits_until_it_can(broker: Mosquitto, tmp_path: Path) -> None:
+    log = tmp_path / "readings" / "ingest.db"
+    subscribe_once(broker)
+    publisher = MqttPublisher(MqttLink(port=broker.port, client_id="gateway"))
+    publish(publisher, range(3), int(time.time() * 1000) - 86_400_000)
+    publisher.close()
+    reader, other = ReadingLog(log.parent), ReadingLogWriter(log)
+    with ingesting(log, broker) as process:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(3)  # it would be started again and again
+        other.close()
+        wait_until(lambda: stored_numbers(reader) == [0, 1, 2], "it waits on")
+    reader.close()
+
+
 def test_the_process_ends_with_its_parent(broker: Mosquitto, tmp_path: Path) -> None:
     log = tmp_path / "readings" / "ingest.db"
     command = [sys.executable, "-m", "tests.ingest_process", str(log), str(broker.port)]

@@ -159,7 +159,10 @@ def _matching(version: str, files: dict[str, bytes]) -> Contents:
     for name, digest in listed.items():
         if _digest(files[name]) != digest:
             raise DamagedModelError(f"model {version}: {name} does not match its hash in the manifest")
-    return Contents(manifest, files, _digest(files[MANIFEST]))
+    digest, named = _digest(files[MANIFEST]), _VERSION.fullmatch(version)
+    if named and not digest.startswith(named[2]):
+        raise DamagedModelError(f"model {version}: its manifest does not match the hash in its name")
+    return Contents(manifest, files, digest)
 
 
 def _read(path: Path) -> bytes:

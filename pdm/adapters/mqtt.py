@@ -321,7 +321,9 @@ def run_ingest(
     few seconds for the version to read messages by.
     """
     parent = os.getppid()  # before there is anything that could be taken for a sign of life
-    writer = open_log()
+    writer = _opened(open_log, parent)
+    if writer is None:
+        return
     current = plant()
     ingest = Ingest(Decoder(current, epoch_unit=epoch_unit), writer, clock, Nodes(nodes_file))
     receiver = MqttIngest(ingest, link, clock)
@@ -350,6 +352,23 @@ def run_ingest(
         receiver.run(look)
     finally:
         writer.close()
+
+
+def _opened(open_log: Callable[[], ReadingWriter], parent: int) -> ReadingWriter | None:
+    """The log, as soon as there is room for it and nobody else writes to it; None if the parent ends before."""
+    outage = _Outage("reading store", "")
+    while os.getppid() == parent:
+        try:
+            if outage.may_retry:
+                writer = open_log()
+                outage.worked()
+                return writer
+        except StoreError as error:
+            if not error.retry_helps:
+                raise
+            outage.failed(error)
+        Event().wait(_TURN_S)
+    return None
 
 
 class _Outage:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from time import monotonic
 from typing import Any
 
 import orjson
@@ -20,6 +21,9 @@ from pdm.respond import DuplicateWorkError, MovedOnError, RequestError
 MEDIA_TYPE = "application/problem+json"
 
 RETRY_AFTER_SECONDS = 2
+
+SAY_AGAIN_S = 60.0
+"""How often the log says of a route that something it needs is out of service."""
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +83,7 @@ def refusal(path: str, status: int, detail: str = "", headers: dict[str, str] | 
 
 def install(app: FastAPI) -> None:
     """Answer all errors that are expected with problems; the guard answers for the others."""
+    app.state.told_unavailable = {}
     app.add_exception_handler(HTTPException, of_http)
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(PdmError, _of_ours)
@@ -132,7 +137,9 @@ def _words(fault: Mapping[str, Any]) -> str:
 
 async def _of_ours(request: Request, error: Any) -> Response:
     status = status_of(error)
-    if status >= 500:
+    if status == 503:
+        _say_now_and_then(request, error)
+    elif status >= 500:
         log.error("%s %s failed: %s", request.method, _route(request), error)
     if isinstance(error, DuplicateWorkError):
         return problem(status, str(error), existing=error.existing)
@@ -142,12 +149,21 @@ async def _of_ours(request: Request, error: Any) -> Response:
 
 
 async def _of_database(request: Request, error: Any) -> Response:
-    log.error("%s %s: the state database did not answer: %s", request.method, _route(request), error.orig)
+    _say_now_and_then(request, f"the state database did not answer: {error.orig}")
     return problem(503, "the state database did not answer; try again")
 
 
 async def _of_data(_request: Request, _error: Any) -> Response:
     return problem(422, "the request holds a character or a number that the state database cannot hold")
+
+
+def _say_now_and_then(request: Request, why: object) -> None:
+    """An outage meets every request, and a log that fills up with it would make a full disk worse."""
+    where, now = f"{request.method} {_route(request)}", monotonic()
+    told = request.app.state.told_unavailable
+    if now - told.get(where, -SAY_AGAIN_S) >= SAY_AGAIN_S:
+        told[where] = now
+        log.error("%s failed: %s", where, why)
 
 
 def _route(request: Request) -> str:

@@ -33,13 +33,19 @@ def copy(saved: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(saved, tmp_path / "fan" / saved.name))
 
 
-def reseal(folder: Path) -> None:
-    """Make the manifest agree with files that somebody changed."""
+def reseal(folder: Path) -> Path:
+    """Make the manifest agree with files that somebody changed, and the name of the folder with the manifest."""
     manifest = json.loads((folder / MANIFEST).read_text())
     manifest["files"] = {
         path.name: model_folder._digest(path.read_bytes()) for path in folder.iterdir() if path.name != MANIFEST
     }
-    (folder / MANIFEST).write_text(json.dumps(manifest))
+    return renamed(folder, json.dumps(manifest))
+
+
+def renamed(folder: Path, manifest: str) -> Path:
+    """Another manifest, in a folder that is called after it."""
+    (folder / MANIFEST).write_text(manifest)
+    return folder.rename(folder.parent / f"0001-{model_folder._digest(manifest.encode())[:12]}")
 
 
 def test_what_was_saved_comes_back(saved: Path) -> None:
@@ -164,14 +170,21 @@ def test_a_file_that_the_manifest_does_not_know_is_refused(copy: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"files": {"../../secret": "00"}}', '{"files": 1}', "\0"])
 def test_a_manifest_that_makes_no_sense_is_refused(copy: Path, text: str) -> None:
-    (copy / MANIFEST).write_text(text)
+    copy = renamed(copy, text)
     with pytest.raises(DamagedModelError):
+        model_folder.load(copy, FAN)
+
+
+def test_a_manifest_that_was_changed_does_not_match_the_name_of_its_folder(copy: Path) -> None:
+    manifest = json.loads((copy / MANIFEST).read_text())
+    (copy / MANIFEST).write_text(json.dumps(manifest | {"horizon": 41.0}))
+    with pytest.raises(DamagedModelError, match="does not match the hash in its name"):
         model_folder.load(copy, FAN)
 
 
 def test_a_manifest_that_does_not_say_whose_model_it_is_is_refused(copy: Path) -> None:
     manifest = json.loads((copy / MANIFEST).read_text())
-    (copy / MANIFEST).write_text(json.dumps(manifest | {"facts": None}))
+    copy = renamed(copy, json.dumps(manifest | {"facts": None}))
     with pytest.raises(DamagedModelError, match="whose"):
         model_folder.load(copy, FAN)
 
@@ -186,21 +199,21 @@ def test_a_truncated_forest_with_the_right_hash_kills_only_the_child(copy: Path,
     forest = copy / "squared.txt"
     body = forest.read_bytes()
     forest.write_bytes(body[: int(share * len(body))])
-    reseal(copy)
+    copy = reseal(copy)
     with pytest.raises(DamagedModelError):
         model_folder.load(copy, FAN)
 
 
 def test_a_forest_of_another_model_does_not_reproduce_the_golden_rows(copy: Path) -> None:
     swap(copy / "squared.txt")
-    reseal(copy)
+    copy = reseal(copy)
     with pytest.raises(DamagedModelError, match="golden rows"):
         model_folder.load(copy, FAN)
 
 
 def test_arrays_that_hold_objects_are_not_unpickled(copy: Path) -> None:
     np.savez(copy / "spread.npz", expected=np.array([{"a": 1}], dtype=object))
-    reseal(copy)
+    copy = reseal(copy)
     with pytest.raises(DamagedModelError):
         model_folder.load(copy, FAN)
 
@@ -214,7 +227,7 @@ def test_no_damage_to_a_forest_takes_this_process_down(copy: Path, seed: int) ->
     for at in random.integers(0, len(body), 40):
         body[at] = random.integers(256)
     forest.write_bytes(bytes(body))
-    reseal(copy)
+    copy = reseal(copy)
     try:
         model = model_folder.load(copy, FAN)
     except DamagedModelError:

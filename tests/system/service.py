@@ -210,10 +210,16 @@ class Service:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    def post(self, content: bytes | object, **headers: str) -> httpx2.Response:
-        """Send readings by HTTP."""
+    def text(self, path: str) -> str:
+        """What stands on a page beside the API."""
+        answer = self._client.get(f"{self.address}/{path}")
+        assert answer.status_code == 200, answer.text
+        return answer.text
+
+    def post(self, content: bytes | object, *, path: str = "readings", **headers: str) -> httpx2.Response:
+        """Send readings by HTTP, or something else to another path."""
         body = content if isinstance(content, bytes) else orjson.dumps(content)
-        return self._client.post(f"{self.address}/api/v1/readings", content=body, headers=headers)
+        return self._client.post(f"{self.address}/api/v1/{path}", content=body, headers=headers)
 
     def stored(self) -> dict[str, list[int]]:
         """The numbers in the reading store by source, as another process reads them."""

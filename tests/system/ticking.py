@@ -125,24 +125,30 @@ def forked(what: Callable[[], None]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+def prepared(folder: Path) -> Path:
+    """A folder as `prepare` leaves it, in which every tick keeps a checkpoint."""
+    cohort.CHECKPOINT_EVERY_TICKS = 1
+    assert forked(lambda: prepare(folder)) == 0
+    return folder
+
+
+def worked(folder: Path) -> Any:
+    """All that is in the state after the work was done."""
+    assert forked(lambda: work(folder)) == 0
+    return json.loads((folder / "state.json").read_text())
+
+
 def sweep(folder: Path, first: int, every: int) -> dict[str, Any]:
     """Kill before each `every`-th statement from the `first` on, until one is never reached."""
-    cohort.CHECKPOINT_EVERY_TICKS = 1
-    assert forked(lambda: prepare(folder / "prepared")) == 0
-
-    def result(name: str) -> Any:
-        assert forked(lambda: work(folder / name)) == 0
-        return json.loads((folder / name / "state.json").read_text())
-
-    shutil.copytree(folder / "prepared", folder / "whole")
-    expected, differing = result("whole"), dict[int, list[str]]()
+    shutil.copytree(prepared(folder / "prepared"), folder / "whole")
+    expected, differing = worked(folder / "whole"), dict[int, list[str]]()
     for statement in itertools.count(first, every):
         shutil.copytree(folder / "prepared", folder / "cut")
         code = forked(lambda n=statement: work(folder / "cut", n))  # type: ignore[misc]
         if code == 0:
             return {"statements": statement, "differing": differing, "alerts": len(expected["alerts"])}
         assert code == -signal.SIGKILL, code
-        found = result("cut")
+        found = worked(folder / "cut")
         if found != expected:
             differing[statement] = [key for key in expected if found[key] != expected[key]]
         shutil.rmtree(folder / "cut")

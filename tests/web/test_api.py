@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import pyarrow as pa
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import update
 
@@ -434,6 +435,22 @@ def test_a_state_that_does_not_answer_is_503_with_a_time_to_come_back(
     services.engine = other
     answer = client.get("/readyz")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+
+
+def test_an_outage_is_said_once_and_not_for_every_request(
+    client: TestClient, app: FastAPI, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = list[object]()
+    app.state.told_unavailable.clear()
+
+    def full(_: bytes) -> None:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(services.ingest, "accept", full)
+    monkeypatch.setattr("pdm.web.problems.log.error", lambda *told: said.append(str(told[-1])))
+    for _ in range(5):
+        assert client.post(f"{API}/readings", content=b"{}").status_code == 503
+    assert said == ["the disk is full"]
 
 
 def test_without_a_plant_the_api_says_what_to_do(client: TestClient, services: Services, tmp_path: Path) -> None:
