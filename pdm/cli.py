@@ -22,10 +22,12 @@ app = typer.Typer(
 )
 import_app = typer.Typer(help="Bring history in.", no_args_is_help=True)
 export_app = typer.Typer(help="Take data out.", no_args_is_help=True)
+delete_app = typer.Typer(help="Take data away for good.", no_args_is_help=True)
 models_app = typer.Typer(help="Trained models.", no_args_is_help=True)
 topics_app = typer.Typer(help="Messages by MQTT.", no_args_is_help=True)
 app.add_typer(import_app, name="import")
 app.add_typer(export_app, name="export")
+app.add_typer(delete_app, name="delete")
 app.add_typer(models_app, name="models")
 app.add_typer(topics_app, name="topics")
 
@@ -352,6 +354,28 @@ def export_steps(
 ) -> None:
     """Steps of a class as they stand, one column a summary."""
     _export("steps", out, class_name, from_time, to_time, form, settings)
+
+
+@delete_app.command("readings")
+def delete_readings(
+    asset: Annotated[str, typer.Option(help="serial of the machine")],
+    from_time: FromTime = None,
+    to_time: ToTime = None,
+    settings: SettingsFile = None,
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete what one machine said, late readings too. Steps and forecasts that were made of it stay."""
+    from pdm.delete_command import delete_readings, places_of
+    from pdm.words import listed, plural
+
+    loaded = _settings(settings)
+    places = places_of(loaded, asset, _instant(from_time, "--from"), _instant(to_time, "--to"))
+    where = listed([str(place) for place in places])
+    if not yes:
+        _confirm(f"Delete all readings of {asset}, source {where}, for good?")
+    count = delete_readings(loaded, places)
+    _say({"asset": asset, "readings": count}, as_json, f"{{asset}}: {plural(count, 'reading')} deleted")
 
 
 @models_app.command("list")

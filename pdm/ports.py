@@ -130,6 +130,15 @@ class ReadingStore(Protocol):
         multiples since 1970; values that a sensor cannot report are left out."""
         ...
 
+    def delete(self, class_name: str, source: str, start_ms: int, end_ms: int) -> int:
+        """Delete the readings of a source with start <= time < end, late ones too; returns how many there were, which
+        `counts` goes on counting.
+
+        Raises:
+            StoreError: it cannot be done now.
+        """
+        ...
+
     def counts(self) -> StoreCounts: ...
 
     def dead_letters(

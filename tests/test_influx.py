@@ -292,13 +292,13 @@ def test_readings_older_than_the_bucket_keeps_become_dead_letters(tmp_path: Path
     bench.close()
 
 
-def test_the_readings_of_one_machine_are_deleted(bench: Bench) -> None:
-    bench.take(pumps(("p1", 7, 1.0, 2.0), ('say "yes"', 7, 3.0, 4.0), ('say "yes"', 9, 5.0, 6.0)))
+def test_nothing_is_deleted_that_would_come_again_from_the_logs(bench: Bench) -> None:
+    bench.take(pumps(("p1", 7, 1.0, 2.0)))
+    with pytest.raises(StoreError, match="1 readings and 0 parked blocks wait for InfluxDB: delete after them"):
+        bench.reader.delete("pump", "p1", 0, 10)
     bench.forwarder.forward()
-    bench.server.delete("pump", 'say "yes"', end_ms=8)
-    assert (bench.numbers("p1"), bench.numbers('say "yes"')) == ([1.0], [5.0])
-    bench.server.delete("pump", 'say "yes"')
-    assert (bench.numbers("p1"), bench.numbers('say "yes"')) == ([1.0], [])
+    assert bench.reader.delete("pump", "p1", 0, 10) == 1
+    assert bench.numbers() == []
 
 
 def test_a_bucket_that_was_removed_is_made_again(bench: Bench, link: InfluxLink, proxy: Proxy) -> None:

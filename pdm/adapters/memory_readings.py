@@ -94,6 +94,17 @@ class MemoryReadings:
         """What these sensors of a source said, over stretches of `every_ms`."""
         return downsample(self.window(class_name, [source], start_ms, end_ms), sensors, every_ms)
 
+    def delete(self, class_name: str, source: str, start_ms: int, end_ms: int) -> int:
+        """Delete the readings of a source with start <= time < end; returns how many there were."""
+        deleted = 0
+        for place, batch in enumerate(self._batches):
+            readings = batch.readings
+            gone = (readings.source == source) & (readings.time_ms >= start_ms) & (readings.time_ms < end_ms)
+            if batch.class_name == class_name and gone.any():
+                self._batches[place] = batch._replace(readings=readings.take(~gone))
+                deleted += int(gone.sum())
+        return deleted
+
     def counts(self) -> StoreCounts:
         """Totals since the beginning."""
         return StoreCounts(

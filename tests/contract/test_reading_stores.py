@@ -335,6 +335,28 @@ def test_what_a_sensor_cannot_report_or_did_not_is_left_out_of_means(store: Stor
     assert down(store) == []
 
 
+def test_the_readings_of_one_source_and_time_are_deleted_and_no_others(store: Store) -> None:
+    odd = """say "it's" (.*)"""
+    store.writer.append(pumps(*((name, time, 1.0, NAN) for name in ("p1", odd, "p2") for time in (1, 2, 3))))
+    store.writer.append(fans((odd, 2, 9.0)) | pumps((odd, 3, NAN, 2.0)))
+    assert store.reader.delete("pump", "p1", 2, 3) == 1
+    assert store.reader.delete("pump", odd, -FAR, FAR) >= 3
+    assert store.reader.delete("pump", odd, -FAR, FAR) == 0
+    assert store.reader.window("pump", ["p1", odd, "p2"], 0, 9).time_ms.tolist() == [1, 3, 1, 2, 3]
+    assert len(store.reader.window("fan", [odd], 0, 9)) == 1
+    assert store.reader.counts().readings == 11
+    store.writer.append(pumps(("p1", 2, 5.0, 5.0)))
+    assert store.reader.window("pump", ["p1"], 0, 9).time_ms.tolist() == [1, 2, 3]
+
+
+def test_late_readings_are_deleted_with_the_others(store: Store) -> None:
+    store.writer.append(pumps(("p1", 1, 1.0, 1.0), ("p2", 1, 1.0, 1.0), flag=ArrivalFlag.LATE))
+    store.writer.append(pumps(("p1", 1, 1.0, 1.0)))
+    in_memory = isinstance(store.reader, MemoryReadings)  # which does not keep late ones
+    assert store.reader.delete("pump", "p1", 0, 9) == (1 if in_memory else 2)
+    assert store.reader.delete("pump", "p1", 0, 9) == 0
+
+
 def test_names_of_any_shape_are_kept(store: Store) -> None:
     names = ["a/b#+", "a b,c=d", 'say "yes"', "^(.*)$", "رقم ١", "🛠️", "'; DROP TABLE batches; --", "x" * 300]
     store.writer.append(pumps(*((name, 1, 1.0, 1.0) for name in names)))

@@ -26,8 +26,7 @@ LARGEST_ANSWER = 2_000_000_000
 
 _PIECE = 1 << 20
 _END_MARK = b"name,tags,name\ndatabases,"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2260, 1, 1, tzinfo=UTC)
+_FIRST_US, _LAST_US = -9_223_372_036_000_000, 9_223_372_036_000_000
 
 _REASONS = (("type conflict", "type_conflict"), ("retention policy", "outside_retention"))
 
@@ -116,10 +115,10 @@ class InfluxServer:
                 # a token may be good for reading and writing one bucket and for nothing else
                 _log.warning("the token may not look after the bucket: it must be there", bucket=self._link.bucket)
 
-    def delete(self, class_name: str, source: str, start_ms: int | None = None, end_ms: int | None = None) -> None:
-        """Delete the readings of a source with start <= time < end, late ones too; all of them by default."""
-        begin = _FIRST if start_ms is None else _EPOCH + timedelta(milliseconds=start_ms)
-        end = _LAST if end_ms is None else _EPOCH + timedelta(milliseconds=end_ms)
+    def delete(self, class_name: str, source: str, start_ms: int, end_ms: int) -> None:
+        """Delete the readings of a source with start <= time < end, late ones too."""
+        # up to the last microsecond before the end: whether it is within depends on the server
+        begin, end = (_moment(at) for at in (start_ms * 1_000, end_ms * 1_000 - 1))
         for late in (False, True):
             named = f"_measurement={literal(measurement(class_name, late))} AND {SOURCE}={literal(source)}"
             with self._errors():
@@ -180,6 +179,12 @@ class InfluxServer:
             raise kind(f"{where} does not answer within {self._link.timeout_ms / 1000:g} s") from None
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise StoreError(f"{where} does not answer: {type(error).__name__}") from None
+
+
+def _moment(time_us: int) -> datetime:
+    """Microseconds since 1970 as a time that the server knows."""
+    known = min(max(time_us, _FIRST_US), _LAST_US)
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=known)
 
 
 def _meaning(error: ApiException, where: str, writing: bool) -> StoreError:

@@ -17,7 +17,14 @@ from pdm.errors import StoreError
 from pdm.plant import Sensor
 from pdm.ports import Changes, StoreCounts, StoredDeadLetter, Tail
 from pdm.readings import Downsampled, Readings, arrange, downsampled
-from pdm.state.forwarding import forward_cursor, last_mark, marked_after, sensors_forwarded, totals_forwarded
+from pdm.state.forwarding import (
+    forward_cursor,
+    last_mark,
+    marked_after,
+    parked_count,
+    sensors_forwarded,
+    totals_forwarded,
+)
 from pdm.state.schema import read
 
 BEHIND_MS = 60_000
@@ -84,6 +91,22 @@ class InfluxReadings:
         parts = [_means(class_name, column, sensor, of_time, every_ms) for column, sensor in enumerate(sensors)]
         return _parsed_means(self._server.query("; ".join(parts)) if parts else b"", len(sensors))
 
+    def delete(self, class_name: str, source: str, start_ms: int, end_ms: int) -> int:
+        """Delete the readings of a source with start <= time < end, late ones too; returns how many there were.
+
+        Raises:
+            StoreError: readings wait in the logs, which would come after it.
+        """
+        with read(self._engine) as connection:
+            position = forward_cursor(connection, self._server.name, self._spool.name)
+            parked = parked_count(connection, self._server.name)
+        if (waiting := self._spool.waiting(position).rows) or parked:
+            raise StoreError(f"{waiting:,} readings and {parked} parked blocks wait for InfluxDB: delete after them")
+        where = _stretch(start_ms, end_ms, [source])
+        counted = [self._server.query(_count(class_name, late, where)) for late in (False, True)]
+        self._server.delete(class_name, source, start_ms, end_ms)
+        return sum(int(rows.rsplit(b",", 1)[1]) for rows in counted if rows)
+
     def counts(self) -> StoreCounts:
         """What has been forwarded, and the dead letters of the logs."""
         with read(self._engine) as connection:
@@ -125,6 +148,11 @@ def _selection(class_name: str, sensors: Sequence[str], sources: Sequence[str], 
 
 def _stretch(start_ms: int, end_ms: int, sources: Sequence[str]) -> str:
     return f"time >= {instant(start_ms)} AND time < {instant(end_ms)} AND {_TAG} =~ {any_of(sources)}"
+
+
+def _count(class_name: str, late: bool, where: str) -> str:
+    """The query for how many readings there are: each has its flags."""
+    return f'SELECT count("{FLAGS}") FROM {identifier(measurement(class_name, late))} WHERE {where}'  # noqa: S608 - quoted
 
 
 def _means(class_name: str, column: int, sensor: Sensor, of_time: str, every_ms: int) -> str:

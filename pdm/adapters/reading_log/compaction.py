@@ -22,9 +22,8 @@ from numpy.typing import NDArray
 from pdm.adapters.reading_log.cache import Cache
 from pdm.adapters.reading_log.compacted import Compacted
 from pdm.adapters.reading_log.day_file import DayFileWriter, Rows
-from pdm.adapters.reading_log.log_file import LogFile
+from pdm.adapters.reading_log.log_file import LogFile, Stored
 from pdm.adapters.reading_log.manifest import DAY_MS, ManifestWriter, Run, StoredDay, Totals
-from pdm.adapters.reading_log.reader import Stored
 from pdm.adapters.reading_log.schema import DROPPED, DROPPED_MS, SUFFIX, Head, connection, store_errors
 from pdm.errors import StoreError
 from pdm.ports import Compaction
@@ -39,7 +38,7 @@ _PAUSE_S = 0.002  # lets a waiting append in
 _NO_CACHE = 0
 
 
-class _Kind(NamedTuple):
+class Kind(NamedTuple):
     """What shares a folder."""
 
     class_name: str
@@ -98,7 +97,7 @@ class LogCompactor:
             files = [file for late in (False, True) for file in logs.compacted.manifest.of_class(class_name, late=late)]
             old = [file for file in files if file.day_ms + DAY_MS <= before_ms]
             if old:
-                manifest.remove(old)
+                manifest.replace(old)
             manifest.clear_away()
         return len(old)
 
@@ -108,21 +107,21 @@ class LogCompactor:
 
     def _keep(self, manifest: ManifestWriter, logs: "Logs", work: Work, waiting: Sequence[Stored]) -> None:
         """Put what leaves the logs into files."""
-        with _disk_errors():
+        with disk_errors():
             for kind, stored in _by_kind(waiting).items():
                 self._compact_kind(manifest, logs, work, kind, stored)
 
     def _compact_kind(
-        self, manifest: ManifestWriter, logs: "Logs", work: Work, kind: _Kind, stored: Sequence[Stored]
+        self, manifest: ManifestWriter, logs: "Logs", work: Work, kind: Kind, stored: Sequence[Stored]
     ) -> None:
         """The files of the days of one class that these batches touch."""
         there = logs.files_of(kind, stored)
         merging = _Merging(logs, kind, stored, there, work.run.number)
-        writers = dict[int, _Day]()
+        writers = dict[int, Day]()
         for block in _blocks(stored, there, self._most_rows):
             for day, rows in merging.merged(block):
                 if day not in writers:
-                    writers[day] = _Day.begin(manifest, kind, day, rows.readings.sensors)
+                    writers[day] = Day.begin(manifest, kind, day, rows.readings.sensors)
                 writers[day].add(rows)
             if block.share == block.shares - 1:
                 work.made += [writer.finish() for writer in writers.values()]
@@ -130,7 +129,7 @@ class LogCompactor:
                 writers.clear()
 
 
-class _Day:
+class Day:
     """A file that is being written."""
 
     def __init__(self, writer: DayFileWriter, file: StoredDay) -> None:
@@ -138,12 +137,12 @@ class _Day:
         self._file = file
 
     @staticmethod
-    def begin(manifest: ManifestWriter, kind: _Kind, day: int, sensors: tuple[str, ...]) -> "_Day":
+    def begin(manifest: ManifestWriter, kind: Kind, day: int, sensors: tuple[str, ...]) -> "Day":
         folder = f"{LATE if kind.late else PARQUET}/{quote(kind.class_name, safe='')}"
         # the name is used once, so that readers of the file before it are not given another
         path = f"{folder}/{np.datetime64(day, 'D')}-{token_hex(4)}.parquet"
         file = StoredDay(path, kind.class_name, int(kind.late), day * DAY_MS, sensors, 0, 2**62, 0, 0)
-        return _Day(DayFileWriter(manifest.announce(path), sensors), file)
+        return Day(DayFileWriter(manifest.announce(path), sensors), file)
 
     def add(self, rows: Rows) -> None:
         self._writer.write(rows)
@@ -193,7 +192,7 @@ class Logs:
         found = {(log.name, id_) for log in self._logs for id_ in log.damaged_batches if id_ <= floors.get(log.name, 0)}
         return found - self.compacted.manifest.left_out
 
-    def files_of(self, kind: _Kind, stored: Sequence[Stored]) -> dict[int, list[StoredDay]]:
+    def files_of(self, kind: Kind, stored: Sequence[Stored]) -> dict[int, list[StoredDay]]:
         """By day the sound files that these batches may change; a damaged one stays for whoever can mend it."""
         first, last = _days(stored)
         there = defaultdict[int, list[StoredDay]](list)
@@ -228,7 +227,7 @@ class _Merging:
     """Batches of one class, merged with the files of their days."""
 
     def __init__(
-        self, logs: Logs, kind: _Kind, stored: Sequence[Stored], there: Mapping[int, Sequence[StoredDay]], run: int
+        self, logs: Logs, kind: Kind, stored: Sequence[Stored], there: Mapping[int, Sequence[StoredDay]], run: int
     ) -> None:
         files = [file for day in sorted(there) for file in there[day]]
         parts = [file.sensors for file in files] + [
@@ -320,11 +319,11 @@ def _days(stored: Sequence[Stored]) -> tuple[int, int]:
     return min(head.first_ms for _, head in stored) // DAY_MS, max(head.last_ms for _, head in stored) // DAY_MS
 
 
-def _by_kind(stored: Iterable[Stored]) -> dict[_Kind, list[Stored]]:
-    found = defaultdict[_Kind, list[Stored]](list)
+def _by_kind(stored: Iterable[Stored]) -> dict[Kind, list[Stored]]:
+    found = defaultdict[Kind, list[Stored]](list)
     for one in stored:
         layout = one.log.layouts[one.head.layout]
-        found[_Kind(layout.class_name, layout.late)].append(one)
+        found[Kind(layout.class_name, layout.late)].append(one)
     return found
 
 
@@ -334,7 +333,7 @@ def _totals(stored: Sequence[Stored]) -> Totals:
 
 
 @contextmanager
-def _disk_errors() -> Iterator[None]:
+def disk_errors() -> Iterator[None]:
     """What the disk refuses as an error of a store."""
     try:
         yield

@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import structlog
@@ -205,3 +205,15 @@ class LogFile:
     def _quarantine_batch(self, id_: int, why: str) -> None:
         self.damaged_batches.add(id_)
         self._quarantine(f"batch {id_}", why)
+
+
+class Stored(NamedTuple):
+    """A batch where it stands."""
+
+    log: LogFile
+    head: Head
+
+    @property
+    def order(self) -> tuple[int, str, int]:
+        """Of two values of one key the one of higher order wins."""
+        return self.head.committed_ms, self.log.name, self.head.id

@@ -222,10 +222,10 @@ class ManifestWriter:
             self._db.executemany("INSERT INTO left_out VALUES (?, ?)", sorted(run.left_out))
             self._replace(made, replaced)
 
-    def remove(self, files: Iterable[StoredDay]) -> None:
-        """Readers no longer read these files."""
+    def replace(self, files: Iterable[StoredDay], by: Iterable[StoredDay] = ()) -> None:
+        """Readers no longer read these files, but others, in which there is nothing new."""
         with self._transaction():
-            self._replace((), files)
+            self._replace(by, files)
 
     def clear_away(self) -> None:
         """Remove the files that nobody reads."""

@@ -5,14 +5,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import RLock
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pdm.adapters.reading_log.cache import Cache
 from pdm.adapters.reading_log.compacted import Compacted, Place
-from pdm.adapters.reading_log.log_file import LogFile
+from pdm.adapters.reading_log.deletion import delete_readings
+from pdm.adapters.reading_log.log_file import LogFile, Stored
 from pdm.adapters.reading_log.schema import SUFFIX, CompactedMeanwhileError, Head
 from pdm.plant import Sensor
 from pdm.ports import Changes, StoreCounts, StoredDeadLetter, Tail
@@ -23,18 +24,6 @@ T = TypeVar("T")
 _CACHE_BYTES = 256_000_000
 _NEVER = np.iinfo(np.int64).max
 _PLACE, DAYS = "compacted", "days"  # beside the names of logs, which end in a number, in cursors of tails and spools
-
-
-class Stored(NamedTuple):
-    """A batch where it stands."""
-
-    log: LogFile
-    head: Head
-
-    @property
-    def order(self) -> tuple[int, str, int]:
-        """Of two values of one key the one of higher order wins."""
-        return self.head.committed_ms, self.log.name, self.head.id
 
 
 class ReadingLog:
@@ -136,6 +125,17 @@ class ReadingLog:
         files = self._compacted.manifest.of_class(class_name)
         named = [log.sensors_of(class_name) for log in logs] + [file.sensors for file in files]
         return tuple(dict.fromkeys(sensor for sensors in named for sensor in sensors))
+
+    def delete(self, class_name: str, source: str, start_ms: int, end_ms: int) -> int:
+        """Delete the readings of a source with start <= time < end, late ones too; returns how many there were.
+
+        What is in the logs goes into files first.
+
+        Raises:
+            ConflictError: another process compacts these logs.
+            DamagedRecordError: a file of that time is damaged. Nothing was deleted.
+        """
+        return delete_readings(self._folder, class_name, source, start_ms, end_ms)
 
     def counts(self) -> StoreCounts:
         """Totals over all logs."""

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from pdm import durable
 from pdm.adapters.reading_log.compacted import Part, Place
-from pdm.adapters.reading_log.log_file import LogFile
+from pdm.adapters.reading_log.log_file import LogFile, Stored
 from pdm.adapters.reading_log.manifest import StoredDay
-from pdm.adapters.reading_log.reader import DAYS, ReadingLog, Stored, in_order, seen_of
+from pdm.adapters.reading_log.reader import DAYS, ReadingLog, in_order, seen_of
 from pdm.adapters.reading_log.schema import Head, store_errors
 from pdm.adapters.reading_log.writer import ReadingLogWriter
 from pdm.errors import StoreError

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pdm.adapters.reading_log.compaction import LogCompactor, Logs, Work
+from pdm.adapters.reading_log.log_file import Stored
 from pdm.adapters.reading_log.manifest import DAY_MS, ManifestWriter
-from pdm.adapters.reading_log.reader import Stored
 from pdm.ports import Compaction
 
 KEPT_MS = DAY_MS
