@@ -261,7 +261,7 @@ def demo(
 
 @import_app.command("readings")
 def import_readings(
-    files: Annotated[list[Path], typer.Argument(help="CSV or Parquet files, one column a sensor")],
+    files: Annotated[list[Path] | None, typer.Argument(help="CSV or Parquet files, one column a sensor")] = None,
     settings: SettingsFile = None,
     source_column: Annotated[str, typer.Option(help="column that names the source")] = "source",
     time_column: Annotated[str, typer.Option(help="column with the time")] = "time",
@@ -281,10 +281,17 @@ def import_readings(
     rename: Annotated[list[str], typer.Option(help="COLUMN=SENSOR, where a column has another name")] = [],  # noqa: B006
     ignore: Annotated[list[str], typer.Option(help="a column to leave out")] = [],  # noqa: B006
     unit: Annotated[list[str], typer.Option(help="SENSOR=UNIT, where the file is not in the declared unit")] = [],  # noqa: B006
+    from_influx: Annotated[str | None, typer.Option(help="address of an InfluxDB, in place of files")] = None,
+    bucket: Annotated[str, typer.Option(help="with --from-influx: bucket to read")] = "",
+    org: Annotated[str, typer.Option(help="with --from-influx: organization of the bucket")] = "",
+    token_file: Annotated[Path | None, typer.Option(help="with --from-influx: file with a token that may read")] = None,
+    measurement: Annotated[list[str], typer.Option(help="with --from-influx: only this; default all")] = [],  # noqa: B006
+    from_time: FromTime = None,
+    to_time: ToTime = None,
     as_json: AsJson = False,
 ) -> None:
     """Bring stored readings in; a run that was cut short goes on where it stopped."""
-    from pdm.import_command import REPORT, import_into_log
+    from pdm.import_command import REPORT, Bucket, import_into_log
     from pdm.plant.wire import TableForm
 
     loaded = _settings(settings)
@@ -305,6 +312,17 @@ def import_readings(
         ignore=tuple(ignore),
         units=_pairs(unit, "--unit"),
     )
+    span = _instant(from_time, "--from"), _instant(to_time, "--to")
+    if from_influx is not None:
+        if files or token_file is None or not bucket:
+            raise ConfigurationError("goes with --bucket and --token-file, and with no files", key="--from-influx")
+        if form != TableForm():
+            said = "what a bucket holds stands under `lines` in plant.yaml: expected no options of tables"
+            raise ConfigurationError(said, key="--from-influx")
+        _import_bucket(loaded, Bucket(from_influx, org, bucket, token_file, tuple(measurement), *span), as_json)
+        return
+    if not files or bucket or org or token_file or measurement or span != (None, None):
+        raise ConfigurationError("expected files and their options, or --from-influx and its options")
     for done in import_into_log(loaded, files, form):
         facts = {"file": str(done.path), "rows": done.rows, "bad_rows": done.bad_rows, "already": done.already}
         facts["read_as"] = done.read_as
@@ -451,6 +469,22 @@ def _export(
     wanted = Wanted(class_name, _instant(from_time, "--from"), _instant(to_time, "--to"))
     write = export_readings if what == "readings" else export_steps
     typer.echo(f"{out}: {write(_settings(settings), wanted, out, form)} {what}")
+
+
+def _import_bucket(loaded: Any, bucket: Any, as_json: bool) -> None:
+    from pdm.import_command import REPORT, import_bucket_into_log
+    from pdm.words import plural
+
+    for done in import_bucket_into_log(loaded, bucket):
+        name, sources = done.mapped.wanted.measurement, done.mapped.sources
+        facts = {"measurement": name, "points": done.points, "new_points": done.new_points}
+        facts |= {"bad_values": done.bad_values, "sources": len(sources), "remarks": len(done.mapped.remarks)}
+        what = plural(len(sources), "source") + "".join(f", {field}" for field in done.mapped.wanted.fields)
+        said = f"{name}: {done.points:,} points, {done.new_points:,} of them new ({what})"
+        if done.bad_values or done.mapped.remarks:
+            problems = f"{plural(done.bad_values, 'bad value')}, {plural(len(done.mapped.remarks), 'remark')}"
+            said += f"; {problems}: see {loaded.data_dir / REPORT}"
+        typer.echo(json.dumps(facts) if as_json else said)
 
 
 def _zone(name: str) -> ZoneInfo:

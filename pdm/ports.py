@@ -1,7 +1,7 @@
 """Small seams to the outside world; adapters implement them, wiring picks one of each."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -71,13 +71,14 @@ class StoreCounts:
 
 @dataclass(frozen=True, slots=True)
 class ImportProgress:
-    """How far a file has been imported. It is known by the digest of its bytes, whatever its name."""
+    """How far a file or bucket has been imported. A file is known by the digest of its bytes, whatever its name."""
 
     digest: str
     name: str
     rows: int  # rows read; bad ones are among them, blank lines are not
     bad_rows: int
     finished: bool
+    reached_ms: Mapping[str, int] = field(default_factory=dict)  # of what is read in the order of time, by name
 
 
 class ReadingWriter(Protocol):
@@ -92,7 +93,7 @@ class ReadingWriter(Protocol):
         """Commit durably, or raise `StoreError` and keep nothing. Keys of `batches` are class names.
 
         When it returns, all that was given is on disk; only then may a message be acknowledged. `imported` replaces
-        what was known about its file in the same commit.
+        what was known about its file in the same commit, but for names in `reached_ms` that it does not have.
         """
         ...
 
@@ -145,6 +146,53 @@ class ReadingStore(Protocol):
         self, limit: int = 100, reason: str | None = None, after: tuple[int, str] | None = None
     ) -> list[StoredDeadLetter]:
         """Newest first, of one reason or of all; `after` is `last_seen_ms` and `id` of the one to go on from."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class PointsWanted(NamedTuple):
+    """What is read of a bucket that others write."""
+
+    measurement: str
+    fields: tuple[str, ...]  # that hold numbers
+    tags: Mapping[str, Sequence[str]]  # only series that have one of these values in each of these tags
+
+
+class Points(NamedTuple):
+    """Points of n times in columns."""
+
+    series: list[str]  # measurement and tags, each once
+    number: NDArray[np.int64]  # [n] which of them
+    time_ms: NDArray[np.int64]  # [n]
+    values: NDArray[np.float64]  # [n, fields], NaN where there is none
+
+
+class PointSource(Protocol):
+    """A bucket that others write. All of its methods raise `StoreError` where an answer is missing or not whole."""
+
+    name: str
+
+    def measurements(self) -> list[str]: ...
+
+    def fields(self, measurement: str) -> dict[str, tuple[str, ...]]:
+        """The fields of a measurement with their types."""
+        ...
+
+    def series(self, measurement: str) -> list[str]:
+        """Measurement and tags of each series, as line protocol begins."""
+        ...
+
+    def next_ms(self, wanted: PointsWanted, start_ms: int, end_ms: int) -> int | None:
+        """The time of the first point with start <= time < end; None if there is none."""
+        ...
+
+    def count(self, wanted: PointsWanted, start_ms: int, end_ms: int) -> int:
+        """How many values there are with start <= time < end."""
+        ...
+
+    def points(self, wanted: PointsWanted, start_ms: int, end_ms: int) -> Points:
+        """All of them with start <= time < end."""
         ...
 
     def close(self) -> None: ...

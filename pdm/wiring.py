@@ -22,7 +22,7 @@ from pdm.ingest.decode import Decoder
 from pdm.ingest.drop import DropFolder
 from pdm.ingest.sparkplug import NODES_FILE, GoneFile
 from pdm.plant import AssetClass, Plant
-from pdm.ports import Clock, Notifier, ReadingStore, Simulation
+from pdm.ports import Clock, Notifier, PointSource, ReadingStore, Simulation
 from pdm.prognosis.learned import Model
 from pdm.projections import Projector
 from pdm.rules.ruleset import Secret
@@ -178,6 +178,13 @@ def ask_influx(settings: Settings) -> None:
 
     with closing(influx.InfluxServer(_influx_link(settings))) as server:
         server.query("SHOW MEASUREMENTS LIMIT 1")
+
+
+def foreign_bucket(url: str, org: str, bucket: str, token: str) -> PointSource:
+    """A bucket that others write, to be read and never written."""
+    from pdm.adapters import influx
+
+    return influx.InfluxBucket(influx.InfluxServer(influx.InfluxLink(url, org, bucket, token)))
 
 
 def _influx_link(settings: Settings) -> "influx.InfluxLink":

@@ -45,7 +45,8 @@ class MemoryReadings:
         for letter in dead:
             self._bury(letter)
         if imported is not None:
-            self._imports[imported.digest] = imported
+            before = self._imports.get(imported.digest, imported).reached_ms
+            self._imports[imported.digest] = replace(imported, reached_ms={**before, **imported.reached_ms})
 
     def import_progress(self, digest: str) -> ImportProgress | None:
         """How far the file with this digest has been imported."""

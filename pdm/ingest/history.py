@@ -74,7 +74,7 @@ def _import_file(
     columns = [name for name in layout.names if holds_values(name, form)]
     pieces = _with_readings(read_pieces(path, layout, columns, skip=reached.rows), plant, form, layout, now_ms, path)
     for piece, batches, bad in _ahead(pieces):
-        _add_to(report, path, bad)
+        add_to_report(report, path.name, bad)
         reached = ImportProgress(
             digest,
             path.name,
@@ -171,7 +171,7 @@ def _check_units(path: Path, plant: Plant, form: TableForm, known: Collection[st
                 raise ConfigurationError(f"unit of {sensor.name}: {error.detail}", file=path.name) from error
 
 
-def _add_to(report: Path, path: Path, bad: Sequence[BadRow]) -> None:
+def add_to_report(report: Path, name: str, bad: Sequence[BadRow]) -> None:
     """Add bad rows to the report. It is written before the commit: an interrupted run repeats some, and loses none."""
     if not bad:
         return
@@ -180,4 +180,4 @@ def _add_to(report: Path, path: Path, bad: Sequence[BadRow]) -> None:
         lines = csv.writer(file)
         if new:
             lines.writerow(("file", "row", "reason", "detail"))
-        lines.writerows((path.name, row.row, row.reason, harmless(row.detail)) for row in bad)
+        lines.writerows((name, row.row, row.reason, harmless(row.detail)) for row in bad)

@@ -55,6 +55,16 @@ class Unread(NamedTuple):
     error: UnreadableMessageError
 
 
+class Series(NamedTuple):
+    """What lines with one measurement and one set of tags are about."""
+
+    measurement: str
+    tags: Mapping[str, str]
+    form: LineForm
+    source: str
+    asset_class: AssetClass
+
+
 class _Layout(NamedTuple):
     """What lines of one shape are."""
 
@@ -71,7 +81,6 @@ class LineReader:
 
     def __init__(self, plant: Plant):
         self._plant = plant
-        self._forms = {form.measurement: form for form in plant.lines}
         self._layout = lru_cache(_MOST_LAYOUTS)(self._new_layout)
 
     def read(self, body: bytes, unit: EpochUnit, now_ms: int) -> Iterator[Samples | Unread]:
@@ -128,24 +137,48 @@ class LineReader:
         return _samples(layout, values, round(int(stamp) / per_ms), ArrivalFlag.NONE, now_ms)
 
     def _new_layout(self, head: str, names: tuple[str, ...]) -> _Layout:
-        measurement, tags = _measurement_and_tags(head)
-        form = self._forms.get(measurement) or self._forms.get(None) or LineForm()
-        source = _filled(form.source, {**tags, "measurement": measurement}, "source", tags)
-        asset = self._plant.asset_of_source.get(source)
-        if asset is None:
-            raise unknown_source(source)
-        asset_class = self._plant.class_of(asset)
-        known = {**tags, "measurement": measurement}
-        wired = [_wired(form, known | {"field": name}, tags, asset_class) for name in names]
-        places, conversions = zip(*wired, strict=True)
+        series = series_of(head, self._plant)
+        places, conversions = zip(*[place_of_field(series, name) for name in names], strict=True)
         return _Layout(
-            class_name=asset_class.name,
-            sensors=asset_class.sensor_names,
-            source=source,
+            class_name=series.asset_class.name,
+            sensors=series.asset_class.sensor_names,
+            source=series.source,
             wanted=tuple(place >= 0 for place in places),
-            row=_arranged(places, len(asset_class.sensors)),
+            row=_arranged(places, len(series.asset_class.sensors)),
             conversions=None if all(found == IDENTITY for found in conversions) else conversions,
         )
+
+
+def form_of(measurement: str, plant: Plant) -> LineForm:
+    """How lines of a measurement are read."""
+    forms = {form.measurement: form for form in plant.lines}
+    return forms.get(measurement) or forms.get(None) or LineForm()
+
+
+def series_of(head: str, plant: Plant) -> Series:
+    """What lines that begin so are about.
+
+    Raises:
+        UnreadableMessageError: nothing of the plant.
+    """
+    measurement, tags = _measurement_and_tags(head)
+    form = form_of(measurement, plant)
+    source = _filled(form.source, {**tags, "measurement": measurement}, "source", tags)
+    asset = plant.asset_of_source.get(source)
+    if asset is None:
+        raise unknown_source(source)
+    return Series(measurement, tags, form, source, plant.class_of(asset))
+
+
+def place_of_field(series: Series, name: str) -> tuple[int, Conversion]:
+    """Where the number of a field belongs among the sensors (-1: nowhere), and how it comes into the declared unit.
+
+    Raises:
+        UnreadableMessageError: it is no sensor.
+    """
+    known = {**series.tags, "measurement": series.measurement, "field": name}
+    wire = series.form.wire_sensor(_filled(series.form.sensor, known, "sensor", series.tags))
+    return (-1, IDENTITY) if wire is None else place_of(wire, series.asset_class)
 
 
 def _lines(text: str) -> list[str]:
@@ -207,16 +240,6 @@ def _filled(pattern: Pattern, known: Mapping[str, str], what: str, tags: Mapping
         there = f"its tags are {', '.join(tags)}" if tags else "it has none"
         detail = f"the {what} is in the tag {error.args[0]!r}, which this line does not have: {there}"
         raise UnreadableMessageError("missing_tag", detail) from None
-
-
-def _wired(
-    form: LineForm, known: Mapping[str, str], tags: Mapping[str, str], asset_class: AssetClass
-) -> tuple[int, Conversion]:
-    """Where the number of a field belongs among the sensors (-1: nowhere), and how it comes into the declared unit."""
-    wire = form.wire_sensor(_filled(form.sensor, known, "sensor", tags))
-    if wire is None:
-        return -1, IDENTITY
-    return place_of(wire, asset_class)
 
 
 def _without_i(texts: str) -> str:

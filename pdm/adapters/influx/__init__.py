@@ -5,8 +5,9 @@ times in whole milliseconds. Late readings stand in a measurement of their own. 
 spool: what is acknowledged is in them, and `pdm.forward` sends it on.
 """
 
+from pdm.adapters.influx.bucket import InfluxBucket
 from pdm.adapters.influx.points import InfluxPoints
 from pdm.adapters.influx.server import InfluxLink, InfluxServer
 from pdm.adapters.influx.store import InfluxReadings
 
-__all__ = ["InfluxLink", "InfluxPoints", "InfluxReadings", "InfluxServer"]
+__all__ = ["InfluxBucket", "InfluxLink", "InfluxPoints", "InfluxReadings", "InfluxServer"]

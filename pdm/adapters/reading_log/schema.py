@@ -30,6 +30,9 @@ CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
 CREATE TABLE imports (digest TEXT PRIMARY KEY, name TEXT NOT NULL, rows INTEGER NOT NULL, bad_rows INTEGER NOT NULL,
     finished INTEGER NOT NULL) STRICT;
 """
+_ADDED = """CREATE TABLE IF NOT EXISTS reached (digest TEXT NOT NULL, name TEXT NOT NULL, time_ms INTEGER NOT NULL,
+    PRIMARY KEY (digest, name)) STRICT, WITHOUT ROWID"""  # a table that only writers know needs no other version
+
 # bodies stand in a table of their own, so that the heads of thousands of batches lie side by side
 
 DROPPED = "dropped_batches"
@@ -77,7 +80,9 @@ def open_to_write(path: Path) -> tuple[sqlite3.Connection, str]:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
-        return db, _name_of(db, path) or _create(db, path)
+        name = _name_of(db, path) or _create(db, path)
+        db.execute(_ADDED)
+        return db, name
 
 
 def open_to_read(path: Path) -> tuple[sqlite3.Connection, str] | None:

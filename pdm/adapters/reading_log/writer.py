@@ -80,10 +80,11 @@ class ReadingLogWriter:
         """How far the file with this digest has been imported."""
         with self._threads, store_errors(self.path):
             row = self._db.execute("SELECT * FROM imports WHERE digest = ?", (digest,)).fetchone()
+            reached = dict(self._db.execute("SELECT name, time_ms FROM reached WHERE digest = ?", (digest,)))
         if row is None:
             return None
         digest, name, rows, bad_rows, finished = row
-        return ImportProgress(digest, name, rows, bad_rows, bool(finished))
+        return ImportProgress(digest, name, rows, bad_rows, bool(finished), reached)
 
     def close(self) -> None:
         """Close the log and let others write to it."""
@@ -178,6 +179,8 @@ class ReadingLogWriter:
     def _keep_progress(self, progress: ImportProgress) -> None:
         row = (progress.digest, progress.name, progress.rows, progress.bad_rows, int(progress.finished))
         self._db.execute("REPLACE INTO imports VALUES (?, ?, ?, ?, ?)", row)
+        reached = [(progress.digest, name, time_ms) for name, time_ms in progress.reached_ms.items()]
+        self._db.executemany("REPLACE INTO reached VALUES (?, ?, ?)", reached)
 
 
 def _take_lock(path: Path) -> TextIO:
