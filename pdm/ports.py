@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdm.plant import Sensor
+from pdm.prognosis.learned import Inferred, Model
 from pdm.readings import Downsampled, Readings
 
 
@@ -320,6 +321,22 @@ class Compactor(Protocol):
     def expire(self, class_name: str, before_ms: int) -> int:
         """Remove the files of a class whose days ended by this time; returns how many."""
         ...
+
+
+class Workers(Protocol):
+    """Where learned forecasts are worked out."""
+
+    def infer(
+        self, model: Model, features: NDArray[np.float64], exposure: NDArray[np.float64], names: Sequence[str]
+    ) -> Inferred:
+        """As `learned.infer`, to the last bit."""
+        ...
+
+    def degraded(self) -> list[str]:
+        """What is wrong with them, in sentences."""
+        ...
+
+    def close(self) -> None: ...
 
 
 class Clock(Protocol):

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
-from pdm.ports import Clock, Compactor, Notifier, ReadingStore, Simulation
+from pdm.ports import Clock, Compactor, Notifier, ReadingStore, Simulation, Workers
+from pdm.prognosis import learned
+from pdm.prognosis.forecast import Infer
 from pdm.prognosis.learned import Model
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ class Services:
         model_folders: where the plant keeps models of its own; new ones go to the first.
         foreign_models: classes without a model because those in the folders were made for other machines.
         notifiers: the routes of `rules.yaml` by name, beside the log.
+        workers: where learned forecasts are worked out; None does it in the thread that ticks.
         public_url: where people reach the pages, for the links in messages.
         ingest: takes readings that come by HTTP; None where this process does not take any.
         compactor: keeps the reading logs small; None where readings are in memory.
@@ -50,6 +53,7 @@ class Services:
     model_folders: Sequence[Path] = ()
     foreign_models: Set[str] = frozenset()
     notifiers: Mapping[str, Notifier] = field(default_factory=dict)
+    workers: Workers | None = None
     public_url: str = ""
     ingest: "Ingest | None" = None
     compactor: Compactor | None = None
@@ -59,6 +63,11 @@ class Services:
     drop: "DropFolder | None" = None
     simulation: Simulation | None = None
     cohorts: "dict[str, Cohort]" = field(default_factory=dict)
+
+    @property
+    def infer(self) -> Infer:
+        """`learned.infer`, wherever it is worked out."""
+        return learned.infer if self.workers is None else self.workers.infer
 
     def close(self) -> None:
         """Let go of the stores."""
@@ -70,5 +79,7 @@ class Services:
             self.projector.background.stop()
         if self.forwarder is not None:
             self.forwarder.stop()
+        if self.workers is not None:
+            self.workers.close()
         self.readings.close()
         self.engine.dispose()

@@ -160,6 +160,18 @@ class TickSettings(Entry):
     )
 
 
+class PipelineSettings(Entry):
+    """Where the work of a tick is done."""
+
+    backend: Annotated[str, Field(pattern=r"^(threads|processes|dask://.+:\d+)$")] = Field(
+        default="threads",
+        description="where learned forecasts are worked out: `threads`, `processes` or `dask://HOST:PORT`",
+    )
+    workers: int | None = Field(
+        default=None, ge=1, description="into how many parts they are divided; empty: one for each core of this machine"
+    )
+
+
 class NotifySettings(Entry):
     """Messages to people and systems; their routes stand in the rules file."""
 
@@ -205,6 +217,7 @@ class Settings(BaseSettings):
     mqtt: MqttSettings = MqttSettings()
     http: HttpSettings = HttpSettings()
     tick: TickSettings = TickSettings()
+    pipeline: PipelineSettings = PipelineSettings()
     notify: NotifySettings = NotifySettings()
     log: LogSettings = LogSettings()
 

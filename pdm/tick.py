@@ -20,6 +20,7 @@ from pdm.closing import Closed, close_steps, what_changed
 from pdm.cohort import Cohort
 from pdm.plant import AssetClass
 from pdm.prognosis import Prognosis, Refusal, forecast
+from pdm.prognosis.forecast import Infer
 from pdm.record import Conclusions, record
 from pdm.rules import Intent, RuleMemory, Severity, Situation
 from pdm.rules.ruleset import Rule
@@ -72,7 +73,7 @@ def tick_class(services: Services, plant: CurrentPlant, asset_class: AssetClass,
             moved = fold_twins(connection, machines, closed)
             memory = rule_memory(connection, machines, watching)
         heard = np.maximum.reduce([machines.before.last_reading_ms, changed.heard_ms, machines.twin.last_row_ms])
-        prognosis = forecast_moved(machines, moved, heard, at_ms)
+        prognosis = forecast_moved(machines, moved, heard, at_ms, services.infer)
         if asset_class.name in services.foreign_models:
             forecast.refuse(prognosis, prognosis.refusal == Refusal.NO_MODEL, Refusal.FOREIGN_MODEL)
         memory, intents = rules.evaluate(watching, situation(machines, prognosis, heard, at_ms), memory)
@@ -103,7 +104,9 @@ def fold_twins(connection: Connection, machines: Cohort, closed: Closed) -> NDAr
     return np.asarray(moved | (machines.twin.exposure != machines.before.exposure))
 
 
-def forecast_moved(machines: Cohort, moved: NDArray[np.bool_], heard_ms: NDArray[np.int64], at_ms: int) -> Prognosis:
+def forecast_moved(
+    machines: Cohort, moved: NDArray[np.bool_], heard_ms: NDArray[np.int64], at_ms: int, infer: Infer
+) -> Prognosis:
     """Forecast the machines that moved, keep what was said about the others, refuse what is not to be trusted now."""
     asset_class, before = machines.asset_class, machines.before.prognosis
     stale = (heard_ms >= 0) & (at_ms - heard_ms > asset_class.stale_after_ms)
@@ -111,7 +114,7 @@ def forecast_moved(machines: Cohort, moved: NDArray[np.bool_], heard_ms: NDArray
     lifted = np.isin(before.refusal, (Refusal.STALE, Refusal.FAILED, Refusal.NO_READINGS)) & ~stale & ~ended
     renewed = machines.described_anew & (machines.twin.first_start_ms >= 0)
     rows = np.flatnonzero(moved | lifted | renewed)
-    fresh = forecast.forecast(asset_class, machines.model, machines.twin, rows, machines.complete[rows])
+    fresh = forecast.forecast(asset_class, machines.model, machines.twin, rows, machines.complete[rows], infer)
     made = forecast.updated(before, rows, fresh)
     forecast.refuse(made, stale, Refusal.STALE)
     forecast.refuse(made, ended, Refusal.FAILED)

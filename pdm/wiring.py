@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import joblib
 import structlog
 from sqlalchemy import Engine
 
@@ -15,6 +16,7 @@ from pdm.adapters.heartbeat import Heartbeat
 from pdm.adapters.notifiers import notifiers_of
 from pdm.adapters.reading_log import LogCompactor, LogThinner, ReadingLog, ReadingLogWriter
 from pdm.adapters.reading_log.spool import Spool, SpoolWriter
+from pdm.adapters.workers import Workers
 from pdm.errors import ConfigurationError, ForeignModelError, NotFoundError, TakenError
 from pdm.forward import Forwarder
 from pdm.ingest import Ingest
@@ -60,6 +62,7 @@ def open_services(
         interrupt_runs(connection)
     services = _services(settings, engine, clock)
     services.compactor = _compactor(settings.readings_folder(), services.forwarder)
+    services.workers = Workers(settings.pipeline.backend, settings.pipeline.workers or joblib.cpu_count())
     services.simulation = simulation
     with read(engine) as connection:
         try:

@@ -1,5 +1,7 @@
 """The remaining life of each machine of a cohort: who speaks, or why nobody does. Pure functions of twin and model."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,8 +11,10 @@ from pdm.features import FeatureState
 from pdm.features.frame import Frame
 from pdm.plant import AssetClass, GapRule
 from pdm.prognosis import LEVELS, Basis, Prognosis, Refusal, from_life_table, learned
-from pdm.prognosis.learned import Model
+from pdm.prognosis.learned import Inferred, Model
 from pdm.twin import Twin
+
+Infer = Callable[[Model, NDArray[np.float64], NDArray[np.float64], Sequence[str]], Inferred]
 
 
 def empty(asset_class: AssetClass, count: int) -> Prognosis:
@@ -25,12 +29,18 @@ def empty(asset_class: AssetClass, count: int) -> Prognosis:
 
 
 def forecast(
-    asset_class: AssetClass, model: Model | None, twin: Twin, rows: NDArray[np.int64], complete: NDArray[np.bool_]
+    asset_class: AssetClass,
+    model: Model | None,
+    twin: Twin,
+    rows: NDArray[np.int64],
+    complete: NDArray[np.bool_],
+    infer: Infer = learned.infer,
 ) -> Prognosis:
     """Prognoses of the machines `rows`, in that order.
 
     Args:
         complete: `[len(rows)]` whether the history of each reaches back to the start of its life.
+        infer: where `learned.infer` is worked out.
     """
     made = empty(asset_class, len(rows))
     made.refusal[:] = _refusals(asset_class, model, twin, rows, complete)
@@ -40,9 +50,8 @@ def forecast(
     who = rows[speaks]
     if model is not None and twin.features is not None:
         seen = features.emit(model.frame, twin.features, who)
-        made.quantiles[speaks] = learned.forecast(model, seen, twin.exposure[who])
         names = [mode.name for mode in asset_class.failure_modes]
-        made.mode[speaks] = learned.first_mode(model, seen, made.quantiles[speaks], names)
+        made.quantiles[speaks], made.mode[speaks] = infer(model, seen, twin.exposure[who], names)
         made.basis[speaks] = Basis.LEARNED
     elif asset_class.expected_life is not None:
         life = Weibull.from_moments(asset_class.expected_life.mean, asset_class.expected_life.sd)

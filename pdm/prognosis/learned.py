@@ -166,6 +166,25 @@ def fingerprint(asset_class: AssetClass) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+class Inferred(NamedTuple):
+    """What the heads make of features: quantiles `[n, 21]`, and how probably each mode is first `[n, modes]`."""
+
+    quantiles: Floats
+    modes: Floats
+
+
+def infer(model: Model, features: Floats, exposure: Floats, names: Sequence[str]) -> Inferred:
+    """All that takes trees, each asset by itself: any part of a cohort gives the same numbers.
+
+    Args:
+        features: `[n, F]`.
+        exposure: `[n]` life used so far [life steps].
+        names: the failure modes of the class.
+    """
+    quantiles = forecast(model, features, exposure)
+    return Inferred(quantiles, first_mode(model, features, quantiles, names))
+
+
 def expected_remaining(forests: Sequence[lgb.Booster], horizon: float, features: NDArray[Any]) -> Floats:
     """Expected remaining life `[n]`, from 0 to the horizon, of features `[n, F]`: the mean of forests [life steps]."""
     rows = features.astype(np.float32, copy=False)

@@ -66,6 +66,8 @@ def _degraded(services: Services) -> list[str]:
             found += services.forwarder.degraded()
         if services.projector is not None:
             found += services.projector.degraded()
+        if services.workers is not None:
+            found += services.workers.degraded()
     except StoreError:
         found.append("the reading store does not answer")
     return found
