@@ -1,11 +1,13 @@
-"""A load for the drills: numbered readings of a few machines, by MQTT, at a steady pace until told to stop."""
+"""A load for the drills: numbered readings of many machines, by MQTT, at a steady pace until told to stop."""
 
 import time
 from contextlib import closing
 from itertools import count
 from pathlib import Path
 from threading import Thread
+from typing import NamedTuple
 
+import numpy as np
 import orjson
 
 from pdm.adapters.mqtt import MqttLink
@@ -13,19 +15,23 @@ from pdm.adapters.mqtt_publisher import MqttPublisher
 from pdm.adapters.reading_log import ReadingLog
 from pdm.clocks import ServiceClock
 from pdm.readings import Readings
-from tests.system.service import DAY_MS, PLANT, SENSOR
+from pdm.state.engines import opened_engine
+from pdm.state.plants import current_plant
+from pdm.state.schema import read
+from pdm.state.steps import history
+from tests.system.service import PLANT, SENSOR
 
-SOURCES = tuple(f"m{number}" for number in range(20))
-BY_HTTP = "m20"
-SPACING_MS = 300  # so that a million readings are not older than readings may be
+SOURCES = tuple(f"m{number}" for number in range(200))
+BY_HTTP = "by-http"
+STEP_MS = 60_000
 
 _CLASS = """  machine:
     title: Machine
-    life_step: {each: reading, unit: stroke}
-    horizon: 100000
+    life_step: {every: 1 min, unit: minute}
+    horizon: 1000
     notice: 1 d
     stale_after: 7 d
-    expected_life: {mean: 10000000, sd: 2000000}
+    expected_life: {mean: 5000, sd: 1000}
     sensors:
       number: {unit: mm, range: [0, 1e9], title: Number}
     failure_modes:
@@ -35,7 +41,7 @@ assets:
 
 
 def plant_of_many() -> str:
-    """The plant of the system tests, and machines of which each reading is a step."""
+    """The plant of the system tests, and machines of which each minute is a step."""
     machines = "".join(
         f"  - {{serial: {source.upper()}, class: machine, slot: {source}, source: {source}, start_of_life: unknown}}\n"
         for source in (*SOURCES, BY_HTTP)
@@ -47,12 +53,11 @@ class Gateway:
     """Publishes numbered readings, and keeps what the broker has not acknowledged.
 
     Attributes:
-        sent: how many it has handed over to be sent.
+        times_ms: of the readings that it has handed over to be sent, by their numbers.
     """
 
     def __init__(self, port: int, per_second: float) -> None:
-        self.sent = 0
-        self._base_ms = ServiceClock().plant_ms() - 5 * DAY_MS
+        self.times_ms = list[int]()
         self._per_second, self._going = per_second, True
         self._publisher = MqttPublisher(
             MqttLink(port=port, client_id="gateway"), most_on_the_way=1_000_000, timeout_s=300
@@ -68,19 +73,40 @@ class Gateway:
         self._publisher.close()
         return set(range(self.sent))
 
-    def reading(self, number: int) -> dict[str, object]:
-        """A reading as its machine sends it."""
-        return {"ts": self._base_ms + SPACING_MS * number, "values": {SENSOR: number}}
+    @property
+    def sent(self) -> int:
+        return len(self.times_ms)
 
     def _run(self) -> None:
-        began = time.monotonic()
+        began, clock = time.monotonic(), ServiceClock()
         for number in count():
             if not self._going:
                 return
             topic = f"pdm/site/line/{SOURCES[number % len(SOURCES)]}"
-            self._publisher.publish(topic, orjson.dumps(self.reading(number)))
-            self.sent = number + 1
+            self.times_ms.append(clock.plant_ms())
+            message = {"ts": self.times_ms[-1], "values": {SENSOR: number}}
+            self._publisher.publish(topic, orjson.dumps(message))
             time.sleep(max(0.0, began + number / self._per_second - time.monotonic()))
+
+
+class Counted(NamedTuple):
+    """Readings that the steps of the machines hold, and how many of those that were sent belong into them."""
+
+    counted: int
+    expected: int
+
+
+def counted_in_steps(url: str, gateway: Gateway) -> Counted:
+    """What stands in the steps so far; the minute that is not over yet is in none."""
+    with opened_engine(url) as engine, read(engine) as connection:
+        asset_class = current_plant(connection).plant.classes["machine"]
+        counted = expected = 0
+        for place, source in enumerate(SOURCES):
+            steps = history(connection, asset_class, [source.upper()])
+            times = np.array(gateway.times_ms[place :: len(SOURCES)])
+            counted += int(steps.count.sum())
+            expected += int(np.count_nonzero(times < steps.end_ms.max(initial=0)))
+    return Counted(counted, expected)
 
 
 def numbers_in(windows: Readings) -> set[int]:

@@ -49,6 +49,7 @@ def _lead(settings: Settings, lease: Lease, stopping: Event) -> None:
         schedule.start()
         _log.info("leading", fence=lease.fence)
         while not stopping.wait(LOOK_S) and not lease.lost.is_set():
+            schedule.follow_clock()
             in_use = follow_plant(services, settings, in_use)
         if lease.lost.is_set():
             _log.error("another process leads: this one has fallen silent for too long")

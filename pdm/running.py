@@ -68,6 +68,7 @@ def run_service(settings: Settings, settings_file: Path | None) -> None:
         _log.info("up", pages=server.address, data=str(settings.data_dir))
         while not stopping.wait(LOOK_S):
             lead.check()
+            schedule.follow_clock()
             for process in ingest:
                 process.look()
             in_use = follow_plant(services, settings, in_use)

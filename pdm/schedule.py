@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from threading import Lock, Thread
+from time import monotonic, time
 from types import MappingProxyType, ModuleType
 from typing import Any
 
@@ -30,6 +31,9 @@ from pdm.state.schema import runs, write
 
 KEPT_MS = 14 * 86_400_000
 """How long runs stay in the ledger: a pipeline that runs every few seconds leaves millions of them a year."""
+
+CLOCK_STEP_S = 5.0
+"""A clock that goes so far astray between two looks was set; one that is only brought nearer to the truth was not."""
 
 _EXPECTED = "expected SCHEDULE = seconds (at least 1), a cron line such as '30 2 * * mon' (UTC), or None"
 
@@ -104,7 +108,7 @@ class Schedule:
         self._services = services
         self._heartbeat = heartbeat
         self._pipelines = [pipeline for pipeline in pipelines.values() if pipeline.trigger is not None]
-        self._started = datetime.now(UTC)
+        self._started, self._ahead_s = datetime.now(UTC), _ahead_s()
         self._latest: dict[str, datetime] = {}  # when each was last scheduled
         self._broken: set[str] = set()
         self._scheduler = BackgroundScheduler(
@@ -120,6 +124,19 @@ class Schedule:
             at_once = {"next_run_time": self._started} if _at_intervals(pipeline) else {}
             self._scheduler.add_job(self._run, pipeline.trigger, args=[pipeline], id=pipeline.name, **at_once)
         self._scheduler.start()
+
+    def follow_clock(self) -> None:
+        """Where the clock of the machine was set meanwhile, run at once what runs at intervals, and go on from there:
+        set back by an hour, it would not run for an hour."""
+        ahead_s = _ahead_s()
+        step_s, self._ahead_s = ahead_s - self._ahead_s, ahead_s
+        if abs(step_s) < CLOCK_STEP_S:
+            return
+        _log.warning("the clock was set, or the machine slept", by_seconds=round(step_s))
+        now = datetime.now(UTC)
+        for pipeline in filter(_at_intervals, self._pipelines):
+            self._latest[pipeline.name] = now
+            self._scheduler.modify_job(pipeline.name, next_run_time=now)
 
     def stop(self, patience_s: float = 8.0) -> bool:
         """Start nothing more and wait for what is running; False if that takes longer than `patience_s`."""
@@ -208,6 +225,11 @@ def _trigger(schedule: object) -> Any:
 
 def _at_intervals(pipeline: Pipeline) -> bool:
     return isinstance(pipeline.trigger, IntervalTrigger)
+
+
+def _ahead_s() -> float:
+    """By how much the clock of the machine is ahead of one that nobody sets [s]."""
+    return time() - monotonic()
 
 
 def _fire_times(trigger: Any, after: datetime, until: datetime) -> Iterator[datetime]:

@@ -195,6 +195,24 @@ def test_an_interval_runs_at_once_and_then_each_interval_under_the_time_it_was_s
     assert all(run.started_ms >= run.scheduled_ms for run in runs)
 
 
+@pytest.mark.parametrize("step_s", [-86_400.0, 3_600.0])
+def test_a_clock_that_is_set_does_not_stop_what_runs_at_intervals(
+    services: Services, monkeypatch: pytest.MonkeyPatch, step_s: float
+) -> None:
+    schedule = Schedule(services, {"job": pipeline(lambda: None, 3_600)})
+    schedule.start()
+    running = schedule._scheduler._executors["default"]._instances
+    wait_for(lambda: len(ledger(services.engine)) == 1 and not any(running.values()))
+    schedule.follow_clock()
+    ahead_s = time.time() - time.monotonic() + step_s
+    monkeypatch.setattr("pdm.schedule._ahead_s", lambda: ahead_s)
+    schedule.follow_clock()
+    wait_for(lambda: len(ledger(services.engine)) == 2)
+    schedule.follow_clock()
+    assert schedule.stop()
+    assert len(ledger(services.engine)) == 2
+
+
 def test_a_failing_pipeline_is_logged_once_until_it_works_again_and_stops_no_other(services: Services) -> None:
     attempts: list[int] = []
 
