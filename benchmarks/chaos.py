@@ -11,74 +11,51 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import chaos_crash, chaos_disk, chaos_outage, chaos_state
+from benchmarks import chaos_clocks as clocks
+from benchmarks import chaos_crash as crash
+from benchmarks import chaos_data as data
+from benchmarks import chaos_disk as disk
+from benchmarks import chaos_hostile as hostile
+from benchmarks import chaos_outage as outage
+from benchmarks import chaos_state as state
 from benchmarks.chaos_terms import Drill, Terms
 from benchmarks.report import Figure, write_report
 
 
 class Entry(NamedTuple):
-    """One drill: what it does, how, and the tests that are short forms of it."""
+    """One drill: what it does, how, and the files of `tests/` with short forms of it."""
 
     what: str
     run: Drill
-    tests: tuple[str, ...]
+    tests: str
 
 
 DRILLS = {
-    "C1": Entry(
-        "ingest, main process or all of it killed under load",
-        chaos_crash.c1,
-        ("tests/test_ingest_crash.py", "tests/system/test_crash.py"),
-    ),
-    "C2": Entry(
-        "the tick killed before each of its statements",
-        chaos_crash.c2,
-        ("tests/system/test_interrupted_tick.py",),
-    ),
-    "C3": Entry(
-        "publishing of a model killed at each statement",
-        chaos_crash.c3,
-        ("tests/adapters/test_model_folder.py",),
-    ),
-    "C4": Entry(
-        "the broker killed, away, and without its memory",
-        chaos_outage.c4,
-        ("tests/test_mqtt.py", "tests/system/test_trouble.py"),
-    ),
-    "C5": Entry(
-        "InfluxDB away for minutes, then killed, under load",
-        chaos_outage.c5,
-        ("tests/test_influx.py", "tests/system/test_influx_store.py"),
-    ),
-    "C6": Entry("a spool that fills up", chaos_outage.c6, ("tests/test_forward.py",)),
-    "C7": Entry(
-        "a full disk under load, export, backup and migration",
-        chaos_disk.c7,
-        ("tests/system/test_trouble.py", "tests/adapters/test_compaction.py", "tests/test_drop.py"),
-    ),
-    "C8": Entry("SIGTERM under load", chaos_crash.c8, ("tests/system/test_crash.py", "tests/test_mqtt.py")),
-    "C9": Entry(
-        "the state database locked, or restarted",
-        chaos_outage.c9,
-        ("tests/system/test_postgres.py",),
-    ),
+    "C1": Entry("ingest, main process or all of it killed under load", crash.c1, "test_ingest_crash system/test_crash"),
+    "C2": Entry("the tick killed before each of its statements", crash.c2, "system/test_interrupted_tick"),
+    "C3": Entry("publishing of a model killed at each statement", crash.c3, "adapters/test_model_folder"),
+    "C4": Entry("broker killed, away, and without its memory", outage.c4, "test_mqtt system/test_trouble"),
+    "C5": Entry("InfluxDB away, then killed, under load", outage.c5, "test_influx system/test_influx_store"),
+    "C6": Entry("a spool that fills up", outage.c6, "test_forward"),
+    "C7": Entry("a full disk", disk.c7, "system/test_trouble adapters/test_compaction test_ingest_crash test_drop"),
+    "C8": Entry("SIGTERM under load", crash.c8, "system/test_crash test_mqtt"),
+    "C9": Entry("state database locked, or restarted", outage.c9, "system/test_postgres"),
     "C10": Entry(
-        "bits flipped in logs, files, checkpoints, models and state",
-        chaos_disk.c10,
-        (
-            "tests/adapters/test_reading_log.py",
-            "tests/adapters/test_compaction.py",
-            "tests/test_cohort.py",
-            "tests/adapters/test_model_folder.py",
-            "tests/test_doctor.py",
-        ),
+        "bits flipped in whatever is stored",
+        disk.c10,
+        "adapters/test_reading_log adapters/test_compaction test_cohort adapters/test_model_folder test_doctor",
     ),
-    "C12": Entry(
-        "migrations of a large plant, killed at each statement",
-        chaos_state.c12,
-        ("tests/test_state.py", "tests/system/test_commands.py", "tests/system/test_refusals.py"),
-    ),
-    "C13": Entry("a backup under load, restored elsewhere", chaos_state.c13, ("tests/system/test_backup.py",)),
+    "C12": Entry("migrations killed at each statement", state.c12, "test_state system/test_commands"),
+    "C13": Entry("a backup under load, restored elsewhere", state.c13, "system/test_backup"),
+    "D1": Entry("duplicates in any order", data.d1, "test_cohort contract/test_reading_stores"),
+    "D2": Entry("out of order, and too late", data.d2, "test_cohort test_tick"),
+    "D3": Entry("times of the future and of 1970", data.d3, "test_decode system/test_bad_messages"),
+    "D4": Entry("no numbers", data.d4, "test_decode system/test_bad_messages"),
+    "D5": Entry("hostile payloads", hostile.d5, "test_decode test_ingest test_mqtt test_lines web/test_influx"),
+    "D6": Entry("poison among good ones", hostile.d6, "system/test_bad_messages adapters/test_reading_log"),
+    "D9": Entry("a gateway that moves to another machine", data.d9, "test_tick test_installations"),
+    "D10": Entry("clocks and calendars", clocks.d10, "test_calendars test_schedule"),
+    "D12": Entry("machines with strange names", data.d12, "test_influx web/test_hostile test_export"),
 }
 """By the number of the fault."""
 

@@ -1,11 +1,12 @@
 """A load for the drills: numbered readings of many machines, by MQTT, at a steady pace until told to stop."""
 
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import count
 from pathlib import Path
 from threading import Thread
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -50,15 +51,16 @@ def plant_of_many() -> str:
 
 
 class Gateway:
-    """Publishes numbered readings, and keeps what the broker has not acknowledged.
+    """Publishes numbered readings, and keeps what the broker has not acknowledged; beside them `poison`, so many for
+    each good one.
 
     Attributes:
         times_ms: of the readings that it has handed over to be sent, by their numbers.
     """
 
-    def __init__(self, port: int, per_second: float) -> None:
+    def __init__(self, port: int, per_second: float, poison: float = 0.0) -> None:
         self.times_ms = list[int]()
-        self._per_second, self._going = per_second, True
+        self._per_second, self._poison, self._going = per_second, poison, True
         self._publisher = MqttPublisher(
             MqttLink(port=port, client_id="gateway"), most_on_the_way=1_000_000, timeout_s=300
         )
@@ -86,6 +88,8 @@ class Gateway:
             self.times_ms.append(clock.plant_ms())
             message = {"ts": self.times_ms[-1], "values": {SENSOR: number}}
             self._publisher.publish(topic, orjson.dumps(message))
+            if int(number * self._poison) < int((number + 1) * self._poison):
+                self._publisher.publish(topic, b"poison %d" % number)
             time.sleep(max(0.0, began + number / self._per_second - time.monotonic()))
 
 
@@ -118,3 +122,8 @@ def numbers_in_logs(data: Path) -> set[int]:
     """The numbers of the machines in the reading logs of a folder."""
     with closing(ReadingLog(data / "readings")) as log:
         return numbers_in(log.window("machine", SOURCES, 0, 2**60))
+
+
+def batches(items: Sequence[Any], size: int) -> Iterator[Any]:
+    """So many items at a time."""
+    return (items[at : at + size] for at in range(0, len(items), size))

@@ -44,6 +44,7 @@ from tests.system.test_postgres import Visitors
 
 BROKER_RATE = 50.0  # a broker that keeps what it acknowledges writes all of it at every message
 INFLOW = 1_000.0  # readings a second while InfluxDB is away
+WARM_S = 30.0  # until both processes have loaded what they work with
 SPOOL_MB = 1
 
 
@@ -122,10 +123,10 @@ def _lost_session(folder: Path) -> list[Figure]:
 
 def c5(folder: Path, terms: Terms) -> list[Figure]:
     """InfluxDB stopped for minutes at 1,000 readings a second, then killed again and again under the same load."""
-    with _on_influx(folder) as (service, server, broker):
+    with on_influx(folder) as (service, server, broker):
         gateway = Gateway(broker.port, INFLOW)
         wait_until(lambda: _metric(service, "pdm_readings_store_up") and gateway.sent > 2_000, "it does not begin")
-        time.sleep(5)
+        time.sleep(WARM_S)
         before_mb, before_bytes, before = _rss(service), _log_bytes(service), gateway.sent
         server.stop()
         began, looks = time.monotonic(), list[float]()
@@ -170,7 +171,7 @@ def c5(folder: Path, terms: Terms) -> list[Figure]:
 
 def c6(folder: Path, terms: Terms) -> list[Figure]:
     """A spool of 1 MB a log fills up while InfluxDB is away."""
-    with _on_influx(folder, {"spool_mb": SPOOL_MB}) as (service, server, broker):
+    with on_influx(folder, {"spool_mb": SPOOL_MB}) as (service, server, broker):
         server.stop()
         gateway, poster = Gateway(broker.port, INFLOW), Poster(service)
         wait_until(lambda: poster.post().status_code == 503, "it takes readings without end")
@@ -289,7 +290,9 @@ def _listening(folder: Path, broker: Mosquitto) -> Iterator[Service]:
 
 
 @contextmanager
-def _on_influx(folder: Path, more: dict[str, Any] | None = None) -> Iterator[tuple[Service, InfluxDB, Mosquitto]]:
+def on_influx(
+    folder: Path, more: dict[str, Any] | None = None, *, plant: str | None = None
+) -> Iterator[tuple[Service, InfluxDB, Mosquitto]]:
     """A service with its readings in a real InfluxDB, and a real broker."""
     with ExitStack() as stack:
         broker = stack.enter_context(broker_in(folder / "broker"))
@@ -300,7 +303,7 @@ def _on_influx(folder: Path, more: dict[str, Any] | None = None) -> Iterator[tup
         stack.callback(proxy.close)
         influx = {"url": proxy.url, "org": ORG, "token": TOKEN, "bucket": "readings", **(more or {})}
         settings = {"mqtt": {"enabled": "on", "port": broker.port}, "influx": influx}
-        service = stack.enter_context(Service(folder / "plant", settings, plant=plant_of_many()))
+        service = stack.enter_context(Service(folder / "plant", settings, plant=plant or plant_of_many()))
         yield service.start(), server, broker
 
 
