@@ -77,8 +77,9 @@ clean: ## remove what make has made
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-.venv/ready-to-test: requirements-dev.txt .venv/ready
+.venv/ready-to-test: requirements-dev.txt .venv/ready .ci/promtool
 	.ci/debian-packages mosquitto chromium influxdb postgresql
+	.ci/promtool $(BIN)/promtool
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@
 
