@@ -4,6 +4,7 @@ The machines are spread over all stages on purpose: rows that look alike take th
 several times faster than those of a real fleet.
 """
 
+import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -142,7 +143,8 @@ def trained_model() -> Model:
 
 
 class LiveFleet:
-    """A service that has watched machines since they were new, and goes on hour by hour.
+    """A service that has watched machines since they were new, and goes on hour by hour; made again on the same folder
+    it goes on from the end of its past.
 
     Its past hours were logged, stored and folded one by one as ticks would have, but nothing was forecast in them: what
     the next tick finds on disk is the same.
@@ -162,7 +164,10 @@ class LiveFleet:
             self.plant = store_plant(connection, plant_text(count), _RULES, START_MS)
         readings = ReadingLog(folder / "readings")
         self.services = Services(engine, readings, ReplayClock(START_MS), models={"machine": model})
-        self._live_past()
+        if json.loads(readings.latest_cursor() or "{}"):
+            self.hour = past_hours
+        else:
+            self._live_past()
 
     @property
     def asset_class(self) -> AssetClass:

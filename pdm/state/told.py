@@ -215,7 +215,8 @@ def open_interventions(connection: Connection, serials: Sequence[str] | None = N
 def standing_interventions(connection: Connection, serials: Sequence[str]) -> dict[str, Row[Any]]:
     """Id, status and commitment of the open windows of these machines, by serial."""
     query = _STANDING if len(serials) > MOST_LISTED else _STANDING.where(interventions.c.serial.in_(serials))
-    return {row.serial: row for row in connection.execute(query)}
+    wanted = set(serials)
+    return {row.serial: row for row in connection.execute(query) if row.serial in wanted}
 
 
 def advised_serials(connection: Connection) -> set[str]:

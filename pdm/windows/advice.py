@@ -17,6 +17,9 @@ from pdm.windows.intervention import mode_of
 CANDIDATES = 200
 """How many starts are compared at most."""
 
+_TOGETHER = 1_024
+"""So many machines are compared at a time: all of their candidates stay in the cache."""
+
 LONGEST_REACH_HOURS = 3 * 366 * 24
 """Nobody plans work further ahead than this, however slowly a machine uses up its life [h]."""
 
@@ -47,10 +50,12 @@ def windows_of(
     durations = np.array([mode.duration_ms for mode in _modes(asset_class)])[likely_mode(prognosis) + 1]
     windows = Windows.none(len(duty_rate))
     for duration_ms in np.unique(durations).tolist():
-        rows = np.flatnonzero(durations == duration_ms)
+        alike = np.flatnonzero(durations == duration_ms)
         starts = feasible_starts(calendar, plant.time_zone, begin, begin + reach_ms, duration_ms, every_ms)
-        quantiles = prognosis.quantiles[rows]
-        windows.put(rows, plan_windows(quantiles, duty_rate[rows], prices.take(rows), terms, now_ms, starts))
+        for first in range(0, len(alike), _TOGETHER):
+            rows = alike[first : first + _TOGETHER]
+            quantiles = prognosis.quantiles[rows]
+            windows.put(rows, plan_windows(quantiles, duty_rate[rows], prices.take(rows), terms, now_ms, starts))
     return windows
 
 
