@@ -18,7 +18,7 @@ from pdm.settings import MqttSettings, Settings
 from pdm.state.engines import state_engine
 from pdm.state.plants import current_plant
 from pdm.state.schema import read
-from pdm.wiring import drop_folder, open_forwarder, open_log
+from pdm.wiring import adopted_bucket, drop_folder, open_forwarder, open_log
 
 BROKER_ANSWERS_S = 2.0
 
@@ -100,6 +100,8 @@ def take_readings(settings: Settings, number: int, parent: int | None) -> None:
             stack.callback(forwarder.stop)
         if parent is None and number == 1 and (folder := drop_folder(settings, engine, clock)) is not None:
             stack.callback(folder.stop)
+        if parent is None and number == 1 and (adopted := adopted_bucket(settings, engine, clock)) is not None:
+            stack.callback(adopted.close)
         log, link = partial(open_log, settings, _numbered("mqtt", number)), broker_link(settings, number)
         nodes = settings.readings_folder() / NODES_FILE if number == 1 else None
         run_ingest(log, link, plant, clock, epoch_unit=settings.mqtt.epoch_unit, nodes_file=nodes)

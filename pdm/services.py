@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pdm.cohort import Cohort
     from pdm.forward import Forwarder
     from pdm.ingest import Ingest
+    from pdm.ingest.adopt import AdoptedBucket
     from pdm.ingest.drop import DropFolder
     from pdm.projections import Projector
 
@@ -41,6 +42,7 @@ class Services:
         projector: sends twins and prognoses to the store that readings are forwarded to; None where there is none.
         gone: since when sources are gone by their own word [ms], as Sparkplug B has it.
         drop: imports files that are put into a folder; None where no folder is watched.
+        adopted: takes what is new in a bucket that others write; None where there is none.
         simulation: the control of a simulated plant, None on a real one.
         cohorts: twins kept in memory between ticks, by class: a cache of the state database.
     """
@@ -61,6 +63,7 @@ class Services:
     projector: "Projector | None" = None
     gone: Callable[[], Mapping[str, int]] = dict
     drop: "DropFolder | None" = None
+    adopted: "AdoptedBucket | None" = None
     simulation: Simulation | None = None
     cohorts: "dict[str, Cohort]" = field(default_factory=dict)
 
@@ -73,6 +76,8 @@ class Services:
         """Let go of the stores."""
         if self.drop is not None:
             self.drop.stop()
+        if self.adopted is not None:
+            self.adopted.close()
         if self.ingest is not None:
             self.ingest.close()
         if self.projector is not None:

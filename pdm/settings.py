@@ -98,6 +98,27 @@ class InfluxSettings(Entry):
     )
 
 
+class AdoptSettings(Entry):
+    """A bucket of InfluxDB that others write: new readings in it are taken, and it is never written to."""
+
+    url: Annotated[str, AfterValidator(_web_address)] | None = Field(
+        default=None, description="address of an InfluxDB in which others write a bucket of readings; empty: none"
+    )
+    org: str = Field(default="", description="organization that this bucket belongs to")
+    bucket: str = Field(default="", description="bucket that others write; it is only read")
+    token: SecretStr | None = Field(default=None, description="token that may read this bucket")
+    token_file: Path | None = Field(default=None, description="file that holds `token`")
+    measurements: Several[str] = Field(default=(), description="measurements to read; empty: all")
+    interval_ms: LongerThanNothing | None = Field(
+        default=None, alias="interval", description="time between two looks, for example `1 min`; empty: 30 s"
+    )
+    overlap_ms: LongerThanNothing | None = Field(
+        default=None,
+        alias="overlap",
+        description="how far before the newest reading of its machine one may be and still be found; empty: 15 min",
+    )
+
+
 class TlsSettings(Entry):
     """TLS towards the broker."""
 
@@ -214,6 +235,7 @@ class Settings(BaseSettings):
     state: StateSettings = StateSettings()
     readings: ReadingsSettings = ReadingsSettings()
     influx: InfluxSettings = InfluxSettings()
+    adopt: AdoptSettings = AdoptSettings()
     mqtt: MqttSettings = MqttSettings()
     http: HttpSettings = HttpSettings()
     tick: TickSettings = TickSettings()
@@ -262,6 +284,18 @@ class Settings(BaseSettings):
         token = _secret(self.influx.token, self.influx.token_file, "influx.token")
         if token is None:
             raise ConfigurationError("is not set, but influx.url is: expected a token of InfluxDB", key="influx.token")
+        return token
+
+    def adopt_token(self) -> str:
+        """Token for the bucket that others write.
+
+        Raises:
+            ConfigurationError: none is set, or no bucket is named.
+        """
+        token = _secret(self.adopt.token, self.adopt.token_file, "adopt.token")
+        if token is None or not self.adopt.bucket:
+            key = "adopt.bucket" if token is not None else "adopt.token"
+            raise ConfigurationError("is not set, but adopt.url is", key=key)
         return token
 
     def mqtt_password(self) -> str | None:

@@ -20,6 +20,7 @@ from pdm.adapters.workers import Workers
 from pdm.errors import ConfigurationError, ForeignModelError, NotFoundError, TakenError
 from pdm.forward import Forwarder
 from pdm.ingest import Ingest
+from pdm.ingest.adopt import LOOK_MS, OVERLAP_MS, AdoptedBucket
 from pdm.ingest.decode import Decoder
 from pdm.ingest.drop import DropFolder
 from pdm.ingest.sparkplug import NODES_FILE, GoneFile
@@ -76,6 +77,7 @@ def open_services(
             services.forwarder.start()
             services.projector.background.start()
         services.drop = drop_folder(settings, engine, clock)
+        services.adopted = adopted_bucket(settings, engine, clock)
     return services
 
 
@@ -120,16 +122,39 @@ def _services(settings: Settings, engine: Engine, clock: Clock) -> Services:
     )
 
 
+def adopted_bucket(settings: Settings, engine: Engine, clock: Clock) -> AdoptedBucket | None:
+    """The bucket of others whose new readings go into a log of their own, read from now on; None where there is none.
+
+    Raises:
+        ConfigurationError: its token is missing.
+    """
+    given = settings.adopt
+    if given.url is None:
+        return None
+    adopted = AdoptedBucket(
+        foreign_bucket(given.url, given.org, given.bucket, settings.adopt_token()),
+        given.measurements,
+        partial(open_log, settings, "adopted"),
+        partial(_plant_in_force, engine),
+        clock,
+        interval_ms=LOOK_MS if given.interval_ms is None else given.interval_ms,
+        overlap_ms=OVERLAP_MS if given.overlap_ms is None else given.overlap_ms,
+    )
+    adopted.background.start()
+    return adopted
+
+
+def _plant_in_force(engine: Engine) -> Plant:
+    with read(engine) as connection:
+        return current_plant(connection).plant
+
+
 def drop_folder(settings: Settings, engine: Engine, clock: Clock) -> DropFolder | None:
     """The folder whose files go into a log of their own, watched from now on; None where there is none."""
     if settings.readings.drop_folder is None:
         return None
-
-    def plant() -> Plant:
-        with read(engine) as connection:
-            return current_plant(connection).plant
-
-    folder = DropFolder(settings.readings.drop_folder, partial(open_log, settings, "drop"), plant, clock)
+    log, plant = partial(open_log, settings, "drop"), partial(_plant_in_force, engine)
+    folder = DropFolder(settings.readings.drop_folder, log, plant, clock)
     folder.start()
     return folder
 

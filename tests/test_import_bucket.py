@@ -268,16 +268,25 @@ def test_nothing_is_written_to_the_bucket(bench: Bench) -> None:
     assert not bench.proxy.writes
 
 
-def test_recorded_answers_of_version_2_are_read(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The form of the answers is the same; recorded from a real server of June 2026."""
-    answer = (
-        b"name,tags,time,n\nmodbus,host=fan1,1700000000000,1500\nmodbus,host=fan1,1700000060000,\n\n"
-        b"name,tags,name\ndatabases,,theirs\n"
+def test_recorded_answers_of_version_2_are_read(bench: Bench) -> None:
+    """Recorded from a real server of June 2026: what fields there are, and points of two series."""
+    mark = b"\n\nname,tags,name\ndatabases,,_monitoring\ndatabases,,_tasks\ndatabases,,plant_a\n"
+    recorded = {
+        "SHOW FIELD KEYS": b"name,tags,fieldKey,fieldType\npump,,s1,float\npump,,s2,float",
+        "GROUP BY": b"name,tags,time,s1\npump,asset=A,1700000000000,1.5\npump,asset=B,1700000000000,2.5",
+    }
+
+    def answer(request: Request) -> Reply | None:
+        return next((Reply(200, said + mark) for part, said in recorded.items() if part in request.query["q"]), None)
+
+    bench.write(f"pump,asset=A s1=0 {T0}\npump,asset=B s1=0 {T0}\n")
+    lines = "lines:\n  - {source: 'fan{asset}', sensors: {s1: speed}, ignore: [s2]}\n"
+    bench.plant = parse_plant(
+        PLANT.replace("source: fan1", "source: fanA").replace("source: fan2", "source: fanB") + lines
     )
-    bench.write(f"modbus,host=fan1 n=1 {T0}\n")
-    bench.proxy.faults.append(lambda request: Reply(200, answer) if "GROUP BY" in request.query["q"] else None)
+    bench.proxy.faults.append(answer)
     bench.run()
-    assert [row[1] for row in bench.rows()] == [1500]
+    assert (bench.rows("fanA")[0][1], bench.rows("fanB")[0][1]) == (1.5, 2.5)
 
 
 def plant_folder(bench: Bench) -> Settings:

@@ -39,6 +39,7 @@ class _Places(NamedTuple):
     """What the fields of a series are: value * scale + offset, at a place among the sensors (-1: nothing)."""
 
     source: str
+    tags: Mapping[str, str]  # of those that name the source
     place: NDArray[np.int64]  # [fields]
     scale: NDArray[np.float64]  # [fields]
     offset: NDArray[np.float64]  # [fields]
@@ -64,7 +65,8 @@ class Mapped(NamedTuple):
             name: {head: found for head, found in of_class.items() if found.source in chosen}
             for name, of_class in self.places.items()
         }
-        return self._replace(places=places)
+        wanted = self.wanted._replace(tags=_tags(places))
+        return self._replace(places=places, wanted=wanted)
 
 
 class ImportedMeasurement(NamedTuple):
@@ -95,7 +97,7 @@ def map_measurement(bucket: PointSource, measurement: str, plant: Plant) -> Mapp
         found, problems = _places(series, fields)
         remarks |= dict.fromkeys(problems)
         places.setdefault(series.asset_class.name, {})[head] = found
-    wanted = PointsWanted(measurement, tuple(fields), _tags(known.values()))
+    wanted = PointsWanted(measurement, tuple(fields), _tags(places))
     made = _narrowed(Mapped(wanted, places, plant.classes, ()))
     return made._replace(remarks=(*remarks, *_shared(made)))
 
@@ -243,7 +245,8 @@ def _places(series: Series, fields: Mapping[str, Sequence[str]]) -> tuple[_Place
             place = place if set(types) & _NUMBERS else -1
         found.append((place, scale, offset))
     place_of, scales, offsets = np.array(found).reshape(-1, 3).T
-    return _Places(series.source, place_of.astype(np.int64), scales, offsets), problems
+    tags = {tag: series.tags[tag] for tag in series.form.source.names if tag in series.tags}
+    return _Places(series.source, tags, place_of.astype(np.int64), scales, offsets), problems
 
 
 def _place(series: Series, name: str) -> tuple[int, tuple[float, float]]:
@@ -251,14 +254,13 @@ def _place(series: Series, name: str) -> tuple[int, tuple[float, float]]:
     return place, (conversion.scale, conversion.offset)
 
 
-def _tags(known: Iterable[Series]) -> dict[str, tuple[str, ...]]:
+def _tags(places: Mapping[str, Mapping[str, _Places]]) -> dict[str, tuple[str, ...]]:
     """What the tags that name sources hold where they name one."""
     values = dict[str, set[str]]()
-    for series in known:
-        for tag in series.form.source.names:
-            if tag in series.tags:
-                values.setdefault(tag, set()).add(series.tags[tag])
-    return {tag: tuple(sorted(found)) for tag, found in values.items()}
+    for found in (found for of_class in places.values() for found in of_class.values()):
+        for tag, value in found.tags.items():
+            values.setdefault(tag, set()).add(value)
+    return {tag: tuple(sorted(held)) for tag, held in values.items()}
 
 
 def _shared(mapped: Mapped) -> Iterator[Remark]:
@@ -281,7 +283,7 @@ def _narrowed(mapped: Mapped) -> Mapped:
     fields = tuple(name for name, is_used in zip(mapped.wanted.fields, used.tolist(), strict=True) if is_used)
     places = {
         name: {
-            head: _Places(found.source, found.place[used], found.scale[used], found.offset[used])
+            head: _Places(found.source, found.tags, found.place[used], found.scale[used], found.offset[used])
             for head, found in of_class.items()
             if (found.place[used] >= 0).any()
         }

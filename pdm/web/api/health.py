@@ -64,6 +64,8 @@ def _degraded(services: Services) -> list[str]:
         services.readings.counts()
         if services.forwarder is not None:
             found += services.forwarder.degraded()
+        if services.adopted is not None:
+            found += services.adopted.degraded()
         if services.projector is not None:
             found += services.projector.degraded()
         if services.workers is not None:
