@@ -15,7 +15,7 @@ import yaml
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from pdm.settings import load_settings
+from pdm.settings import Settings, load_settings
 from tests.mosquitto import free_port, wait_for_port
 
 CERTIFICATE = Path(__file__).parent / "certificates" / "localhost.pem"
@@ -121,24 +121,55 @@ def test_the_service_itself_cannot_pretend_to_be_a_machine(broker: tuple[int, Pa
 
 
 def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
-    text = (DEPLOY / "systemd/pdm-twin.service").read_text()
-    unit = tmp_path / "pdm-twin.service"
+    text = (DEPLOY / "systemd/pdm-twin@.service").read_text()
+    unit = tmp_path / "pdm-twin@up.service"
     unit.write_text(text.replace("/opt/pdm-twin/bin/pdm-twin", sys.executable))
     found = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
     assert (found.returncode, found.stderr) == (0, "")
 
 
-def test_the_compose_file_gives_the_service_settings_that_it_has_and_secrets_that_it_is_given(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+ROLES = ("ingest", "pipeline", "serve")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_compose_file_gives_each_role_settings_that_it_has_and_secrets_that_it_is_given(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, role: str
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
-    service = services["services"]["pdm-twin"]
-    for name, value in service["environment"].items():
-        monkeypatch.setenv(name, value)
-    loaded = load_settings()
+    service = services["services"][role]
+    loaded = settings_in(service["environment"], monkeypatch, tmp_path)
     assert loaded.influx.url == "http://influxdb:8086"
     files = {value.rsplit("/", 1)[1] for name, value in service["environment"].items() if "/run/secrets" in value}
     assert files == set(service["secrets"]) <= services["secrets"].keys()
-    hosts = {"postgres", loaded.mqtt.host, "influxdb"}
+    hosts = {"postgres", "influxdb"} | ({loaded.mqtt.host} if loaded.mqtt.enabled == "on" else set())
     assert hosts == service["depends_on"].keys() <= services["services"].keys()
+    assert {volume.partition(":")[0] for volume in service["volumes"]} - {"./plant"} <= services["volumes"].keys()
+    assert service["command"] == [role]
+
+
+def test_the_manifests_give_each_role_settings_that_it_has_and_files_that_are_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    manifests = list(yaml.safe_load_all((DEPLOY / "kubernetes/pdm-twin.yaml").read_text()))
+    (settings,) = (manifest for manifest in manifests if manifest["kind"] == "ConfigMap")
+    assert settings_in(settings["data"], monkeypatch, tmp_path).mqtt.shared_group == "pdm-twin"
+    workloads = [manifest["spec"] for manifest in manifests if "template" in manifest.get("spec", {})]
+    for workload in workloads:
+        pod = workload["template"]["spec"]
+        (container,) = pod["containers"]
+        assert container["envFrom"] == [{"configMapRef": {"name": settings["metadata"]["name"]}}]
+        claims = workload.get("volumeClaimTemplates", [])
+        volumes = [volume["name"] for volume in pod["volumes"]] + [claim["metadata"]["name"] for claim in claims]
+        assert sorted(volumes) == sorted(mount["name"] for mount in container["volumeMounts"])
+        labels = workload["template"]["metadata"]["labels"]
+        assert workload.get("selector", {"matchLabels": labels})["matchLabels"] == labels
+    assert [workload["template"]["spec"]["containers"][0]["args"][0] for workload in workloads] == ["apply", *ROLES]
+    (service,) = (manifest["spec"] for manifest in manifests if manifest["kind"] == "Service")
+    assert service["selector"] == workloads[-1]["template"]["metadata"]["labels"]
+
+
+def settings_in(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, folder: Path) -> Settings:
+    monkeypatch.chdir(folder)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return load_settings()
