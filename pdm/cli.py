@@ -374,6 +374,32 @@ def export_steps(
     _export("steps", out, class_name, from_time, to_time, form, settings)
 
 
+@export_app.command("prognoses")
+def export_prognoses(
+    out: Annotated[Path, typer.Argument(help="file to write")],
+    class_name: ClassName,
+    from_time: FromTime = None,
+    to_time: ToTime = None,
+    form: TableFormat = "parquet",
+    settings: SettingsFile = None,
+) -> None:
+    """Prognoses of a class as they were issued, one column a quantile, and how those lives ended."""
+    _export("prognoses", out, class_name, from_time, to_time, form, settings)
+
+
+@export_app.command("twins")
+def export_twins(
+    out: Annotated[Path, typer.Argument(help="file to write")],
+    class_name: ClassName,
+    form: TableFormat = "parquet",
+    settings: SettingsFile = None,
+) -> None:
+    """What is believed of each machine of a class now."""
+    from pdm.export_command import export_twins
+
+    typer.echo(f"{out}: {export_twins(_settings(settings), class_name, out, form)} twins")
+
+
 @delete_app.command("readings")
 def delete_readings(
     asset: Annotated[str, typer.Option(help="serial of the machine")],
@@ -456,7 +482,7 @@ def _instant(text: str | None, option: str) -> int | None:
 
 
 def _export(
-    what: Literal["readings", "steps"],
+    what: Literal["readings", "steps", "prognoses"],
     out: Path,
     class_name: str,
     from_time: str | None,
@@ -464,10 +490,10 @@ def _export(
     form: Literal["parquet", "csv"],
     settings: Path | None,
 ) -> None:
-    from pdm.export_command import Wanted, export_readings, export_steps
+    from pdm.export_command import Wanted, export_prognoses, export_readings, export_steps
 
     wanted = Wanted(class_name, _instant(from_time, "--from"), _instant(to_time, "--to"))
-    write = export_readings if what == "readings" else export_steps
+    write = {"readings": export_readings, "steps": export_steps, "prognoses": export_prognoses}[what]
     typer.echo(f"{out}: {write(_settings(settings), wanted, out, form)} {what}")
 
 

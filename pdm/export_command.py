@@ -1,4 +1,4 @@
-"""`pdm-twin export`: readings and steps of a class as one Parquet or CSV file, with a progress bar."""
+"""`pdm-twin export`: readings, steps, prognoses and twins of a class as one Parquet or CSV file."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
@@ -13,17 +13,24 @@ from sqlalchemy import Connection
 
 from pdm.durations import DAY_MS
 from pdm.errors import ConfigurationError, NotFoundError
+from pdm.installations import NEVER_MS, Fleet, Life
 from pdm.plant import AssetClass
 from pdm.ports import ReadingStore
+from pdm.prognosis import LEVELS, Basis, Refusal
 from pdm.progress import progress_bar
 from pdm.settings import Settings
+from pdm.state.cohorts import StoredBeliefs, as_declared, load_beliefs
 from pdm.state.plants import current_fleet, current_plant
 from pdm.state.schema import opened_state, read
 from pdm.state.steps import history
+from pdm.state.told import issued_prognoses
 from pdm.wiring import reading_store
 from pdm.words import harmless, listed
 
 Format = Literal["parquet", "csv"]
+
+_QUANTILES = tuple(f"rul_q{level:g}" for level in LEVELS)
+"""Columns of the remaining life [life steps], each at its probability level."""
 
 _TIME = pa.timestamp("ms", tz="UTC")
 
@@ -61,6 +68,36 @@ def export_steps(settings: Settings, wanted: Wanted, out: Path, form: Format) ->
         serials = list(current_fleet(connection, current_plant(connection)).serials_of(wanted.class_name))
         tables = (_steps_of(connection, asset_class, serial, wanted) for serial in serials)
         return _write(out, form, bar.track(tables, total=len(serials), description=out.name))
+
+
+def export_prognoses(settings: Settings, wanted: Wanted, out: Path, form: Format) -> int:
+    """Every issued prognosis of a class by serial and time, with how that life ended if it has; returns how many.
+
+    Raises:
+        ConfigurationError, NotFoundError: as for readings.
+    """
+    with opened_state(settings.state_url()) as engine, read(engine) as connection, progress_bar() as bar:
+        _class_of(connection, wanted.class_name)
+        fleet = current_fleet(connection, current_plant(connection))
+        serials = fleet.serials_of(wanted.class_name)
+        lives = fleet.all_lives_of(wanted.class_name)
+        tables = (_prognoses_of(connection, serial, wanted, lives) for serial in serials)
+        return _write(out, form, bar.track(tables, total=len(serials), description=out.name))
+
+
+def export_twins(settings: Settings, class_name: str, out: Path, form: Format) -> int:
+    """What is believed of each machine of a class now, by serial; returns of how many.
+
+    Raises:
+        ConfigurationError, NotFoundError: as for readings.
+    """
+    with opened_state(settings.state_url()) as engine, read(engine) as connection:
+        asset_class = _class_of(connection, class_name)
+        stored = load_beliefs(connection, class_name)
+        if stored is None:
+            raise NotFoundError(f"there are no twins of class {class_name} before the first tick")
+        fleet = current_fleet(connection, current_plant(connection))
+        return _write(out, form, [_twins(as_declared(stored, asset_class), asset_class, fleet)])
 
 
 def _class_of(connection: Connection, name: str) -> AssetClass:
@@ -118,6 +155,60 @@ def _steps_of(connection: Connection, asset_class: AssetClass, serial: str, want
     return _table(keys, asset_class.column_names, values)
 
 
+def _prognoses_of(connection: Connection, serial: str, wanted: Wanted, lives: Sequence[tuple[str, Life]]) -> pa.Table:
+    issued = issued_prognoses(connection, serial, wanted.from_ms)
+    issued = [row for row in issued if wanted.to_ms is None or row.issued_ms < wanted.to_ms]
+    mine = [life for of_serial, life in lives if of_serial == serial]
+    of_row = [next((life for life in mine if life.from_ms <= row.issued_ms < life.to_ms), None) for row in issued]
+    ended = [life if life is not None and life.to_ms < NEVER_MS else None for life in of_row]
+    texts = ("id", "serial", "target", "basis", "refusal", "model", "mode", "plant_version")
+    keys = {name: pa.array([getattr(row, name) for row in issued], pa.string()) for name in texts}
+    keys |= {
+        "issued": _moments([row.issued_ms for row in issued]),
+        "step_start": _moments([row.step_start_ms for row in issued]),
+        "preferred": _moments([row.preferred_ms for row in issued]),
+        "said_without_since": _moments([row.said_without_ms for row in issued]),
+        "twin_revision": pa.array([row.twin_revision for row in issued], pa.int64()),
+        "exposure": pa.array([row.exposure for row in issued], pa.float64()),
+        "duty_rate": pa.array([row.duty_rate for row in issued], pa.float64()),
+        "outcome": pa.array([life and ("failed" if life.failed else "ended") for life in ended], pa.string()),
+        "outcome_mode": pa.array([life and life.mode for life in ended], pa.string()),
+        "outcome_at": _moments([life.to_ms if life else None for life in ended]),
+    }
+    quantiles = np.array([row.quantiles for row in issued], dtype=np.float64).reshape(len(issued), len(LEVELS))
+    return _table(keys, _QUANTILES, quantiles)
+
+
+def _twins(stored: StoredBeliefs, asset_class: AssetClass, fleet: Fleet) -> pa.Table:
+    believed, at_ms = stored.beliefs, stored.at_ms
+    prognosis, serials = believed.prognosis, believed.serial.tolist()
+    keys = {
+        "serial": pa.array(serials, pa.string()),
+        "source": pa.array([fleet.source_of(serial, at_ms) for serial in serials], pa.string()),
+        "as_of": _moments([at_ms] * len(serials)),
+        "in_service": pa.array(believed.in_service),
+        "complete": pa.array(believed.complete),
+        "steps": pa.array(believed.steps),
+        "revision": pa.array(believed.revision),
+        "last_step": _moments(believed.last_step_ms.tolist()),
+        "last_reading": _moments(believed.last_reading_ms.tolist()),
+        "exposure": pa.array(believed.exposure, from_pandas=True),
+        "share": pa.array(believed.share, from_pandas=True),
+        "duty_rate": pa.array(believed.duty_rate, from_pandas=True),
+        "basis": pa.array([Basis(code).name.lower() for code in prognosis.basis.tolist()], pa.string()),
+        "refusal": pa.array([Refusal(code).code for code in prognosis.refusal.tolist()], pa.string()),
+        "preferred": _moments(believed.windows.preferred_ms.tolist()),
+    }
+    modes = [f"mode_{mode.name}" for mode in asset_class.failure_modes]
+    values = np.column_stack([prognosis.quantiles, prognosis.mode, believed.latest])
+    return _table(keys, (*_QUANTILES, *modes, *asset_class.column_names), values)
+
+
+def _moments(times_ms: Sequence[int | None]) -> pa.Array:
+    """Times; null for none, which is also stored as a negative one."""
+    return pa.array([None if at is None or at < 0 else at for at in times_ms], pa.int64()).cast(_TIME)
+
+
 def _table(keys: dict[str, Any], names: Sequence[str], values: NDArray[np.float64]) -> Any:
     """Columns of keys, then of values with null for NaN; a value that is called as a key has an underscore behind."""
     columns = dict(keys)
@@ -162,7 +253,9 @@ def _for_spreadsheets(table: Any) -> Any:
         column = table.column(i)
         if pa.types.is_timestamp(field.type):
             stamps = np.datetime_as_string(column.cast(pa.timestamp("ms")).to_numpy(), unit="ms", timezone="UTC")
-            table = table.set_column(i, field.name, pa.array(stamps.astype(object), pa.string()))
+            absent = column.is_null().to_numpy()
+            table = table.set_column(i, field.name, pa.array(stamps.astype(object), pa.string(), mask=absent))
         elif pa.types.is_string(field.type):
-            table = table.set_column(i, field.name, pa.array(map(harmless, column.to_pylist()), pa.string()))
+            texts = [text and harmless(text) for text in column.to_pylist()]
+            table = table.set_column(i, field.name, pa.array(texts, pa.string()))
     return table

@@ -3,6 +3,7 @@
 import csv
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,12 +11,13 @@ import pytest
 
 from pdm.adapters.reading_log import LogCompactor, ReadingLogWriter
 from pdm.errors import ConfigurationError, NotFoundError
-from pdm.export_command import Wanted, export_readings, export_steps
+from pdm.export_command import Wanted, export_prognoses, export_readings, export_steps, export_twins
+from pdm.installations import EventKind, MaintenanceEvent
 from pdm.readings import Readings
 from pdm.settings import Settings
 from pdm.tick import tick
 from pdm.wiring import reading_store
-from tests.small_plant import HOUR, START, make_services, readings
+from tests.small_plant import HOUR, START, make_services, readings, report
 
 DAY = 24 * HOUR
 FANS = Wanted("fan", None, None)
@@ -77,6 +79,61 @@ def test_steps_are_exported_as_they_stand(settings: Settings, tmp_path: Path) ->
     assert list(table.columns)[:6] == ["serial", "start", "end", "share", "count", "speed"]
     assert table["serial"].tolist() == ["F-1"] * 30 + ["F-2"] * 30
     assert (table["count"] == 3).all()
+
+
+@pytest.fixture
+def ticked(settings: Settings, tmp_path: Path) -> Settings:
+    """After a tick, a failure of the first machine, and another tick."""
+    services = make_services(tmp_path, reading_store(settings, make_services(tmp_path).engine))
+    tick(services, START + 12 * HOUR)
+    report(services, MaintenanceEvent("F-1", EventKind.FAILED, START + 20 * HOUR, mode="belt"))
+    tick(services, START + 30 * HOUR)
+    services.close()
+    return settings
+
+
+def rows_of(path: Path) -> dict[str, dict[str, Any]]:
+    """The first row of each machine."""
+    table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, keep_default_na=False)
+    return {row["serial"]: row for row in reversed(table.to_dict("records"))}
+
+
+def test_issued_prognoses_are_exported_with_how_that_life_ended(ticked: Settings, tmp_path: Path) -> None:
+    out = tmp_path / "prognoses.parquet"
+    assert export_prognoses(ticked, FANS, out, "parquet") >= 2
+    first, other = rows_of(out)["F-1"], rows_of(out)["F-2"]
+    assert (first["outcome"], first["outcome_mode"]) == ("failed", "belt")
+    assert first["outcome_at"] == pd.Timestamp(START + 20 * HOUR, unit="ms", tz="UTC")
+    assert first["issued"] == pd.Timestamp(START + 12 * HOUR, unit="ms", tz="UTC")
+    assert pd.isna(other["outcome"])
+    assert pd.isna(other["outcome_at"])
+    quantiles = [value for name, value in other.items() if name.startswith("rul_q")]
+    assert [name for name in other if name.startswith("rul_q")][:2] == ["rul_q0.005", "rul_q0.025"]
+    assert len(quantiles) == 21
+    assert quantiles == sorted(quantiles)
+    assert (other["refusal"], other["basis"]) == ("none", "declared_life")
+
+
+def test_a_stretch_of_prognoses_is_what_was_issued_in_it(ticked: Settings, tmp_path: Path) -> None:
+    wanted = Wanted("fan", START + 13 * HOUR, None)
+    export_prognoses(ticked, wanted, tmp_path / "late.csv", "csv")
+    issued = pd.to_datetime(pd.read_csv(tmp_path / "late.csv")["issued"])
+    assert (issued >= pd.Timestamp(START + 13 * HOUR, unit="ms", tz="UTC")).all()
+
+
+def test_twins_are_what_is_believed_now(ticked: Settings, tmp_path: Path) -> None:
+    assert export_twins(ticked, "fan", tmp_path / "twins.csv", "csv") == 3
+    rows = rows_of(tmp_path / "twins.csv")
+    assert (rows["F-2"]["source"], rows["F-2"]["steps"]) == ("fan2", 30)
+    assert rows["F-2"]["last_reading"] == "2026-01-06T05:45:00.000Z"
+    assert rows["F-1"]["refusal"] == "failed"
+    assert rows["F-3"]["last_step"] == ""  # nothing was ever heard of it
+    assert {"rul_q0.5", "mode_belt", "speed", "vibration_max"} <= rows["F-2"].keys()
+
+
+def test_there_are_no_twins_before_the_first_tick(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="before the first tick"):
+        export_twins(settings, "fan", tmp_path / "twins.csv", "csv")
 
 
 def test_a_class_that_is_not_there_and_a_file_that_is_are_refused(settings: Settings, tmp_path: Path) -> None:
