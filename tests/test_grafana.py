@@ -161,8 +161,8 @@ def test_promtool_finds_nothing_wrong_with_the_configuration_of_prometheus(tmp_p
 def test_compose_mounts_what_grafana_and_prometheus_look_for() -> None:
     services = COMPOSE["services"]
     influx, prometheus = SOURCES
-    assert influx["jsonData"]["dbName"] == services["pdm-twin"]["environment"]["PDM_INFLUX__BUCKET"]
-    assert influx["url"] == services["pdm-twin"]["environment"]["PDM_INFLUX__URL"]
+    assert influx["jsonData"]["dbName"] == services["serve"]["environment"]["PDM_INFLUX__BUCKET"]
+    assert influx["url"] == services["serve"]["environment"]["PDM_INFLUX__URL"]
     assert prometheus["url"] == "http://prometheus:9090"
     assert "prometheus" in services
     mounts = {to: DEPLOY / at for name in ("grafana", "prometheus") for at, to in mounted(services[name])}
