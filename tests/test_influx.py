@@ -50,10 +50,10 @@ def link(proxy: Proxy) -> InfluxLink:
 
 
 class Bench:
-    """A log, what forwards it, and what reads the bucket."""
+    """A host: a log, what forwards it, and what reads the bucket."""
 
-    def __init__(self, folder: Path, link: InfluxLink):
-        logs = folder / "readings"
+    def __init__(self, folder: Path, link: InfluxLink, logs_name: str = "readings"):
+        logs = folder / logs_name
         logs.mkdir()
         self.engine, self.spool = open_state(f"sqlite:///{folder / 'state.db'}"), Spool(logs)
         self.server = InfluxServer(link)
@@ -184,6 +184,30 @@ def test_a_block_of_readings_is_one_write(bench: Bench, proxy: Proxy) -> None:
         bench.take(pumps(*((f"p{i}", turn, i, 0.0) for i in range(100))))
     bench.forwarder.forward()
     assert [body.count(b"\n") + 1 for body in proxy.writes] == [2_000]
+
+
+def test_hosts_forward_their_own_logs_and_each_sees_what_the_other_has_taken(tmp_path: Path, link: InfluxLink) -> None:
+    north, south = Bench(tmp_path, link, "north"), Bench(tmp_path, link, "south")
+    ticks, pages = north.reader.latest_cursor(), south.reader.latest_cursor()
+    south.take(pumps(("p1", 1_000, 1.0, 2.0)))
+    south.forwarder.forward()
+    for number in range(2, 5):
+        north.take(pumps(("p1", 1_000 * number, number, 2.0), ("p2", 1_000 * number, number, 2.0)))
+        north.forwarder.forward()
+        south.forwarder.forward()
+    assert north.numbers() == south.numbers() == [1, 2, 3, 4]
+    assert (north.reader.counts().readings, north.spool.waiting(north.forwarder.cursor()).rows) == (7, 0)
+    changes = north.reader.changes("pump", ticks)
+    assert dict(zip(changes.source, changes.earliest_ms.tolist(), strict=True)) == {"p1": 1_000, "p2": 2_000}
+    seen = set[tuple[str, int]]()
+    while len((tail := south.reader.tail("pump", pages, limit=1)).readings):
+        seen |= set(zip(tail.readings.source, tail.readings.time_ms.tolist(), strict=True))
+        pages = tail.cursor
+    assert seen == {("p1", time_ms) for time_ms in (1_000, 2_000, 3_000, 4_000)} | {
+        ("p2", time_ms) for time_ms in (2_000, 3_000, 4_000)
+    }
+    for host in (north, south):
+        host.close()
 
 
 def test_late_readings_are_stored_apart(bench: Bench) -> None:

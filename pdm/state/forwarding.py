@@ -127,6 +127,12 @@ def store_forward_cursor(connection: Connection, store: str, spool: str, cursor:
         connection.execute(insert(forward_cursors).values(store=f"{spool} to {store}", cursor=cursor))
 
 
+def other_hosts_forward(connection: Connection, store: str, spool: str) -> bool:
+    """Whether a store gets readings from other logs than these, too."""
+    others = forward_cursors.c.store.endswith(f" to {store}", autoescape=True) & ~_way(store, spool)
+    return connection.execute(select(forward_cursors.c.store).where(others).limit(1)).first() is not None
+
+
 def _way(store: str, spool: str) -> ColumnElement[bool]:
     """The row of one folder of logs and the store that they are forwarded to."""
     return forward_cursors.c.store == f"{spool} to {store}"
@@ -181,6 +187,13 @@ def marked_after(connection: Connection, class_name: str, number: int) -> Marked
     after = (reading_marks.c.class_name == class_name) & (reading_marks.c.number > number)
     spans = [_opened(row) for row in connection.execute(select(reading_marks).where(after))]
     return _spans(spans)._replace(number=max(last, number))
+
+
+def next_mark(connection: Connection, class_name: str, number: int) -> Marked | None:
+    """The first mark of a class after another one."""
+    after = (reading_marks.c.class_name == class_name) & (reading_marks.c.number > number)
+    row = connection.execute(select(reading_marks).where(after).order_by(reading_marks.c.number).limit(1)).first()
+    return None if row is None else _opened(row)
 
 
 def last_mark(connection: Connection) -> int:

@@ -16,11 +16,13 @@ from pdm.adapters.reading_log.spool import Spool
 from pdm.errors import StoreError
 from pdm.plant import Sensor
 from pdm.ports import Changes, StoreCounts, StoredDeadLetter, Tail
-from pdm.readings import Downsampled, Readings, arrange, downsampled
+from pdm.readings import Downsampled, Readings, arrange, concatenate, downsampled
 from pdm.state.forwarding import (
     forward_cursor,
     last_mark,
     marked_after,
+    next_mark,
+    other_hosts_forward,
     parked_count,
     sensors_forwarded,
     totals_forwarded,
@@ -60,9 +62,28 @@ class InfluxReadings:
         return Changes(marked.source, marked.earliest_ms, marked.latest_ms, str(marked.number))
 
     def tail(self, class_name: str, cursor: str, limit: int = 100_000) -> Tail:
-        """The next readings that arrived for a class since `cursor`, about `limit` at most; from the logs."""
-        _, of_tail, position = cursor.partition(_AND_TAIL)
-        return self._spool.tail(class_name, position if of_tail else cursor, limit)
+        """The next readings that arrived for a class since `cursor`, about `limit` at most: from the logs and, where
+        other hosts have some, too, what they have forwarded. It may come twice."""
+        number, _, position = cursor.partition(_AND_TAIL)
+        found = self._spool.tail(class_name, position, limit)
+        readings, mark = found.readings, _mark_of(number)
+        if not len(readings):
+            readings, mark = self._from_other_hosts(class_name, mark, limit)
+        return Tail(readings, f"{mark}{_AND_TAIL}{found.cursor}")
+
+    def _from_other_hosts(self, class_name: str, number: int, limit: int) -> tuple[Readings, int]:
+        """About `limit` of the readings that were marked after a mark, and the number of the last mark among them."""
+        found = list[Readings]()
+        while sum(map(len, found)) < limit:
+            with read(self._engine) as connection:
+                shared = other_hosts_forward(connection, self._server.name, self._spool.name)
+                marked = next_mark(connection, class_name, number) if shared else None
+            if marked is None:
+                break
+            first, last = int(marked.earliest_ms.min()), int(marked.latest_ms.max())
+            found.append(self.window(class_name, marked.source.tolist(), first, last + 1))
+            number = marked.number
+        return concatenate(found), number
 
     def latest_cursor(self) -> str:
         """The cursor after everything that has arrived: to follow from now on, by `changes` or by `tail`."""
