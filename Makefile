@@ -5,7 +5,7 @@ ARGS ?=
 PDM_DATA ?= ../shared/data
 export PDM_DATA
 
-.PHONY: help demo demo-servers up test test-slow check format bench-forecast bench-decisions bench-speed bench-ingest bench-compaction chaos bench-plant train lock clean
+.PHONY: help demo demo-servers up test test-slow check format bench-forecast bench-decisions bench-speed bench-ingest bench-compaction bench-influx chaos bench-plant train lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -48,6 +48,9 @@ bench-compaction: .venv/ready-to-bench ## readings on disk and read back, before
 
 chaos: .venv/ready-to-bench ## faults on purpose with real servers: kills, outages, full disks, bad data; ARGS="C1 C5" runs some
 	$(BIN)/python -m benchmarks.chaos $(ARGS)
+
+bench-influx: .venv/ready-to-bench ## readings to InfluxDB and back, beside what its clients do
+	$(BIN)/python -m benchmarks.influx $(ARGS)
 
 bench-plant: .venv/ready-to-bench ## the simulated plant against published physics and its own terms
 	$(BIN)/python -m benchmarks.plant_physics $(ARGS)
