@@ -16,6 +16,7 @@ from benchmarks import chaos_crash as crash
 from benchmarks import chaos_data as data
 from benchmarks import chaos_disk as disk
 from benchmarks import chaos_hostile as hostile
+from benchmarks import chaos_leader as leader
 from benchmarks import chaos_outage as outage
 from benchmarks import chaos_state as state
 from benchmarks.chaos_terms import Drill, Terms
@@ -45,6 +46,7 @@ DRILLS = {
         disk.c10,
         "adapters/test_reading_log adapters/test_compaction test_cohort adapters/test_model_folder test_doctor",
     ),
+    "C11": Entry("a leader that falls silent and comes back", leader.c11, "test_lease system/test_roles"),
     "C12": Entry("migrations killed at each statement", state.c12, "test_state system/test_commands"),
     "C13": Entry("a backup under load, restored elsewhere", state.c13, "system/test_backup"),
     "D1": Entry("duplicates in any order", data.d1, "test_cohort contract/test_reading_stores"),
