@@ -5,7 +5,7 @@ ARGS ?=
 PDM_DATA ?= ../shared/data
 export PDM_DATA
 
-.PHONY: help demo demo-servers up test test-slow check format bench-forecast bench-decisions bench-speed bench-ingest bench-compaction bench-influx chaos bench-plant train lock clean
+.PHONY: help demo demo-servers up test test-slow check format bench-forecast bench-decisions bench-speed bench-ingest bench-million bench-compaction bench-influx chaos bench-plant train lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -42,6 +42,9 @@ bench-speed: .venv/ready-to-bench ## speed as ratios, side by side in one run
 
 bench-ingest: .venv/ready-to-bench ## readings in and back, side by side with other ways
 	$(BIN)/python -m benchmarks.ingest $(ARGS)
+
+bench-million: .venv/ready-to-bench ## a million readings imported into each store, and deleted by retention
+	$(BIN)/python -m benchmarks.million $(ARGS)
 
 bench-compaction: .venv/ready-to-bench ## readings on disk and read back, before and after compaction
 	$(BIN)/python -m benchmarks.compaction $(ARGS)

@@ -1,4 +1,4 @@
-"""Readings in: what a message costs, what an append costs, and how fast they come back (P1 to P4, P6).
+"""Readings in: what a message, an append and an import cost, and how fast they come back (P1 to P4, P6, P18).
 
     python -m benchmarks.ingest [--rounds 5] [--messages 20000]
 
@@ -26,6 +26,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 import msgspec
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
@@ -37,7 +38,9 @@ from pdm.clocks import ServiceClock
 from pdm.columns import pack, unpack
 from pdm.ingest import Ingest
 from pdm.ingest.decode import Decoder
+from pdm.ingest.history import import_files
 from pdm.plant import Asset, AssetClass, LifeStep, Plant, Sensor
+from pdm.plant.wire import TableForm
 from pdm.ports import DeadLetter, ImportProgress
 from pdm.readings import Readings
 from tests.mosquitto import Mosquitto
@@ -47,6 +50,7 @@ SOURCES = tuple(f"machine{i:05d}" for i in range(10_000))
 SENDING = 100  # sources that send by MQTT
 MINUTE = 60_000
 START = 1_767_225_600_000  # 2026-01-01
+YEAR_MS = 365 * 86_400_000
 INSERT = f"INSERT OR REPLACE INTO readings VALUES ({', '.join('?' * (len(SENSORS) + 2))})"  # noqa: S608, all ours
 
 PLANT = Plant(
@@ -385,6 +389,46 @@ def fill_duck(duck: duckdb.DuckDBPyConnection, hours: Sequence[Readings]) -> Non
     duck.execute("CHECKPOINT")
 
 
+# P18: files
+
+
+def measure_import(rounds: int, folder: Path) -> list[Figure]:
+    """Ten million values of a hundred machines from one CSV file, durably into a log of their own."""
+    file, n = folder / "history.csv", 500_000
+    rng = np.random.default_rng(4)
+    time_ms = np.repeat(START - YEAR_MS + np.arange(n // SENDING) * MINUTE, SENDING)
+    stamps = pd.to_datetime(time_ms, unit="ms", utc=True).strftime("%Y-%m-%dT%H:%M:%SZ")
+    values = {name: np.round(rng.normal(50, 5, n), 2) for name in SENSORS}
+    pd.DataFrame({"source": np.tile(SOURCES[:SENDING], n // SENDING), "time": stamps} | values).to_csv(
+        file, index=False
+    )
+    times: list[tuple[float, float, float, float]] = []
+    for number in range(rounds + 1):
+        with closing(ReadingLogWriter(folder / f"import{number}" / "import.db", large=True)) as log:
+            both = timed(pd.read_csv, file) + timed(bring_in, file, log, folder)
+        shutil.rmtree(folder / f"import{number}")
+        times += [both] * bool(number)  # the first loads what a process loads once
+    what = "import of ten million values from CSV, acknowledged after durable commits, against pandas.read_csv alone"
+    return [
+        Figure("P18", f"time of an {what}", median(b / a for a, _, b, _ in times), "x", bar=2, better="lower"),
+        Figure("P18.cpu", f"CPU of an {what}", median(b / a for _, a, _, b in times), "x"),
+        Figure("P18.values", "values imported a second", n * len(SENSORS) / median(b for _, _, b, _ in times), "/s"),
+    ]
+
+
+def bring_in(file: Path, log: ReadingLogWriter, folder: Path) -> None:
+    done = import_files([file], log, PLANT, TableForm(), START, report=folder / "report.csv")
+    if [(one.rows, one.bad_rows) for one in done] != [(500_000, 0)]:
+        raise ValueError(f"not all was imported: {done}")
+
+
+def timed(action: Callable[..., object], *arguments: object) -> tuple[float, float]:
+    """How long it takes, and how much CPU time [s]."""
+    began, cpu_began = time.perf_counter(), time.process_time()
+    action(*arguments)
+    return time.perf_counter() - began, time.process_time() - cpu_began
+
+
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--rounds", type=int, default=5)
@@ -403,6 +447,7 @@ def main() -> int:
             *measure_appends(given.rounds, folder),
             *measure_durable_appends(given.rounds, folder),
             *measure_reads(given.rounds, folder),
+            *measure_import(given.rounds, folder),
         ]
     return 0 if write_report("ingest", figures, time.monotonic() - began) else 1
 

@@ -32,7 +32,7 @@ def import_into_log(settings: Settings, paths: Sequence[Path], form: TableForm) 
         StoreError: the disk is full, or another import is under way.
     """
     plant = _plant(settings)
-    writer = open_log(settings, "import")
+    writer = open_log(settings, "import", large=True)
     try:
         with progress_bar() as bar:
             tasks: dict[Path, TaskID] = {path: bar.add_task(path.name, total=1.0) for path in paths}
@@ -71,7 +71,7 @@ def import_bucket_into_log(settings: Settings, bucket: Bucket) -> list[ImportedM
     """
     plant, token = _plant(settings), read_secret(str(bucket.token_file), None)
     with (
-        closing(open_log(settings, "import")) as writer,
+        closing(open_log(settings, "import", large=True)) as writer,
         closing(foreign_bucket(bucket.url, bucket.org, bucket.name, token)) as source,
         progress_bar() as bar,
     ):

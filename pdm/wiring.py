@@ -153,7 +153,7 @@ def drop_folder(settings: Settings, engine: Engine, clock: Clock) -> DropFolder 
     """The folder whose files go into a log of their own, watched from now on; None where there is none."""
     if settings.readings.drop_folder is None:
         return None
-    log, plant = partial(open_log, settings, "drop"), partial(_plant_in_force, engine)
+    log, plant = partial(open_log, settings, "drop", large=True), partial(_plant_in_force, engine)
     folder = DropFolder(settings.readings.drop_folder, log, plant, clock)
     folder.start()
     return folder
@@ -227,12 +227,14 @@ def _spool(settings: Settings) -> Spool:
     return Spool(settings.readings_folder(), kept_ms=settings.influx.retention_ms)
 
 
-def open_log(settings: Settings, name: str) -> ReadingLogWriter:
-    """The log that one process writes; bounded where it is the spool in front of another store."""
+def open_log(settings: Settings, name: str, *, large: bool = False) -> ReadingLogWriter:
+    """The log that one process writes, perhaps in large commits; bounded where it is the spool in front of a store."""
     folder = settings.readings_folder()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.db"
-    return ReadingLogWriter(path) if settings.influx.url is None else SpoolWriter(path, _spool_bytes(settings))
+    if settings.influx.url is None:
+        return ReadingLogWriter(path, large=large)
+    return SpoolWriter(path, _spool_bytes(settings), large=large)
 
 
 def _spool_bytes(settings: Settings) -> int:

@@ -34,6 +34,8 @@ bind-address = "127.0.0.1:{rpc}"
   query-log-enabled = false
 [monitor]
   store-enabled = false
+[retention]
+  check-interval = "{retention_check}"
 [http]
   bind-address = "127.0.0.1:{port}"
   log-enabled = false
@@ -57,6 +59,8 @@ class Request(NamedTuple):
     body: bytes
 
 
+_BUCKET = f"/api/v2/buckets/{'1' * 16}"
+
 Fault = Callable[[Request], Reply | None]
 """What the proxy says in place of the server; None lets a request pass."""
 
@@ -64,12 +68,14 @@ Fault = Callable[[Request], Reply | None]
 class InfluxDB:
     """One server, on the same port whenever it is started again."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, retention_check: str = "30m"):
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self.port = free_port()
         self._configuration = folder / "influxdb.conf"
-        self._configuration.write_text(_CONFIGURATION.format(rpc=free_port(), port=self.port, folder=folder))
+        self._configuration.write_text(
+            _CONFIGURATION.format(rpc=free_port(), port=self.port, folder=folder, retention_check=retention_check)
+        )
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "InfluxDB":
@@ -181,6 +187,8 @@ class Proxy:
             "/api/v2/orgs": lambda _: _json(200, {"orgs": [{"id": "0" * 16, "name": ORG}]}),
             "/query": self._query,
         }
+        if request.path == _BUCKET and request.method == "PATCH":
+            return self._keep_for(request)
         try:
             return mapped[request.path](request)
         except OSError:
@@ -229,6 +237,13 @@ class Proxy:
         every_s = asked["retentionRules"][0]["everySeconds"]
         self._run(f'CREATE DATABASE "{asked["name"]}"' + (f" WITH DURATION {every_s}s" if every_s else ""))
         return _json(201, _bucket(asked["name"], every_s))
+
+    def _keep_for(self, request: Request) -> Reply:
+        asked = json.loads(request.body)
+        every_s = asked["retentionRules"][0]["everySeconds"]
+        duration = f"{every_s}s SHARD DURATION 1d" if every_s else "INF"
+        self._run(f'ALTER RETENTION POLICY "autogen" ON "{asked["name"]}" DURATION {duration}')
+        return _json(200, _bucket(asked["name"], every_s))
 
     def _databases(self) -> list[str]:
         found = json.loads(self._run("SHOW DATABASES"))["results"][0]["series"][0]

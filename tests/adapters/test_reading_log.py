@@ -1,5 +1,6 @@
 """What only the log on disk has to survive: damage, crashes, full disks, several writers and readers."""
 
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 from pdm.adapters.reading_log import ReadingLog, ReadingLogWriter
 from pdm.adapters.reading_log.dead_letters import DeadLetters
 from pdm.errors import ConfigurationError, DamagedRecordError, StoreError
-from pdm.ports import DeadLetter
+from pdm.ports import DeadLetter, ImportProgress
 from pdm.readings import Readings, columns_of
 
 NAN = float("nan")
@@ -58,6 +59,28 @@ def test_a_log_can_be_written_again_after_its_writer_closed(writer: ReadingLogWr
     again.close()
     assert again.name == writer.name
     assert values_by_time(reader) == {1: 1.0, 2: 2.0}
+
+
+def test_large_commits_get_large_pages_and_read_the_same(tmp_path: Path, reader: ReadingLog) -> None:
+    with closing(ReadingLogWriter(tmp_path / "import.db", large=True)) as log:
+        log.append(pumps(1, 1.0))
+    assert int.from_bytes((tmp_path / "import.db").read_bytes()[16:18], "big") == 1  # stands for 65,536
+    with closing(ReadingLogWriter(tmp_path / "import.db")) as log:
+        log.append(pumps(2, 2.0))
+    assert values_by_time(reader) == {1: 1.0, 2: 2.0}
+
+
+def test_a_log_of_an_earlier_release_notes_how_far_a_bucket_was_read(writer: ReadingLogWriter) -> None:
+    writer.close()
+    with closing(sqlite3.connect(writer.path)) as db:
+        db.execute("DROP TABLE reached")
+    with closing(ReadingLogWriter(writer.path)) as log:
+        log.append(
+            pumps(1, 1.0), imported=ImportProgress("d", "b", 5, 0, finished=False, reached_ms={"p1": 1, "p2": 2})
+        )
+        log.append(pumps(2, 2.0), imported=ImportProgress("d", "b", 10, 0, finished=False, reached_ms={"p1": 3}))
+    with closing(ReadingLogWriter(writer.path)) as log:
+        assert log.import_progress("d") == ImportProgress("d", "b", 10, 0, False, {"p1": 3, "p2": 2})
 
 
 def test_a_closed_log_can_be_read_by_a_new_reader(writer: ReadingLogWriter, reader: ReadingLog) -> None:

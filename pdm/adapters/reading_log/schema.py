@@ -40,7 +40,8 @@ DROPPED_MS = "dropped_committed_ms"
 """Counters of a log: up to which batch, and which time of commit, it has gone into files and been dropped."""
 
 _PAGE_BYTES = 8_192
-_CHECKPOINT_PAGES = 2_000  # 16 MB of log between two checkpoints: small commits seldom pay for one
+_LARGE_PAGE_BYTES = 65_536
+_CHECKPOINT_BYTES = 16_384_000  # of log between two checkpoints: small commits seldom pay for one
 _WAIT_S = 5.0
 
 
@@ -73,13 +74,14 @@ def row_crc(*fields: object) -> int:
     return checksum(repr(fields).encode())
 
 
-def open_to_write(path: Path) -> tuple[sqlite3.Connection, str]:
+def open_to_write(path: Path, *, large: bool = False) -> tuple[sqlite3.Connection, str]:
     """A connection that alone writes (and so alone checkpoints) this log, made if there is none; and its name."""
     with connection(path, "rwc") as db:
-        db.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
+        page_bytes = _LARGE_PAGE_BYTES if large else _PAGE_BYTES
+        db.execute(f"PRAGMA page_size = {page_bytes}")  # of a new log; one that is there keeps its own
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
-        db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+        db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_BYTES // page_bytes}")
         name = _name_of(db, path) or _create(db, path)
         db.execute(_ADDED)
         return db, name

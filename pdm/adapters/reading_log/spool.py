@@ -157,8 +157,8 @@ class Spool(ReadingLog):
 class SpoolWriter(ReadingLogWriter):
     """A writer that takes no more while too much waits to be forwarded: what is not taken is not acknowledged."""
 
-    def __init__(self, path: Path, most_bytes: int):
-        super().__init__(path)
+    def __init__(self, path: Path, most_bytes: int, *, large: bool = False):
+        super().__init__(path, large=large)
         self._most_bytes = most_bytes
         self._position = path.parent / POSITION
         self._told_ns = -1

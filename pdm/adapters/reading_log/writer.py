@@ -38,7 +38,8 @@ def wall_ms() -> int:
 class ReadingLogWriter:
     """Appends to one log (`ReadingWriter`); a second writer on the same file is refused. Threads may share it."""
 
-    def __init__(self, path: Path, *, clock: Callable[[], int] = wall_ms):
+    def __init__(self, path: Path, *, clock: Callable[[], int] = wall_ms, large: bool = False):
+        """`large` says that commits are megabytes each, which large pages take in half the time."""
         if path.suffix != SUFFIX:
             raise ValueError(f"readers look for {SUFFIX} files, not for {path.name}")
         self.path = path
@@ -46,7 +47,7 @@ class ReadingLogWriter:
         self._threads = Lock()
         self._file_lock = _take_lock(path)
         try:
-            self._db, self.name = open_to_write(path)
+            self._db, self.name = open_to_write(path, large=large)
         except BaseException:
             self._file_lock.close()
             raise
