@@ -10,7 +10,7 @@ from pdm.errors import BusyStoreError, StoreError
 
 _SOON_S = 0.01
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.25, 30.0
-_JOIN_S = 3.0
+_JOIN_S = 1.5
 
 _log = structlog.stdlib.get_logger(__name__)
 

@@ -17,8 +17,8 @@ import structlog
 from sqlalchemy import Engine
 
 from pdm.background import Background
-from pdm.errors import FailedWriteError, RefusedWriteError, StoreError, TakenError
-from pdm.ports import Clock, DeadLetter, PointStore, ReadingWriter, Spool, SpoolBlock, SpoolPart, Waiting
+from pdm.errors import ConflictError, FailedWriteError, RefusedWriteError, StoreError, TakenError
+from pdm.ports import Clock, Compactor, DeadLetter, PointStore, ReadingWriter, Spool, SpoolBlock, SpoolPart, Waiting
 from pdm.readings import merge
 from pdm.state import forwarding
 from pdm.state.schema import read, write
@@ -32,6 +32,9 @@ TRY_PARKED_MS = 15 * 60_000
 
 LOOK_S = 0.2
 """How often the logs are looked at for what is new, when nothing comes."""
+
+THIN_S = 3_600.0
+"""How often what has been forwarded goes from the logs."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -54,13 +57,17 @@ class Forwarder:
         open_dead_letters: Callable[[], ReadingWriter],
         clock: Clock,
         most_bytes: int,
+        thinner: Callable[[Callable[[], str]], Compactor] | None = None,
     ):
         """Whoever has the log of dead letters open forwards; other processes wait for their turn.
 
         Args:
             most_bytes: the bound of the spool, beyond which its writers take nothing more.
+            thinner: makes what keeps the logs small, given what tells up to where they have been forwarded.
         """
         self.background = Background("store of readings", self.forward, LOOK_S)
+        self._thinning = Background("thinning of the logs", self._thin, THIN_S)
+        self.thinner = None if thinner is None else thinner(self.cursor)
         self._engine, self._spool, self._points, self._clock = engine, spool, points, clock
         self._open_dead_letters, self._most_bytes = open_dead_letters, most_bytes
         self._dead_letters: ReadingWriter | None = None
@@ -71,10 +78,12 @@ class Forwarder:
     def start(self) -> None:
         """Begin, and go on until `stop`."""
         self.background.start()
+        self._thinning.start()
 
     def stop(self) -> None:
         """Send nothing more. A block that is under way is sent again at the next start."""
         self.background.stop()
+        self._thinning.stop()
         if self._dead_letters is not None:
             self._dead_letters.close()
 
@@ -228,6 +237,12 @@ class Forwarder:
             with suppress(TakenError):
                 self._dead_letters = self._open_dead_letters()
         return self._dead_letters is not None
+
+    def _thin(self) -> int:
+        if self.thinner is not None:
+            with suppress(ConflictError):  # another process of this host is at it
+                return self.thinner.compact(self._clock.wall_ms()).batches
+        return 0
 
     def cursor(self) -> str:
         """Up to where the store has what the logs hold."""

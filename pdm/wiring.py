@@ -62,7 +62,9 @@ def open_services(
     with write(engine) as connection:
         interrupt_runs(connection)
     services = _services(settings, engine, clock)
-    services.compactor = _compactor(settings.readings_folder(), services.forwarder)
+    services.compactor = LogCompactor(settings.readings_folder())
+    if services.forwarder is not None:
+        services.compactor = services.forwarder.thinner
     services.workers = Workers(settings.pipeline.backend, settings.pipeline.workers or joblib.cpu_count())
     services.simulation = simulation
     with read(engine) as connection:
@@ -178,12 +180,9 @@ def _open_readings(
         partial(ReadingLogWriter, folder / "forward.db"),
         clock,
         _spool_bytes(settings),
+        partial(LogThinner, folder),
     )
     return influx.InfluxReadings(server, engine, spool), forwarder, Projector(engine, points)
-
-
-def _compactor(folder: Path, forwarder: Forwarder | None) -> LogCompactor:
-    return LogCompactor(folder) if forwarder is None else LogThinner(folder, forwarder.cursor)
 
 
 def reading_store(settings: Settings, engine: Engine) -> ReadingStore:

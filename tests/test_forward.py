@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -10,6 +11,7 @@ import pytest
 
 from pdm import forward
 from pdm.adapters.memory_readings import MemoryReadings
+from pdm.adapters.reading_log import LogThinner
 from pdm.adapters.reading_log.spool import Spool, SpoolWriter
 from pdm.errors import BusyStoreError, FailedWriteError, RefusedWriteError, StoreError
 from pdm.forward import Forwarder
@@ -298,6 +300,30 @@ def test_many_marks_are_drawn_together_once_the_ticks_have_seen_them(
         assert len(connection.execute(forwarding.reading_marks.select()).all()) <= 5
     assert bench.news() == {"p0": 2, "p1": 1}
     assert bench.news(7) == {"p0": 8}
+
+
+def test_what_was_forwarded_goes_from_the_logs_by_itself(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.clock.now_ms = 2**50  # a day later, as the log has it
+    forwarder = Forwarder(
+        bench.engine,
+        bench.spool,
+        bench.points,
+        lambda: bench.letters,
+        bench.clock,
+        10**9,
+        partial(LogThinner, tmp_path),
+    )
+    bench.take(("p1", 1, 1.0))
+    forwarder.forward()
+    bench.take(("p1", 2, 1.0))
+    forwarder.start()
+    deadline = monotonic() + 10
+    while bench.log._db.execute("SELECT min(id) FROM batches").fetchone() == (1,):
+        assert monotonic() < deadline
+        sleep(0.01)
+    forwarder.stop()
+    bench.close()
 
 
 def test_the_thread_forwards_what_arrives_and_stops_when_told(bench: Bench) -> None:
