@@ -27,6 +27,7 @@ from pdm.adapters.reading_log import ReadingLog
 from pdm.applying import read_files, what_changes
 from pdm.durations import DAY_MS, HOUR_MS
 from pdm.errors import NotFoundError, PdmError
+from pdm.ingest.bucket import map_measurement
 from pdm.ingest_process import broker_link
 from pdm.rules.ruleset import LogRoute
 from pdm.settings import Settings
@@ -71,6 +72,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from _guarded("broker", lambda: _broker(settings))
     yield from _guarded("state database", lambda: _state(settings))
     yield from _guarded("reading store", lambda: _readings(settings))
+    yield from _guarded("adopted bucket", lambda: _adopted(settings))
     yield from _guarded("disk", lambda: _disk(settings.data_dir))
     yield _clock()
 
@@ -246,6 +248,24 @@ def _readings(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             Level.OK, "InfluxDB", f"{settings.influx.url} answers and has the bucket {settings.influx.bucket}"
         )
+
+
+def _adopted(settings: Settings) -> Iterator[Finding]:
+    given = settings.adopt
+    if given.url is None:
+        return
+    plant = read_files(settings.plant, settings.rules).plant
+    with closing(wiring.foreign_bucket(given.url, given.org, given.bucket, settings.adopt_token())) as bucket:
+        mapped = [map_measurement(bucket, name, plant) for name in given.measurements or bucket.measurements()]
+    remarks = [remark for one in mapped for remark in one.remarks]
+    sources = {source for one in mapped for source in one.sources}
+    found = f"{given.bucket} holds readings of {words.plural(len(sources), 'source')}"
+    if remarks:
+        found += f"; {words.plural(len(remarks), 'remark')}, the first: {remarks[0].what}: {remarks[0].detail}"
+    if sources:
+        yield Finding(Level.OK, "adopted bucket", found)
+    else:
+        yield Finding(Level.FAULT, "adopted bucket", found, "`lines` in plant.yaml says what its names mean")
 
 
 def _disk(folder: Path) -> Iterator[Finding]:

@@ -123,6 +123,14 @@ def test_an_influxdb_that_does_not_answer_is_a_fault() -> None:
     assert "secret-token" not in store[1].found
 
 
+def test_an_adopted_bucket_that_does_not_answer_is_a_fault() -> None:
+    nobody = {"url": "http://127.0.0.1:9", "bucket": "theirs", "token": "secret-token"}
+    found_there = found(load_settings(given={"adopt": nobody}))["adopted bucket"]
+    assert found_there.level == Level.FAULT
+    assert "secret-token" not in found_there.found
+    assert "adopted bucket" not in found()
+
+
 def test_a_broker_that_answers_is_told_from_one_that_does_not(broker: Mosquitto) -> None:
     there = load_settings(given={"mqtt": {"port": broker.port}})
     assert found(there)["broker"].found == f"127.0.0.1:{broker.port} answers and lets us in"

@@ -132,10 +132,11 @@ def test_what_comes_to_nothing_is_said_with_its_reason(bench: Bench) -> None:
 
 
 def test_names_with_blanks_commas_and_backslashes_are_told_apart(bench: Bench) -> None:
-    bench.plant = parse_plant(PLANT.replace("source: fan1", "source: 'a, b=c'") + LINES)
-    bench.write(f"modbus,host=a\\,\\ b\\=c,path=d:\\e\\ f n=1500 {T0}\n")
-    bench.run("modbus")
-    assert bench.rows("a, b=c")[0][:2] == (0, 1500)
+    lines = LINES.replace("vib:", "'f, \"1\"':").replace("measurement: modbus", "measurement: 'm, n'")
+    bench.plant = parse_plant(PLANT.replace("source: fan1", "source: 'a, b=c'") + lines)
+    bench.write(f'm\\,\\ n,host=a\\,\\ b\\=c,path=d:\\e\\ f n=1500,f\\,\\ "1"=2 {T0}\n')
+    bench.run("m, n")
+    assert bench.rows("a, b=c") == [(0, 1500, 50.8)]
 
 
 def test_a_field_that_was_whole_for_a_while_is_read_throughout(bench: Bench) -> None:

@@ -2,19 +2,17 @@
 
 import re
 from collections.abc import Sequence
+from csv import reader
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from pdm.adapters.influx.names import any_of, identifier, in_line, instant
+from pdm.adapters.influx.names import any_of, choices, identifier, in_line, instant
 from pdm.adapters.influx.server import InfluxServer
 from pdm.errors import StoreError
 from pdm.ports import Points, PointsWanted
-
-_MOST_NAMES = 2_000
-"""More values of a tag are not asked for one by one: a query travels in the first line of a request."""
 
 _COUNTED = re.compile(r"count(_\d+)?")
 
@@ -68,7 +66,7 @@ class InfluxBucket:
         if not rows:
             return {}
         options = csv.ConvertOptions(strings_can_be_null=False, quoted_strings_can_be_null=False)
-        header = rows.split(b"\n", 1)[0].decode().split(",")
+        header = next(reader([rows.split(b"\n", 1)[0].decode()]))
         names = [name if name not in header[:place] else f"{name}_1" for place, name in enumerate(header)]
         options.column_types = dict.fromkeys(names, pa.string())
         return _parsed(rows, names, options).to_pydict()  # type: ignore[no-any-return]
@@ -82,7 +80,7 @@ def _fields(wanted: PointsWanted) -> str:
 def _selection(wanted: PointsWanted, columns: str, start_ms: int, end_ms: int) -> str:
     conditions = [f"time >= {instant(start_ms)} AND time < {instant(end_ms)}"]
     for tag, values in wanted.tags.items():
-        if len(values) <= _MOST_NAMES:
+        if len([*choices(values)]) == 1:  # otherwise all are read, and what is not wanted left out later
             conditions.append(f"{identifier(tag)}::tag =~ {any_of(values)}")
     where = " AND ".join(conditions)
     return f"SELECT {columns} FROM {identifier(wanted.measurement)} WHERE {where}"  # noqa: S608 - quoted
