@@ -61,7 +61,7 @@ def d5(folder: Path, terms: Terms) -> list[Figure]:
     with broker_in(folder / "broker") as broker:
         subscribe_once(broker)
         settings = {"mqtt": {"enabled": "on", "port": broker.port}, "tick": {"interval": "1 h"}}
-        plant = PLANT + "sparkplug:\n  - {node: 'nord/{node}'}\nlines:\n  - {topic: 'lines/#'}\n"
+        plant = PLANT + "sparkplug:\n  - {node: 'nord/{node}'}\ntopics:\n  - {topic: 'lines/+', payload: lines}\n"
         with Service(folder / "plant", settings, plant=plant) as service:
             sender = Sender(service.start(), broker.port)
             sender.send_good(next(number))

@@ -24,7 +24,7 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 from sqlalchemy import delete
 
-from pdm.errors import ConfigurationError, ConflictError
+from pdm.errors import ConfigurationError, ConflictError, PdmError
 from pdm.services import Services
 from pdm.state.ledger import begin_run, end_run
 from pdm.state.schema import runs, write
@@ -146,21 +146,20 @@ class Schedule:
         return not closing.is_alive()
 
     def _run(self, pipeline: Pipeline) -> None:
-        name = pipeline.name
+        name, failing = pipeline.name, self._services.failing
         scheduled = self._scheduled_for(pipeline)
         try:
             run_now(self._services, pipeline, self._services.clock.plant_ms(), _milliseconds(scheduled))
         except AlreadyRanError:
             _log.info("pipeline ran elsewhere", pipeline=name)
-        except Exception:
-            if name not in self._broken:
+        except Exception as error:
+            if name not in failing:
                 _log.exception("pipeline failed", pipeline=name)
-            self._broken.add(name)
+            failing[name] = str(error) if isinstance(error, PdmError) else "the log says why"
         else:
-            if name in self._broken:
+            if failing.pop(name, None):
                 _log.info("pipeline works again", pipeline=name)
-            self._broken.discard(name)
-            if name == "tick" and "deliver" not in self._broken:
+            if name == "tick" and "deliver" not in failing:
                 self._heartbeat()
 
     def _scheduled_for(self, pipeline: Pipeline) -> datetime:

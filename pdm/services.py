@@ -44,6 +44,7 @@ class Services:
         drop: imports files that are put into a folder; None where no folder is watched.
         adopted: takes what is new in a bucket that others write; None where there is none.
         simulation: the control of a simulated plant, None on a real one.
+        failing: why a pipeline failed the last time, by its name, until it works again.
         cohorts: twins kept in memory between ticks, by class: a cache of the state database.
     """
 
@@ -65,6 +66,7 @@ class Services:
     drop: "DropFolder | None" = None
     adopted: "AdoptedBucket | None" = None
     simulation: Simulation | None = None
+    failing: dict[str, str] = field(default_factory=dict)
     cohorts: "dict[str, Cohort]" = field(default_factory=dict)
 
     @property

@@ -31,7 +31,7 @@ DAY_MS = 86_400_000
 @pytest.fixture
 def services(tmp_path: Path) -> Iterator[Services]:
     engine = open_state(DATABASES.url(tmp_path / "state.db"))
-    yield cast(Services, SimpleNamespace(engine=engine, clock=ServiceClock()))
+    yield cast(Services, SimpleNamespace(failing={}, engine=engine, clock=ServiceClock()))
     engine.dispose()
 
 
@@ -224,8 +224,10 @@ def test_a_failing_pipeline_is_logged_once_until_it_works_again_and_stops_no_oth
     schedule = Schedule(services, {"job": pipeline(fail_twice), "other": pipeline(lambda: None, name="other")})
     with capture_logs() as lines:
         schedule.start()
+        wait_for(lambda: services.failing == {"job": "the log says why"})
         wait_for(lambda: len(attempts) >= 3)
         assert schedule.stop()
+    assert services.failing == {}
     said = [line["event"] for line in lines if line.get("pipeline") == "job"]
     assert said == ["pipeline failed", "pipeline works again"]
     assert [run.outcome for run in ledger(services.engine)][:3] == ["failed", "failed", "done"]

@@ -219,7 +219,8 @@ class Service:
     def post(self, content: bytes | object, *, path: str = "readings", **headers: str) -> httpx2.Response:
         """Send readings by HTTP, or something else to another path."""
         body = content if isinstance(content, bytes) else orjson.dumps(content)
-        return self._client.post(f"{self.address}/api/v1/{path}", content=body, headers=headers)
+        told = {"content-type": "application/json", **headers}
+        return self._client.post(f"{self.address}/api/v1/{path}", content=body, headers=told)
 
     def stored(self) -> dict[str, list[int]]:
         """The numbers in the reading store by source, as another process reads them."""

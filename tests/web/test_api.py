@@ -421,6 +421,8 @@ def test_ready_means_that_the_state_answers_and_degraded_names_the_rest(
         raise StoreError("the disk is full")
 
     assert client.get("/readyz").json() == {"status": "ready", "degraded": []}
+    services.failing["tick"] = "the disk is full"
+    assert client.get("/readyz").json()["degraded"] == ["tick fails: the disk is full"]
     monkeypatch.setattr(services.readings, "counts", broken)
     assert client.get("/readyz").json()["status"] == "degraded"
     assert client.get("/metrics").status_code == 200

@@ -60,6 +60,7 @@ def make_router(services: Services, metrics: Metrics) -> APIRouter:
 
 def _degraded(services: Services) -> list[str]:
     found = [f"model of class {name}: {problem}" for name, problem in sorted(services.model_problems.items())]
+    found += [f"{name} fails: {why}" for name, why in sorted(services.failing.copy().items())]
     try:
         services.readings.counts()
         if services.forwarder is not None:
