@@ -80,8 +80,8 @@ def _full_under_commands(folder: Path, disk: Path) -> list[Figure]:
     service = Service(folder / "plant", data=disk / "data")
     url = f"sqlite:///{service.data / 'state.db'}"
     commands = {
-        "export": ("export", "readings", "--class", "press", "--out", str(disk / "press.parquet")),
-        "export_steps": ("export", "steps", "--class", "press", "--out", str(disk / "press.csv")),
+        "export": ("export", "readings", str(disk / "press.parquet"), "--class", "press"),
+        "export_steps": ("export", "steps", str(disk / "press.csv"), "--class", "press", "--format", "csv"),
         "backup": ("backup", str(disk / "b.tar")),
         "migrate": ("migrate", "--to", known_versions()[0], "--yes"),
         "migrate_up": ("migrate",),
@@ -91,8 +91,8 @@ def _full_under_commands(folder: Path, disk: Path) -> list[Figure]:
         before, ballast = _version(url), fill(disk)
         ended, there = service.run(*command), sorted(path.name for path in disk.iterdir())
         said = ended.returncode == 1 and ("full" in ended.stderr or "No space" in ended.stderr)
-        clean = there == ["ballast", "data"] and _version(url) == before
         ballast.unlink()
+        clean = there == ["ballast", "data"] and _version(url) == before
         again = service.run(*command)
         for path in disk.glob("*.*"):
             path.unlink()

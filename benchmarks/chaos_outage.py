@@ -229,7 +229,7 @@ def c9(folder: Path, terms: Terms) -> list[Figure]:
             service.start()
             visitors, reporters = Visitors(service.address), Reporters(service)
             for number in range(10):
-                time.sleep(1)
+                time.sleep(5)
                 (server.kill if number % 2 else server.stop)()
                 server.start()
             time.sleep(5)

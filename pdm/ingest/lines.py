@@ -92,13 +92,15 @@ class LineReader:
         Raises:
             UnreadableMessageError: the whole cannot be taken apart.
         """
+        too_many = UnreadableMessageError("too_many", f"at most {MOST_LINES:,} lines at once")
+        if b'"' not in body and body.count(b"\n") >= MOST_LINES:
+            raise too_many
         try:
-            text = body.decode()
+            lines = _lines(body.decode())
         except UnicodeDecodeError:
             raise UnreadableMessageError("broken_line", "expected text in UTF-8") from None
-        lines = _lines(text)
         if len(lines) > MOST_LINES:
-            raise UnreadableMessageError("too_many", f"at most {MOST_LINES:,} lines at once")
+            raise too_many
         per_ms = UNITS_PER_MS[unit]
         for number, line in enumerate(lines, start=1):
             try:
@@ -182,9 +184,9 @@ def place_of_field(series: Series, name: str) -> tuple[int, Conversion]:
 
 
 def _lines(text: str) -> list[str]:
-    """The lines of a text, one too many at most; a field may hold text with line breaks."""
+    """The lines of a text, not many too many; a field may hold text with line breaks."""
     if '"' not in text:
-        return text.split("\n", MOST_LINES)
+        return text.split("\n")
     return [found[0].rstrip("\n") for found in islice(_LINE.finditer(text), MOST_LINES + 1)]
 
 

@@ -166,13 +166,19 @@ def store_errors() -> Iterator[None]:
     try:
         yield
     except (OperationalError, InterfaceError) as error:
-        raise StoreError(f"the state database does not answer: {error.orig}") from error
+        raise StoreError(f"the state database does not answer: {_why(error.orig)}") from error
     except NoConnectionFreeError as error:
         raise StoreError("the state database does not answer: all connections to it are in use") from error
     except DatabaseError as error:
         if type(error) not in (DatabaseError, InternalError):
             raise
         raise DamagedRecordError(f"the state database is damaged: {error.orig}") from error
+
+
+def _why(error: BaseException | None) -> str:
+    """What a database says; where SQLite finds no room for the index of its log it does not say so itself."""
+    full = getattr(error, "sqlite_errorname", "") == "SQLITE_IOERR_SHMSIZE"
+    return "the disk is full" if full else str(error)
 
 
 def _json(value: Any) -> str:

@@ -79,6 +79,16 @@ def test_without_a_broker_it_says_so_goes_on_and_listens_when_one_comes(broker: 
         assert service.stop() == 0
 
 
+def test_on_a_full_disk_a_command_says_so_and_works_with_room_again(disk: Path, tmp_path: Path, shell: Shell) -> None:
+    with Service(tmp_path, data=disk / "data"):
+        ballast = fill(disk)
+        ended = shell("migrate", "--to", "0001", "--yes")
+        assert ended.code == 1
+        assert "disk is full" in ended.err or "No space left" in ended.err, ended.err
+        ballast.unlink()
+        assert shell("migrate", "--to", "0001", "--yes").code == 0
+
+
 @pytest.mark.timeout(600)
 def test_with_a_full_disk_nothing_is_acknowledged_and_with_room_again_it_goes_on(
     broker: Mosquitto, disk: Path, tmp_path: Path, shell: Shell
