@@ -316,6 +316,9 @@ def import_readings(
     if from_influx is not None:
         if files or token_file is None or not bucket:
             raise ConfigurationError("goes with --bucket and --token-file, and with no files", key="--from-influx")
+        if not from_influx.startswith(("http://", "https://")):
+            said = f"expected an address such as http://127.0.0.1:8086, not {from_influx!r}"
+            raise ConfigurationError(said, key="--from-influx")
         if form != TableForm():
             said = "what a bucket holds stands under `lines` in plant.yaml: expected no options of tables"
             raise ConfigurationError(said, key="--from-influx")

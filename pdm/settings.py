@@ -429,6 +429,8 @@ def _secret(value: SecretStr | None, file: Path | None, key: str) -> str | None:
 def _read_secret_file(file: Path, key: str | None) -> str:
     if not (value := _read_file(file, key).strip()):
         raise ConfigurationError("is empty: expected a secret", file=str(file), key=key)
+    if not value.isprintable():
+        raise ConfigurationError("holds several lines: expected a secret alone", file=str(file), key=key)
     return value
 
 

@@ -310,6 +310,11 @@ def test_the_command_says_what_was_read(bench: Bench, monkeypatch: pytest.Monkey
         assert f"modbus: 1 points, {new} of them new (1 source, n); 0 bad values, 1 remark: see" in said.output
     refused = CliRunner().invoke(app, ["import", "readings", *where, "--rename", "a=b"])
     assert "expected no options of tables" in str(refused.exception)
+    refused = CliRunner().invoke(app, ["import", "readings", *where, "--from-influx", "influx:8086"])
+    assert "expected an address such as http://127.0.0.1:8086, not 'influx:8086'" in str(refused.exception)
+    (bench.folder / "token").write_text(f"{TOKEN}\nand more\n")
+    refused = CliRunner().invoke(app, ["import", "readings", *where])
+    assert str(refused.exception) == "token: holds several lines: expected a secret alone"
 
 
 DYING = """
