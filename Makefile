@@ -37,7 +37,7 @@ bench-forecast: .venv/ready-to-bench ## accuracy on public run-to-failure data (
 bench-decisions: .venv/ready-to-bench ## forecasts, alerts and costs over 20 simulated stations and the turbofans
 	$(BIN)/python -m benchmarks.decisions $(ARGS)
 
-bench-speed: .venv/ready-to-bench ## speed as ratios, side by side in one run
+bench-speed: .venv/ready-to-bench ## speed as ratios, side by side in one run; ARGS="ticks influx" does parts
 	$(BIN)/python -m benchmarks.speed $(ARGS)
 
 bench-ingest: .venv/ready-to-bench ## readings in and back, side by side with other ways

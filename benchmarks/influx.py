@@ -38,6 +38,7 @@ SENSORS = tuple(f"sensor_{i:02d}" for i in range(20))
 SOURCES = tuple(f"machine{i:04d}" for i in range(1_000))
 MINUTE, HOUR = 60_000, 3_600_000
 NEW = 5 * MINUTE
+HOURS = 3  # of history
 
 
 def minute(at_ms: int, rng: np.random.Generator) -> Readings:
@@ -181,14 +182,19 @@ def measure_server(rounds: int, hours: int, folder: Path) -> list[Figure]:
         server.stop()
 
 
+def measure_influx(rounds: int, folder: Path, hours: int = HOURS) -> list[Figure]:
+    """P8, P9."""
+    return measure_encoding(rounds) + measure_server(rounds, hours, folder)
+
+
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--rounds", type=int, default=9)
-    options.add_argument("--hours", type=int, default=3)
+    options.add_argument("--hours", type=int, default=HOURS)
     given = options.parse_args()
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="pdm-bench-") as name:
-        figures = measure_encoding(given.rounds) + measure_server(given.rounds, given.hours, Path(name))
+        figures = measure_influx(given.rounds, Path(name), given.hours)
     return 0 if write_report("influx", figures, time.monotonic() - began) else 1
 
 

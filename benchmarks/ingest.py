@@ -47,6 +47,7 @@ from tests.mosquitto import Mosquitto
 
 SENSORS = tuple(f"sensor_{i:02d}" for i in range(20))
 SOURCES = tuple(f"machine{i:05d}" for i in range(10_000))
+MESSAGES = 20_000
 SENDING = 100  # sources that send by MQTT
 MINUTE = 60_000
 START = 1_767_225_600_000  # 2026-01-01
@@ -429,10 +430,21 @@ def timed(action: Callable[..., object], *arguments: object) -> tuple[float, flo
     return time.perf_counter() - began, time.process_time() - cpu_began
 
 
+def measure_ingest(rounds: int, folder: Path, messages: int = MESSAGES) -> list[Figure]:
+    """P1 to P4, P6, P18."""
+    return [
+        *measure_messages(rounds, messages, folder),
+        *measure_appends(rounds, folder),
+        *measure_durable_appends(rounds, folder),
+        *measure_reads(rounds, folder),
+        *measure_import(rounds, folder),
+    ]
+
+
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--messages", type=int, default=20_000)
+    options.add_argument("--messages", type=int, default=MESSAGES)
     options.add_argument("--receive", nargs=3, help=argparse.SUPPRESS)
     given = options.parse_args()
     if given.receive:
@@ -441,14 +453,7 @@ def main() -> int:
         return 0
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="pdm-bench-") as name:
-        folder = Path(name)
-        figures = [
-            *measure_messages(given.rounds, given.messages, folder),
-            *measure_appends(given.rounds, folder),
-            *measure_durable_appends(given.rounds, folder),
-            *measure_reads(given.rounds, folder),
-            *measure_import(given.rounds, folder),
-        ]
+        figures = measure_ingest(given.rounds, Path(name), given.messages)
     return 0 if write_report("ingest", figures, time.monotonic() - began) else 1
 
 

@@ -1,30 +1,31 @@
-"""What a tick costs as a plant grows: 100,000 machines against ten times 10,000 (P15), each in a process of its own.
-
-    python -m benchmarks.speed_scale [--machines 100000] [--rounds 5]
+"""What a tick costs as a plant grows: 100,000 machines against ten times 10,000, each in a process of its own.
 
 A fleet is built in one process and watched in another, so that its memory is that of a service which was started on
 what it found. Peaks of memory are from the start of that process on.
 """
 
-import argparse
 import multiprocessing
 import pickle
 import resource
-import sys
-import tempfile
 import time
 from contextlib import ExitStack
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
+from typing import Any
 
-from benchmarks.report import Figure, write_report
-from benchmarks.speed import next_tick
+import httpx2
+
+from benchmarks.report import Figure
 from benchmarks.speed_fleet import LiveFleet, trained_model
+from benchmarks.speed_ticks import next_tick
 from pdm.prognosis.learned import Model
+from pdm.serving import Server
+from pdm.web.app import create_app
 
 PAST_HOURS = 8
-TIMES = 10
+MACHINES, TIMES = 100_000, 10
+VIEWS = 100
 _SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -42,15 +43,22 @@ class WatchedFleet:
         self.next_tick()  # all windows are new in the first
         self.next_tick()
 
-    def next_tick(self) -> float:
-        """CPU time of the tick that takes in the next hour [s]."""
-        self._end.send("tick")
-        return float(self._end.recv())
+    def next_tick(self) -> tuple[float, float]:
+        """CPU time and time of the tick that takes in the next hour [s]."""
+        used, lasted = self._ask("tick")
+        return used, lasted
+
+    def pages(self) -> list[float]:
+        """How long `VIEWS` views of the page of all machines took, while nothing else was going on [s]."""
+        return list(self._ask("pages"))
+
+    def _ask(self, what: str) -> Any:
+        self._end.send(what)
+        return self._end.recv()
 
     def close(self) -> float:
         """End it; the most memory that it took [GB]."""
-        self._end.send("end")
-        peak = float(self._end.recv())
+        peak = float(self._ask("end"))
         self._process.join()
         return peak
 
@@ -61,44 +69,52 @@ def _build(folder: Path, model: bytes, count: int) -> None:
 
 def _watch(folder: Path, model: bytes, count: int, end: Connection) -> None:
     fleet = LiveFleet(folder, pickle.loads(model), count, PAST_HOURS)  # noqa: S301 - our own
-    while end.recv() == "tick":
-        end.send(next_tick(fleet))
+    server = Server(create_app(fleet.services), "127.0.0.1", 0)
+    server.start()
+    while (asked := end.recv()) != "end":
+        began = time.perf_counter()
+        end.send((next_tick(fleet), time.perf_counter() - began) if asked == "tick" else _views(server.address))
+    server.stop()
     end.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
 
 
-def measure_scale(model: Model, machines: int, rounds: int, folder: Path) -> list[Figure]:
-    """P15."""
+def _views(address: str) -> list[float]:
+    seconds = []
+    with httpx2.Client(base_url=address, timeout=60) as client:
+        for _ in range(VIEWS):
+            began = time.perf_counter()
+            client.get("/").raise_for_status()
+            seconds.append(time.perf_counter() - began)
+    return seconds
+
+
+def measure_scale(rounds: int, folder: Path) -> list[Figure]:
+    """P15, L1."""
+    model, machines = trained_model(), MACHINES
     with ExitStack() as stack:
         few = WatchedFleet(folder / "few", model, machines // TIMES)
         stack.callback(few.close)
         many = WatchedFleet(folder / "many", model, machines)
         seen = []
         for _ in range(rounds):
-            before = few.next_tick()
-            of_many = many.next_tick()
-            seen.append((of_many, (before + few.next_tick()) / 2))
+            before, _ = few.next_tick()
+            of_many, lasted = many.next_tick()
+            seen.append((of_many, (before + few.next_tick()[0]) / 2, lasted))
+        views = many.pages()
         peak = many.close()
-    ratio = median(of_many / (TIMES * of_few) for of_many, of_few in seen)
-    whole, small = (median(times) for times in zip(*seen, strict=True))
+    ratio = median(of_many / (TIMES * of_few) for of_many, of_few, _ in seen)
+    whole, small, lasted = (median(times) for times in zip(*seen, strict=True))
     what = f"CPU of a tick of {machines:,} machines x 20 sensors"
     return [
         Figure("P15", f"{what} against {TIMES} times one of {machines // TIMES:,}", ratio, "x", 1.1, "lower"),
         Figure("P15.memory", "most memory of its process", peak, "GB", bar=2, better="lower"),
         Figure("P15.tick", what, whole, "s", better="lower"),
         Figure("P15.few", f"the same of {machines // TIMES:,}", small, "s", better="lower"),
+        Figure("L1.tick", f"a tick of {machines:,} machines, by the clock", lasted, "s", bar=60, better="lower"),
+        Figure("L1.page", "95 % of the views of the page of all machines", _p95(views) * 1e3, "ms", 200, "lower"),
+        Figure("L1.first", "the first view of it after a tick", views[0] * 1e3, "ms", better="lower"),
     ]
 
 
-def main() -> int:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--machines", type=int, default=100_000)
-    options.add_argument("--rounds", type=int, default=5)
-    given = options.parse_args()
-    began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="pdm-bench-") as name:
-        figures = measure_scale(trained_model(), given.machines, given.rounds, Path(name))
-    return 0 if write_report("speed_scale", figures, time.monotonic() - began) else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _p95(values: list[float]) -> float:
+    return sorted(values)[int(0.95 * len(values))]
