@@ -83,10 +83,10 @@ class Compacted:
                 for group in opened.groups_of(wanted):
                     yield from self._read(file, opened, group)
 
-    def all_rows(self, file: StoredDay, *, values: bool = True) -> Iterator[Rows]:
-        """All row groups of a file; without `values` who was heard when."""
+    def all_rows(self, file: StoredDay, *, source: str = "", values: bool = True) -> Iterator[Rows]:
+        """All row groups of a file that hold this source or later ones; without `values` who was heard when."""
         if opened := self._open(file):
-            for group in opened.groups():
+            for group in opened.groups(source):
                 yield from self._read(file, opened, group, values=values)
 
     def sound(self, file: StoredDay) -> bool:
@@ -103,7 +103,8 @@ class Compacted:
         """What one compaction changed in these files of a class behind a place, in the order of `Place`."""
         for file in files:
             if file.first_run <= run <= file.last_run and (run, file.day_ms) >= place[:2]:
-                for rows in self.all_rows(file, values=values):
+                source = place.source if (run, file.day_ms) == place[:2] else ""
+                for rows in self.all_rows(file, source=source, values=values):
                     part = _behind(Part(run, file.day_ms, rows), place)
                     if len(part.rows.run):
                         yield part

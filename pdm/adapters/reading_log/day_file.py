@@ -5,6 +5,7 @@ the compaction that changed the row last. A row group holds whole sources, so th
 """
 
 import zlib
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -129,9 +130,9 @@ class DayFile:
         self._first = [one.min for one in bounds]
         self._last = [one.max for one in bounds]
 
-    def groups(self) -> range:
-        """The numbers of the row groups, in the order of their sources."""
-        return range(len(self._first))
+    def groups(self, source: str = "") -> range:
+        """The numbers of the row groups that hold this source or later ones, in the order of their sources."""
+        return range(bisect_left(self._last, source), len(self._last))
 
     def groups_of(self, sources: Sequence[str]) -> list[int]:
         """Row groups that may hold one of these sources, which are sorted."""

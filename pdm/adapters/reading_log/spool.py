@@ -27,6 +27,8 @@ from pdm.readings import Readings, concatenate
 _BATCH_BYTES, _ROW_BYTES = 1_000, 13
 """Of a batch beside its rows, and of a row beside its values."""
 
+_CACHE_BYTES = 10_000_000  # a row group of a file is several blocks
+
 NAME = "spool-name"
 POSITION = "forwarded.json"
 """Tells the writers how far their logs have been forwarded; never ahead of what the state database knows."""
@@ -58,7 +60,7 @@ class Spool(ReadingLog):
 
     def __init__(self, folder: Path, *, kept_ms: int | None = None):
         """`kept_ms` is how long the other store keeps readings: compacted days beyond it are passed over."""
-        super().__init__(folder, cache_bytes=0)
+        super().__init__(folder, cache_bytes=_CACHE_BYTES)
         self._position = folder / POSITION
         self._kept_ms = kept_ms
 
