@@ -8,6 +8,7 @@ dead letters. A block that the store fails on again and again, while it takes th
 
 from collections.abc import Callable
 from contextlib import suppress
+from socket import gethostname
 from threading import Lock
 from typing import NamedTuple
 
@@ -32,6 +33,9 @@ TRY_PARKED_MS = 15 * 60_000
 
 LOOK_S = 0.2
 """How often the logs are looked at for what is new, when nothing comes."""
+
+TELL_S = 10.0
+"""How often other hosts are told what waits here."""
 
 THIN_S = 3_600.0
 """How often what has been forwarded goes from the logs."""
@@ -71,6 +75,8 @@ class Forwarder:
         self._engine, self._spool, self._points, self._clock = engine, spool, points, clock
         self._open_dead_letters, self._most_bytes = open_dead_letters, most_bytes
         self._dead_letters: ReadingWriter | None = None
+        self._telling = Background("backlog of the logs", self._tell, TELL_S)
+        self._told = True  # what others know of us may be what we said before a restart
         self._turn = Lock()  # of the thread and of whoever does not want to wait for it
         self._prepared = False
         self._failing = ("", 0)  # the cursor at which the store fails, and how often in a row it did
@@ -79,25 +85,32 @@ class Forwarder:
         """Begin, and go on until `stop`."""
         self.background.start()
         self._thinning.start()
+        self._telling.start()
 
     def stop(self) -> None:
         """Send nothing more. A block that is under way is sent again at the next start."""
         self.background.stop()
         self._thinning.stop()
+        self._telling.stop()
         if self._dead_letters is not None:
             self._dead_letters.close()
 
     def waiting(self) -> Waiting:
-        """What is still to be forwarded."""
-        return self._spool.waiting(self.cursor())
+        """What is still to be forwarded, here and on other hosts."""
+        elsewhere = (Waiting(other.rows, other.bytes, other.oldest_ms) for other in self._elsewhere())
+        parts = [self._spool.waiting(self.cursor()), *elsewhere]
+        oldest = [part.oldest_ms for part in parts if part.rows]
+        return Waiting(sum(part.rows for part in parts), sum(part.bytes for part in parts), min(oldest, default=0))
 
     def degraded(self) -> list[str]:
         """What is wrong with forwarding, in sentences."""
-        found, waiting, problem = [], self.waiting(), self.background.problem
+        found, waiting, problem = [], self._spool.waiting(self.cursor()), self.background.problem
         if problem is not None:
             found.append(f"{problem}; {waiting.rows:,} readings wait in the logs")
         if waiting.bytes >= self._most_bytes:
             found.append("the spool is full: no readings are acknowledged until InfluxDB has taken some")
+        stuck = (other for other in self._elsewhere() if other.problem is not None)
+        found += [f"{other.host}: {other.problem}; {other.rows:,} readings wait in its logs" for other in stuck]
         with read(self._engine) as connection:
             parked = forwarding.parked_count(connection, self._points.name)
         if parked:
@@ -242,6 +255,21 @@ class Forwarder:
         if self.thinner is not None:
             with suppress(ConflictError):  # another process of this host is at it
                 return self.thinner.compact(self._clock.wall_ms()).batches
+        return 0
+
+    def _elsewhere(self) -> list[forwarding.Backlog]:
+        with read(self._engine) as connection:
+            return forwarding.backlogs_elsewhere(connection, self._points.name, self._spool.name)
+
+    def _tell(self) -> int:
+        """Let other hosts know what waits here, for as long as something does."""
+        if self._dead_letters is not None:
+            waiting, problem = self._spool.waiting(self.cursor()), self.background.problem
+            if waiting.rows or self._told:
+                backlog = forwarding.Backlog(gethostname(), *waiting, problem)
+                with write(self._engine) as connection:
+                    forwarding.tell_backlog(connection, self._points.name, self._spool.name, backlog)
+                self._told = waiting.rows > 0
         return 0
 
     def cursor(self) -> str:

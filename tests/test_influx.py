@@ -210,6 +210,25 @@ def test_hosts_forward_their_own_logs_and_each_sees_what_the_other_has_taken(tmp
         host.close()
 
 
+def test_what_waits_on_one_host_is_known_on_all(tmp_path: Path, link: InfluxLink) -> None:
+    north, south = Bench(tmp_path, link, "north"), Bench(tmp_path, link, "south")
+    for host in (north, south):
+        host.forwarder.forward()
+    north.take(pumps(("p1", 1_000, 1.0, 2.0), ("p2", 1_000, 1.0, 2.0)))
+    south.take(pumps(("p1", 2_000, 1.0, 2.0)))
+    north.forwarder.background.problem = "InfluxDB does not answer"
+    north.forwarder._tell()
+    assert south.forwarder.waiting().rows == 3
+    (sentence,) = south.forwarder.degraded()
+    assert sentence.endswith("InfluxDB does not answer; 2 readings wait in its logs")
+    north.forwarder.background.problem = None
+    north.forwarder.forward()
+    north.forwarder._tell()
+    assert (south.forwarder.waiting().rows, south.forwarder.degraded()) == (1, [])
+    for host in (north, south):
+        host.close()
+
+
 def test_late_readings_are_stored_apart(bench: Bench) -> None:
     bench.take(pumps(("p1", 7, 1.0, 2.0), flag=ArrivalFlag.LATE))
     bench.forwarder.forward()

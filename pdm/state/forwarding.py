@@ -88,6 +88,34 @@ projected = Table(
 )
 
 
+spools = Table(
+    "spools",
+    metadata,
+    Column("store", String, primary_key=True),
+    Column("spool", String, primary_key=True),
+    Column("host", String, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("oldest_ms", BigInteger, nullable=False),
+    Column("problem", Text),
+)
+
+
+class Backlog(NamedTuple):
+    """What the host of some logs has last said of what waits in them.
+
+    Attributes:
+        oldest_ms: when the first of it was committed (wall time).
+        problem: why nothing moves on, None if it does.
+    """
+
+    host: str
+    rows: int
+    bytes: int
+    oldest_ms: int
+    problem: str | None
+
+
 class Totals(NamedTuple):
     """What has been forwarded so far: readings (resends and late ones among them), batches, late readings."""
 
@@ -131,6 +159,20 @@ def other_hosts_forward(connection: Connection, store: str, spool: str) -> bool:
     """Whether a store gets readings from other logs than these, too."""
     others = forward_cursors.c.store.endswith(f" to {store}", autoescape=True) & ~_way(store, spool)
     return connection.execute(select(forward_cursors.c.store).where(others).limit(1)).first() is not None
+
+
+def tell_backlog(connection: Connection, store: str, spool: str, backlog: Backlog) -> None:
+    """Say what waits in the logs of a host."""
+    ours = update(spools).where(spools.c.store == store, spools.c.spool == spool)
+    if not connection.execute(ours.values(**backlog._asdict())).rowcount:
+        connection.execute(insert(spools).values(store=store, spool=spool, **backlog._asdict()))
+
+
+def backlogs_elsewhere(connection: Connection, store: str, spool: str) -> list[Backlog]:
+    """What waits in other logs than these."""
+    columns = (spools.c[name] for name in Backlog._fields)
+    others = select(*columns).where(spools.c.store == store, spools.c.spool != spool, spools.c.rows > 0)
+    return [Backlog(*row) for row in connection.execute(others.order_by(spools.c.host))]
 
 
 def _way(store: str, spool: str) -> ColumnElement[bool]:
