@@ -8,6 +8,7 @@ import argparse
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 from typing import NamedTuple
 
@@ -90,6 +91,7 @@ def drilled(drill_id: str, terms: Terms) -> list[Figure]:
         try:
             found = entry.run(Path(folder), terms)
         except Exception as error:
+            traceback.print_exc()
             found = [Figure(drill_id, entry.what, None, reason=f"broke off: {type(error).__name__}: {error}"[:500])]
     print(f"{drill_id}: {time.monotonic() - began:.0f} s", flush=True)
     return found

@@ -213,7 +213,10 @@ def _wait_for_ingest(service: Service, load: Load) -> None:
     """Until the ingesting process of this run has taken everything that waited for it, and one reading more."""
     load.run(1, 1000)
     load.run(1, 1000)
-    wait_until(lambda: _all_stored(service, load, MQTT_SOURCES), "ingest does not begin")
+    if not looked_for(lambda: _all_stored(service, load, MQTT_SOURCES)):
+        stored = service.stored()
+        missing = {source: sorted(set(load.sent[source]) - set(stored[source])) for source in MQTT_SOURCES}
+        raise AssertionError(f"ingest does not begin: {missing} are missing\n{service.log_text()}")
 
 
 def _all_stored(service: Service, load: Load, sources: Iterable[str] = (*MQTT_SOURCES, HTTP_SOURCE)) -> bool:
