@@ -61,6 +61,7 @@ def import_readings(
     """Bring stored readings in; a run that was cut short goes on where it stopped."""
     from pdm.import_command import REPORT, Bucket, import_into_log
     from pdm.plant.wire import TableForm
+    from pdm.words import plural
 
     loaded = settings_of(settings)
     zone = None if time_zone is None else _zone(time_zone)
@@ -99,7 +100,7 @@ def import_readings(
         facts["read_as"] = done.read_as
         before = ", imported before" if done.already else " ({read_as})"
         bad = f", {{bad_rows}} of them bad: see {loaded.data_dir / REPORT}" if done.bad_rows else ""
-        say(facts, as_json, f"{{file}}: {{rows}} rows{bad}{before}")
+        say(facts, as_json, f"{{file}}: {plural(done.rows, 'row')}{bad}{before}")
 
 
 @import_app.command("events")
