@@ -16,6 +16,9 @@ from pdm.twin import Twin
 
 Infer = Callable[[Model, NDArray[np.float64], NDArray[np.float64], Sequence[str]], Inferred]
 
+_TOGETHER = 10_000
+"""So many machines are forecast at a time: the features of all would take more memory than everything else."""
+
 
 def empty(asset_class: AssetClass, count: int) -> Prognosis:
     """No prognosis yet for `count` machines."""
@@ -49,9 +52,10 @@ def forecast(
         return made
     who = rows[speaks]
     if model is not None and twin.features is not None:
-        seen = features.emit(model.frame, twin.features, who)
         names = [mode.name for mode in asset_class.failure_modes]
-        made.quantiles[speaks], made.mode[speaks] = infer(model, seen, twin.exposure[who], names)
+        for part in np.split(np.flatnonzero(speaks), range(_TOGETHER, len(who), _TOGETHER)):
+            seen = features.emit(model.frame, twin.features, rows[part])
+            made.quantiles[part], made.mode[part] = infer(model, seen, twin.exposure[rows[part]], names)
         made.basis[speaks] = Basis.LEARNED
     elif asset_class.expected_life is not None:
         life = Weibull.from_moments(asset_class.expected_life.mean, asset_class.expected_life.sd)
