@@ -115,7 +115,7 @@ def _lost_session(folder: Path) -> list[Figure]:
         broker.kill()
         broker.start()
         told = bool(service.wait_for_event(said))
-        metric = "pdm_sessions_lost" in _metrics(service)
+        metric = wait_until(lambda: "pdm_sessions_lost_total 1.0" in _metrics(service), "no metric counts it")
         gateway.stop()
         service.stop()
     return [

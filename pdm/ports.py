@@ -67,6 +67,7 @@ class StoreCounts:
     batches: int
     late: int = 0  # rows that came after the lateness window: kept apart, never read by steps
     dead_letters_dropped: int = 0  # kept dead letters that made room for newer ones
+    sessions_lost: int = 0  # how often a broker came back without what it should have kept for us
     damaged: int = 0  # batches that this reader found damaged and skipped
 
 
@@ -100,6 +101,10 @@ class ReadingWriter(Protocol):
 
     def import_progress(self, digest: str) -> ImportProgress | None:
         """How far the file with this digest has been imported."""
+        ...
+
+    def note_lost_session(self) -> None:
+        """Count that the broker came back without what it should have kept for us, or raise `StoreError`."""
         ...
 
     def close(self) -> None: ...

@@ -26,6 +26,7 @@ class MemoryReadings:
         self._sensors: dict[str, dict[str, None]] = {}  # by class, in the order of their first appearance
         self._rows = 0
         self._late_rows = 0
+        self._sessions_lost = 0
         self._dead: dict[tuple[str, bytes, str], StoredDeadLetter] = {}
         self._imports: dict[str, ImportProgress] = {}
 
@@ -47,6 +48,10 @@ class MemoryReadings:
         if imported is not None:
             before = self._imports.get(imported.digest, imported).reached_ms
             self._imports[imported.digest] = replace(imported, reached_ms={**before, **imported.reached_ms})
+
+    def note_lost_session(self) -> None:
+        """Count that the broker came back without what it should have kept for us."""
+        self._sessions_lost += 1
 
     def import_progress(self, digest: str) -> ImportProgress | None:
         """How far the file with this digest has been imported."""
@@ -113,6 +118,7 @@ class MemoryReadings:
             dead_letters=sum(letter.count for letter in self._dead.values()),
             batches=len(self._batches),
             late=self._late_rows,
+            sessions_lost=self._sessions_lost,
         )
 
     def dead_letters(

@@ -6,6 +6,7 @@ import signal
 import socket
 import ssl
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import SystemRandom
@@ -135,13 +136,9 @@ class MqttIngest:
     One thread does everything: it reads until the socket is empty or the group is large enough, commits the group,
     acknowledges each of its messages, and reads on. So a lone message is committed within milliseconds, and a group is
     as large as the traffic makes it. What was not committed is never acknowledged: the broker sends it again.
-
-    Attributes:
-        sessions_lost: how often the broker came back without what it should have kept for us.
     """
 
     def __init__(self, ingest: Ingest, link: MqttLink, clock: Clock):
-        self.sessions_lost = 0
         self._ingest = ingest
         self._link = link
         self._filters = link.filters()
@@ -271,10 +268,11 @@ class MqttIngest:
             return
         self._broker.worked()
         if self._had_session and not flags.session_present:
-            self.sessions_lost += 1
             log.warning(
                 "the broker has lost our session: messages sent meanwhile are lost unless their senders kept them"
             )
+            with suppress(StoreError):
+                self._ingest.note_lost_session()
         self._had_session = True
         self._asked.clear()
         self._subscribe(self._filters)

@@ -75,6 +75,14 @@ class Ingest:
         """How much they are."""
         return self._group.bytes
 
+    def note_lost_session(self) -> None:
+        """Count that the broker came back without what it should have kept for us.
+
+        Raises:
+            StoreError: it could not be kept.
+        """
+        self._writer.note_lost_session()
+
     def add(self, topic: str, payload: bytes, arrived_ms: int) -> None:
         """Take one message, readable or not; it is kept once `commit` returns."""
         if not self._group.messages:

@@ -75,6 +75,7 @@ class _StateCollector(Collector):
             ("late_readings", "Readings that came after the lateness window.", counts.late),
             ("dead_letters", "Messages that could not be read.", counts.dead_letters),
             ("dead_letters_dropped", "Kept dead letters that made room for newer ones.", counts.dead_letters_dropped),
+            ("sessions_lost", "How often a broker came back without what it had for us.", counts.sessions_lost),
             ("damaged_batches", "Stored batches found damaged.", counts.damaged),
         ):
             yield CounterMetricFamily(f"pdm_{name}", help_text, value)

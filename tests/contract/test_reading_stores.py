@@ -73,6 +73,9 @@ class Forwarding:
         self._log.append(batches, dead, imported)
         self._forwarder.forward()
 
+    def note_lost_session(self) -> None:
+        self._log.note_lost_session()
+
     def import_progress(self, digest: str) -> ImportProgress | None:
         return self._log.import_progress(digest)
 
@@ -272,6 +275,12 @@ def test_late_readings_are_counted_and_never_read(store: Store) -> None:
 def test_flags_of_arrival_are_kept(store: Store) -> None:
     store.writer.append(pumps(("p1", 1, 1.0, 1.0), flag=ArrivalFlag.NO_TIMESTAMP))
     assert store.reader.window("pump", ["p1"], 0, 10).flags.tolist() == [ArrivalFlag.NO_TIMESTAMP]
+
+
+def test_sessions_that_a_broker_has_lost_are_counted(store: Store) -> None:
+    for _ in range(2):
+        store.writer.note_lost_session()
+    assert store.reader.counts().sessions_lost == 2
 
 
 def test_equal_dead_letters_are_one_row_with_a_count(store: Store) -> None:

@@ -139,6 +139,7 @@ class InfluxReadings:
             batches=forwarded.batches,
             late=forwarded.late,
             dead_letters_dropped=logs.dead_letters_dropped,
+            sessions_lost=logs.sessions_lost,
             damaged=logs.damaged,
         )
 

@@ -14,7 +14,7 @@ from pdm.adapters.reading_log.cache import Cache
 from pdm.adapters.reading_log.compacted import Compacted, Place
 from pdm.adapters.reading_log.deletion import delete_readings
 from pdm.adapters.reading_log.log_file import LogFile, Stored
-from pdm.adapters.reading_log.schema import SUFFIX, CompactedMeanwhileError, Head
+from pdm.adapters.reading_log.schema import SESSIONS_LOST, SUFFIX, CompactedMeanwhileError, Head
 from pdm.plant import Sensor
 from pdm.ports import Changes, StoreCounts, StoredDeadLetter, Tail
 from pdm.readings import Downsampled, Readings, arrange, concatenate, downsample
@@ -150,6 +150,7 @@ class ReadingLog:
                 batches=sum(len(log.heads) for log in logs) + sum(total.batches for total in compacted),
                 late=sum(log.late_rows() for log in logs) + sum(total.late_rows for total in compacted),
                 dead_letters_dropped=sum(counter.get("dead_letters_dropped", 0) for counter in counters),
+                sessions_lost=sum(counter.get(SESSIONS_LOST, 0) for counter in counters),
                 damaged=sum(len(log.damaged) for log in logs) + len(manifest.damaged),
             )
 

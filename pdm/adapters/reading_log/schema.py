@@ -35,6 +35,7 @@ _ADDED = """CREATE TABLE IF NOT EXISTS reached (digest TEXT NOT NULL, name TEXT 
 
 # bodies stand in a table of their own, so that the heads of thousands of batches lie side by side
 
+SESSIONS_LOST = "sessions_lost"
 DROPPED = "dropped_batches"
 DROPPED_MS = "dropped_committed_ms"
 """Counters of a log: up to which batch, and which time of commit, it has gone into files and been dropped."""

@@ -17,6 +17,7 @@ from pdm.adapters.reading_log.manifest import Manifest
 from pdm.adapters.reading_log.schema import (
     DROPPED,
     DROPPED_MS,
+    SESSIONS_LOST,
     SUFFIX,
     Head,
     Layout,
@@ -76,6 +77,14 @@ class ReadingLogWriter:
             self._dead_letters.add(dead)
             if imported is not None:
                 self._keep_progress(imported)
+
+    def note_lost_session(self) -> None:
+        """Count that the broker came back without what it should have kept for us."""
+        with self._threads, self._transaction():
+            self._db.execute(
+                "INSERT INTO counters VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET value = value + 1",
+                (SESSIONS_LOST,),
+            )
 
     def import_progress(self, digest: str) -> ImportProgress | None:
         """How far the file with this digest has been imported."""
