@@ -288,6 +288,7 @@ def test_a_wrong_token_is_said_without_showing_it(link: InfluxLink) -> None:
         (503, "soon", None, None),
         (503, None, None, None),
     ],
+    ids=["seconds", "a date", "too long", "no time", "nothing"],
 )
 def test_a_server_that_asks_to_wait_says_how_long(
     bench: Bench, proxy: Proxy, status: int, header: str | None, low: float | None, high: float | None

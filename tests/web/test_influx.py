@@ -94,7 +94,9 @@ def test_a_packed_body_that_unpacks_to_too_much_is_refused_before_it_does(client
     assert (answer.status_code, answer.json()["code"]) == (413, "request too large")
 
 
-@pytest.mark.parametrize("body", [b"no gzip", gzip.compress(b"fan,source=fan1 speed=1")[:-9]])
+@pytest.mark.parametrize(
+    "body", [b"no gzip", gzip.compress(b"fan,source=fan1 speed=1")[:-9]], ids=["no gzip", "cut short"]
+)
 def test_a_damaged_packed_body_is_a_bad_request(client: TestClient, body: bytes) -> None:
     answer = client.post(WRITE, content=body, headers={"Content-Encoding": "gzip"})
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid")
