@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 PDM_DATA ?= ../shared/data
+WORKERS ?= -n logical --maxprocesses 4 --dist loadfile
 export PDM_DATA
 
 .PHONY: help demo demo-servers up test test-slow check format bench-forecast bench-decisions bench-speed bench-ingest bench-million bench-compaction bench-influx chaos bench-plant train lock clean
@@ -17,7 +18,7 @@ demo-servers: .venv/ready-to-test ## the demo on Debian's InfluxDB 1.6, PostgreS
 	$(BIN)/python -m benchmarks.demo_servers $(ARGS)
 
 test: .venv/ready-to-test ## all tests but the slow ones, with a real broker and a real browser
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest $(WORKERS) $(ARGS)
 
 test-slow: .venv/ready-to-test ## the slow tests
 	$(BIN)/pytest -m slow $(ARGS)
