@@ -67,7 +67,7 @@ def c4(folder: Path, terms: Terms) -> list[Figure]:
         broker.start()
         away = timed(_something_new(service))
         sent = gateway.stop()
-        caught_up = timed(lambda: looked_for(lambda: numbers_in_logs(service.data) >= sent))
+        caught_up = timed(lambda: looked_for(lambda: numbers_in_logs(service.data) >= control.numbers()))
         missing = sent - numbers_in_logs(service.data)
         told = [line for line in service.logged() if line.get("what") == "broker"]
         service.stop()

@@ -169,6 +169,8 @@ def store_errors() -> Iterator[None]:
         raise StoreError(f"the state database does not answer: {_why(error.orig)}") from error
     except NoConnectionFreeError as error:
         raise StoreError("the state database does not answer: all connections to it are in use") from error
+    except UnicodeDecodeError as error:  # SQLite quotes what it cannot make sense of, as it stands there
+        raise DamagedRecordError("the state database is damaged: text in it is no UTF-8") from error
     except DatabaseError as error:
         if type(error) not in (DatabaseError, InternalError):
             raise

@@ -41,6 +41,12 @@ def damaged_state(service: Service) -> None:
     (service.data / "state.db").write_bytes(b"this was a database once " * 1000)
 
 
+def garbled_state(service: Service) -> None:
+    """A byte of the list of tables has changed, so that SQLite complains in what is no text."""
+    file = service.data / "state.db"
+    file.write_bytes(file.read_bytes().replace(b"tableevents", b"table\xd5vents"))
+
+
 def torn_state(service: Service) -> None:
     """A page in the middle of the file is of another time, or of nobody's."""
     file = service.data / "state.db"
@@ -87,6 +93,7 @@ REFUSALS = {
     "a newer state": Refusal(newer_state, 1, f"has schema 9999, this program knows 0001 to {known_versions()[-1]}: "),
     "a reading log that is no database": Refusal(damaged_log, 1, "reading log http.db is damaged"),
     "a state with a torn page": Refusal(torn_state, 1, "bring a backup back with `pdm-twin restore FILE --force`"),
+    "a state with a garbled list of tables": Refusal(garbled_state, 1, "the state database is damaged: text in it"),
     "a state that is no database": Refusal(damaged_state, 1, "the state database is damaged: file is not a database"),
 }
 
