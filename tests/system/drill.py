@@ -38,6 +38,9 @@ from tests.system.service import (
 HTTP_EVERY = 10
 """Of so many readings one comes by HTTP."""
 
+EVERY_MS = 8_000
+"""Plant time between two readings: 54,000 of them fit into the five days before now."""
+
 MQTT_SOURCES = ("p1", "f1")
 HTTP_SOURCE = "p2"
 
@@ -111,7 +114,9 @@ class Load:
     def publish(self, number: int) -> None:
         source = MQTT_SOURCES[number % 2]
         self.sent[source].append(number)
-        self._publisher.publish(f"pdm/site/line/{source}", orjson.dumps(message(number, self._base_ms)))
+        self._publisher.publish(
+            f"pdm/site/line/{source}", orjson.dumps(message(number, self._base_ms, every_ms=EVERY_MS))
+        )
 
     def post_rest(self) -> None:
         """Send again by HTTP what was never acknowledged."""
@@ -133,7 +138,7 @@ class Load:
             time.sleep(max(0.0, began + turn / per_second - time.monotonic()))
 
     def _post(self, numbers: list[int]) -> None:
-        body = [message(number, self._base_ms, source=HTTP_SOURCE) for number in numbers]
+        body = [message(number, self._base_ms, source=HTTP_SOURCE, every_ms=EVERY_MS) for number in numbers]
         try:  # each on a connection of its own: one that is kept may be closed while it is idle, which is no fault
             if self._service.post(body, connection="close").status_code == 200:
                 self.taken_by_http += numbers
