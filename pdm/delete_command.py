@@ -53,11 +53,9 @@ def places_of(settings: Settings, serial: str, from_ms: int | None, to_ms: int |
     if serial not in fleet.assets:
         raise ConfigurationError(f"there is no {serial!r}{did_you_mean(serial, fleet.assets)}", key="--asset")
     class_name = fleet.assets[serial].class_name
-    mine = [place for place in fleet.installations if place.serial == serial]
-    during = [Place(class_name, place.source, max(begin, place.from_ms), min(end, place.to_ms)) for place in mine]
-    if not (found := [place for place in during if place.start_ms < place.end_ms]):
+    if not (found := fleet.places_of(serial, begin, end)):
         raise NotFoundError(f"{serial} sat behind no source in that time")
-    return sorted(found, key=lambda place: place.start_ms)
+    return [Place(class_name, *place) for place in found]
 
 
 def delete_readings(settings: Settings, places: Sequence[Place]) -> int:

@@ -85,6 +85,10 @@ def export_prognoses(settings: Settings, wanted: Wanted, out: Path, form: Format
         return _write(out, form, bar.track(tables, total=len(serials), description=out.name))
 
 
+EXPORTS = {"readings": export_readings, "steps": export_steps, "prognoses": export_prognoses}
+"""What stands in time, by name."""
+
+
 def export_twins(settings: Settings, class_name: str, out: Path, form: Format) -> int:
     """What is believed of each machine of a class now, by serial; returns of how many.
 

@@ -13,12 +13,10 @@ import structlog
 from pdm.adapters.mqtt import MqttLink, run_ingest
 from pdm.clocks import ServiceClock
 from pdm.ingest.sparkplug import NODES_FILE
-from pdm.plant import Plant
-from pdm.settings import MqttSettings, Settings
+from pdm.settings import Settings
+from pdm.settings.sections import MqttSettings
 from pdm.state.engines import state_engine
-from pdm.state.plants import current_plant
-from pdm.state.schema import read
-from pdm.wiring import adopted_bucket, drop_folder, open_forwarder, open_log
+from pdm.wiring import adopted_bucket, drop_folder, open_forwarder, open_log, plant_in_force
 
 BROKER_ANSWERS_S = 2.0
 
@@ -32,7 +30,7 @@ class IngestProcess:
     """An ingesting process as the service sees it: started again when it ends, ended with the service."""
 
     def __init__(self, mqtt: MqttSettings, settings_file: Path | None, number: int = 1) -> None:
-        self._mqtt, self._number = mqtt, number
+        self._mqtt = mqtt
         self._command = [sys.executable, "-m", "pdm.cli", "ingest", "--parent", str(os.getpid())]
         self._command += ["--number", str(number)]
         if settings_file is not None:
@@ -90,10 +88,7 @@ def take_readings(settings: Settings, number: int, parent: int | None) -> None:
     if parent is not None and os.getppid() != parent:
         return  # it ended while we began
     clock, engine = ServiceClock(), state_engine(settings.state_url())
-
-    def plant() -> Plant:
-        with read(engine) as connection:
-            return current_plant(connection).plant
+    plant = partial(plant_in_force, engine)
 
     with ExitStack() as stack:
         if parent is None and (forwarder := open_forwarder(settings, engine, clock)) is not None:

@@ -91,6 +91,12 @@ class Fleet:
         """Where this machine reported at that time."""
         return next((i.source for i in self.installations if i.serial == serial and i.from_ms <= at_ms < i.to_ms), None)
 
+    def places_of(self, serial: str, start_ms: int, end_ms: int) -> list[tuple[str, int, int]]:
+        """Behind which sources this machine sat within a stretch of time, from when to when."""
+        mine = (i for i in self.installations if i.serial == serial and i.from_ms < end_ms and i.to_ms > start_ms)
+        found = [(i.source, max(start_ms, i.from_ms), min(end_ms, i.to_ms)) for i in mine]
+        return sorted(found, key=lambda place: place[1])
+
     def in_slot(self, slot: str, at_ms: int) -> str | None:
         """The serial that sat in a functional location at that time."""
         return next(

@@ -18,7 +18,7 @@ from pdm.state.engines import database_file
 from pdm.state.lease import Lease
 from pdm.state.lock import next_leader
 from pdm.web.app import create_app
-from pdm.wiring import heartbeat_of, open_services, open_web_services
+from pdm.wiring import heartbeat_of, open_services, open_web_services, start_sending
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -43,9 +43,7 @@ def _lead(settings: Settings, lease: Lease, stopping: Event) -> None:
         in_use = InUse(plant_number(services))
         pipelines = load_pipelines(settings.pipelines_folder(), {"tick": settings.tick.interval_ms})
         schedule = Schedule(services, pipelines, heartbeat_of(settings))
-        if services.forwarder is not None and services.projector is not None:
-            services.forwarder.start()
-            services.projector.background.start()
+        start_sending(services)
         schedule.start()
         _log.info("leading", fence=lease.fence)
         while not stopping.wait(LOOK_S) and not lease.lost.is_set():

@@ -75,9 +75,7 @@ def open_services(
     use_plant(services, settings, plant)
     if log_name is not None:
         services.ingest = open_ingest(settings, plant, clock, log_name)
-        if services.forwarder is not None and services.projector is not None:
-            services.forwarder.start()
-            services.projector.background.start()
+        start_sending(services)
         services.drop = drop_folder(settings, engine, clock)
         services.adopted = adopted_bucket(settings, engine, clock)
     return services
@@ -100,6 +98,14 @@ def open_web_services(settings: Settings, clock: Clock) -> Services:
     if services.forwarder is not None:
         services.forwarder.start()
     return services
+
+
+def start_sending(services: Services) -> None:
+    """Send readings and conclusions on, where there is another store for them."""
+    if services.forwarder is not None:
+        services.forwarder.start()
+    if services.projector is not None:
+        services.projector.background.start()
 
 
 def open_forwarder(settings: Settings, engine: Engine, clock: Clock) -> Forwarder | None:
@@ -137,7 +143,7 @@ def adopted_bucket(settings: Settings, engine: Engine, clock: Clock) -> AdoptedB
         foreign_bucket(given.url, given.org, given.bucket, settings.adopt_token()),
         given.measurements,
         partial(open_log, settings, "adopted"),
-        partial(_plant_in_force, engine),
+        partial(plant_in_force, engine),
         clock,
         interval_ms=LOOK_MS if given.interval_ms is None else given.interval_ms,
         overlap_ms=OVERLAP_MS if given.overlap_ms is None else given.overlap_ms,
@@ -146,7 +152,8 @@ def adopted_bucket(settings: Settings, engine: Engine, clock: Clock) -> AdoptedB
     return adopted
 
 
-def _plant_in_force(engine: Engine) -> Plant:
+def plant_in_force(engine: Engine) -> Plant:
+    """The plant of this moment, for those who ask again and again."""
     with read(engine) as connection:
         return current_plant(connection).plant
 
@@ -155,7 +162,7 @@ def drop_folder(settings: Settings, engine: Engine, clock: Clock) -> DropFolder 
     """The folder whose files go into a log of their own, watched from now on; None where there is none."""
     if settings.readings.drop_folder is None:
         return None
-    log, plant = partial(open_log, settings, "drop", large=True), partial(_plant_in_force, engine)
+    log, plant = partial(open_log, settings, "drop", large=True), partial(plant_in_force, engine)
     folder = DropFolder(settings.readings.drop_folder, log, plant, clock)
     folder.start()
     return folder

@@ -1,6 +1,7 @@
 """Data in, out and away: `pdm-twin import`, `export`, `delete`."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -120,43 +121,31 @@ def import_events(
     say(facts, as_json, f"{{rows}} rows, {{events}} events{listed}")
 
 
-@export_app.command("readings")
-def export_readings(
-    out: Annotated[Path, typer.Argument(help="file to write")],
-    class_name: ClassName,
-    from_time: FromTime = None,
-    to_time: ToTime = None,
-    form: TableFormat = "parquet",
-    settings: SettingsFile = None,
-) -> None:
-    """Readings of a class, each once, one column a sensor."""
-    _export("readings", out, class_name, from_time, to_time, form, settings)
+def _exporting(what: str) -> Callable[..., None]:
+    """The command that exports what stands in time."""
+
+    def export(
+        out: Annotated[Path, typer.Argument(help="file to write")],
+        class_name: ClassName,
+        from_time: FromTime = None,
+        to_time: ToTime = None,
+        form: TableFormat = "parquet",
+        settings: SettingsFile = None,
+    ) -> None:
+        from pdm.export_command import EXPORTS, Wanted
+
+        wanted = Wanted(class_name, instant(from_time, "--from"), instant(to_time, "--to"))
+        typer.echo(f"{out}: {EXPORTS[what](settings_of(settings), wanted, out, form)} {what}")
+
+    return export
 
 
-@export_app.command("steps")
-def export_steps(
-    out: Annotated[Path, typer.Argument(help="file to write")],
-    class_name: ClassName,
-    from_time: FromTime = None,
-    to_time: ToTime = None,
-    form: TableFormat = "parquet",
-    settings: SettingsFile = None,
-) -> None:
-    """Steps of a class as they stand, one column a summary."""
-    _export("steps", out, class_name, from_time, to_time, form, settings)
-
-
-@export_app.command("prognoses")
-def export_prognoses(
-    out: Annotated[Path, typer.Argument(help="file to write")],
-    class_name: ClassName,
-    from_time: FromTime = None,
-    to_time: ToTime = None,
-    form: TableFormat = "parquet",
-    settings: SettingsFile = None,
-) -> None:
-    """Prognoses of a class as they were issued, one column a quantile, and how those lives ended."""
-    _export("prognoses", out, class_name, from_time, to_time, form, settings)
+for _what, _says in {
+    "readings": "Readings of a class, each once, one column a sensor.",
+    "steps": "Steps of a class as they stand, one column a summary.",
+    "prognoses": "Prognoses of a class as they were issued, one column a quantile, and how those lives ended.",
+}.items():
+    export_app.command(_what, help=_says)(_exporting(_what))
 
 
 @export_app.command("twins")
@@ -192,22 +181,6 @@ def delete_readings(
         confirm(f"Delete all readings of {asset}, source {where}, for good?")
     count = delete_readings(loaded, places)
     say({"asset": asset, "readings": count}, as_json, f"{{asset}}: {plural(count, 'reading')} deleted")
-
-
-def _export(
-    what: Literal["readings", "steps", "prognoses"],
-    out: Path,
-    class_name: str,
-    from_time: str | None,
-    to_time: str | None,
-    form: Literal["parquet", "csv"],
-    settings: Path | None,
-) -> None:
-    from pdm.export_command import Wanted, export_prognoses, export_readings, export_steps
-
-    wanted = Wanted(class_name, instant(from_time, "--from"), instant(to_time, "--to"))
-    write = {"readings": export_readings, "steps": export_steps, "prognoses": export_prognoses}[what]
-    typer.echo(f"{out}: {write(settings_of(settings), wanted, out, form)} {what}")
 
 
 def _import_bucket(loaded: Any, bucket: Any, as_json: bool) -> None:

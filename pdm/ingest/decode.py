@@ -9,6 +9,7 @@ import re
 from array import array
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from math import nan
 from typing import Annotated, Any, NamedTuple
 
@@ -179,13 +180,15 @@ def messages_of(body: bytes) -> list[bytes]:
     Raises:
         UnreadableMessageError: nothing in it can be read, or there are too many messages.
     """
+    few = body.count(b",") < MOST_MESSAGES
+    listed, envelope = _FEW if few else _at_most_many()
     if body.lstrip(b" \t\r\n")[:1] == b"[":
-        items = parse(_LIST, body, most_bytes=MOST_BODY_BYTES)
+        items = parse(listed, body, most_bytes=MOST_BODY_BYTES)
     else:
-        items = parse(_ENVELOPE, body, most_bytes=MOST_BODY_BYTES).readings
+        items = parse(envelope, body, most_bytes=MOST_BODY_BYTES).readings
     if items is None:
         return [body]
-    return [bytes(item) for item in msgspec.structs.astuple(items) if item is not None]
+    return [bytes(item) for item in (items if few else msgspec.structs.astuple(items)) if item is not None]
 
 
 class _Messages:
@@ -237,16 +240,24 @@ class _Source(msgspec.Struct):
     source: str
 
 
-# a list of limited length would be built to its end before it is refused; a struct is left at the first one too many
-_Many: Any = msgspec.defstruct(
-    "MessagesOfABody",
-    [(f"message_{number}", msgspec.Raw, None) for number in range(MOST_MESSAGES)],
-    array_like=True,
-    forbid_unknown_fields=True,
-)
+def _body_decoders(messages: Any) -> tuple[Any, Any]:
+    """Decoders of a body that is messages, and of one that holds them."""
+    envelope = msgspec.defstruct("Envelope", [("readings", messages | None, None)])
+    return msgspec.json.Decoder(messages), msgspec.json.Decoder(envelope)
+
+
+@cache
+def _at_most_many() -> tuple[Any, Any]:
+    """The same for bodies in which there may be too many messages.
+
+    A list of limited length would be built to its end before it is refused; a struct is left at the first one too many.
+    """
+    fields: list[Any] = [(f"message_{number}", msgspec.Raw, None) for number in range(MOST_MESSAGES)]
+    return _body_decoders(msgspec.defstruct("Messages", fields, array_like=True, forbid_unknown_fields=True))
+
+
 _SOURCE = msgspec.json.Decoder(_Source)
-_ENVELOPE: Any = msgspec.json.Decoder(msgspec.defstruct("Envelope", [("readings", _Many | None, None)]))
-_LIST: Any = msgspec.json.Decoder(_Many)
+_FEW = _body_decoders(list[msgspec.Raw])
 
 
 def parse(

@@ -92,6 +92,7 @@ class LineReader:
         Raises:
             UnreadableMessageError: the whole cannot be taken apart.
         """
+        body = body.removesuffix(b"\n")
         too_many = UnreadableMessageError("too_many", f"at most {MOST_LINES:,} lines at once")
         if b'"' not in body and body.count(b"\n") >= MOST_LINES:
             raise too_many

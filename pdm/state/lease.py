@@ -8,6 +8,7 @@ no part of the state: it has no version, and no backup holds it.
 import os
 import socket
 import threading
+from contextlib import suppress
 from typing import NamedTuple
 
 import structlog
@@ -55,17 +56,34 @@ class Rival(NamedTuple):
     until_ms: int
 
 
-class Lease:
-    """The right to lead, once `take` has got it, until `give_back`.
+class Lead:
+    """The right to lead on a state database.
 
     Attributes:
-        fence: the fencing number; the engine of whoever leads carries it.
+        fence: the fencing number, which the engine of whoever leads on a server carries; None where a lock keeps others
+            out.
         lost: set when another one leads.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self) -> None:
         self.fence: int | None = None
         self.lost = threading.Event()
+
+    def check(self) -> None:
+        """See that we still lead.
+
+        Raises:
+            ConflictError: we do not.
+        """
+        if self.lost.is_set():
+            raise ConflictError("another pdm-twin has taken over; this one writes nothing any more")
+
+
+class Lease(Lead):
+    """The right to lead on a server, once `take` has got it, until `give_back`."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__()
         self._engine = engine
         self._ending = threading.Event()
         self._renewing = threading.Thread(target=self._renew, name="lease", daemon=True)
@@ -81,15 +99,6 @@ class Lease:
             self._renewing.start()
         return rival
 
-    def check(self) -> None:
-        """See that we still lead.
-
-        Raises:
-            ConflictError: we do not.
-        """
-        if self.lost.is_set():
-            raise ConflictError("another pdm-twin has taken over; this one writes nothing any more")
-
     def give_back(self) -> None:
         """Let the next one lead at once."""
         self._ending.set()
@@ -102,14 +111,11 @@ class Lease:
 
     def _renew(self) -> None:
         while not self._ending.wait(RENEW_S):
-            try:
-                held = self._hold_for(LEASE_MS)
-            except StoreError as error:  # nobody else gets the lease from a server that does not answer either
-                _log.warning("lease not renewed", why=str(error))
-                continue
-            if not held:
-                self.lost.set()
-                return
+            # nobody else gets the lease from a server that does not answer either: who needs it says that it is away
+            with suppress(StoreError):
+                if not self._hold_for(LEASE_MS):
+                    self.lost.set()
+                    return
 
     def _hold_for(self, duration_ms: int) -> bool:
         """Hold it from now for so long; False if it is no longer ours. Whoever writes is not waited for."""

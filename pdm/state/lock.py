@@ -9,37 +9,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
+from time import sleep
 
 import structlog
 
 from pdm.errors import ConflictError, StoreError
 from pdm.state.engines import database_file, opened_engine
-from pdm.state.lease import Lease
+from pdm.state.lease import Lead, Lease
 
 _LOOK_S = 1.0
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
-class Lead:
-    """What whoever holds the lock of a state database has in hand.
-
-    Attributes:
-        fence: the number that its engine carries on a server; None where the lock itself keeps others out.
-    """
-
-    fence: int | None = None
-
-    def check(self) -> None:
-        """See that nobody has taken over.
-
-        Raises:
-            ConflictError: somebody has.
-        """
-
-
 @contextmanager
-def sole_writer(url: str) -> Iterator[Lead | Lease]:
+def sole_writer(url: str) -> Iterator[Lead]:
     """Hold the lock of a state database until the block ends.
 
     Raises:
@@ -64,22 +48,29 @@ def next_leader(url: str, stopping: Event) -> Iterator[Lease | None]:
     """Wait until nobody leads on a server, then hold the lease until the block ends; None if `stopping` came first."""
     with opened_engine(url) as engine:
         lease = Lease(engine)
-        while not _led(lease):
-            if stopping.wait(_LOOK_S):
-                yield None
-                return
+        if not _turn_comes(lease, stopping):
+            yield None
+            return
         try:
             yield lease
         finally:
             lease.give_back()
 
 
-def _led(lease: Lease) -> bool:
-    try:
-        return lease.take() is None
-    except StoreError as error:
-        _log.warning("waiting for the state database", why=str(error))
-        return False
+def _turn_comes(lease: Lease, stopping: Event) -> bool:
+    """Wait until the lease is ours, also while the server is away; False if `stopping` came first."""
+    away = False
+    while True:
+        try:
+            if lease.take() is None:
+                return True
+            away = False
+        except StoreError as error:
+            if not away:
+                _log.error("waiting for the state database", why=str(error))
+            away = True
+        if stopping.wait(_LOOK_S):
+            return False
 
 
 def _take(lease: Lease, database: str) -> None:
@@ -88,7 +79,7 @@ def _take(lease: Lease, database: str) -> None:
     while rival is not None and first is not None:
         if rival != first:
             raise ConflictError(f"another pdm-twin ({rival.holder}) works on the database {database}; stop it first")
-        Event().wait(_LOOK_S)
+        sleep(_LOOK_S)
         rival = lease.take()
 
 

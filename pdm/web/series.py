@@ -37,7 +37,7 @@ def series_of(
 ) -> Series:
     """What the machine said while start <= time < end, from whichever source it sat behind; what its sensors cannot
     report is left out."""
-    places = _places(fleet, serial, start_ms, end_ms)
+    places = fleet.places_of(serial, start_ms, end_ms)
     found = concatenate([readings.window(asset_class.name, [source], begin, end) for source, begin, end in places])
     values, _ = clean(found, asset_class)
     return Series(asset_class.sensor_names, found.time_ms, values)
@@ -57,19 +57,10 @@ def thinned_of(
     wanted = [asset_class.sensor(name) for name in sensors]
     parts = [
         readings.downsampled(asset_class.name, source, wanted, begin, end, every_ms)
-        for source, begin, end in _places(fleet, serial, start_ms, end_ms)
+        for source, begin, end in fleet.places_of(serial, start_ms, end_ms)
     ]
     found = joined(parts or [downsample(Readings.empty(sensors), wanted, every_ms)])
     return Thinned(sensors, found.time_ms, found.mean, found.low, found.high)
-
-
-def _places(fleet: Fleet, serial: str, start_ms: int, end_ms: int) -> list[tuple[str, int, int]]:
-    """Behind which sources the machine sat, from when to when, within a stretch of time."""
-    return [
-        (place.source, max(start_ms, place.from_ms), min(end_ms, place.to_ms))
-        for place in sorted(fleet.installations, key=lambda place: place.from_ms)
-        if place.serial == serial and place.from_ms < end_ms and place.to_ms > start_ms
-    ]
 
 
 def picked(series: Series, sensors: tuple[str, ...]) -> Series:

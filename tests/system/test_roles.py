@@ -1,17 +1,24 @@
 """The service in several processes on one PostgreSQL: readings divided, one that leads, pages from any of them."""
 
 import signal
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
+import orjson
 import pytest
 
+from pdm.adapters.mqtt import MqttLink
+from pdm.adapters.mqtt_publisher import MqttPublisher
+from pdm.ingest_process import GROUP
 from tests.mosquitto import Mosquitto
 from tests.postgres import Postgres
 from tests.system.conftest import Shell
-from tests.system.roles import Process, Site
-from tests.system.service import Service, wait_until
+from tests.system.drill import subscribe_once
+from tests.system.roles import BASE_MS, Process, Site
+from tests.system.service import PATIENCE_S, Service, message, wait_until
 
 TOLD_ONCE = {("P-1", "high"): 1}
 
@@ -50,8 +57,9 @@ def test_readings_are_divided_pages_come_from_any_process_and_the_next_leads_whe
     for server in servers:
         server.wait_for("serving")
     wait_until(lambda: site.steps() == 200, "no tick, or none that the pages see")
-    by_log = {path.name: path.stat().st_size for path in (site.service.data / "readings").glob("mqtt*.db")}
+    by_log = rows_by_log(site.service.data)
     assert by_log.keys() == {"mqtt.db", "mqtt-2.db"}
+    assert min(by_log.values()) > 20
     second.wait_for("waiting to lead")
     assert (first.stop(), second.wait_for("leading")["fence"]) == (0, 2)
     site.post(range(401, 402))
@@ -99,6 +107,33 @@ def test_killed_leaders_are_followed_and_each_reading_counts_once(site: Site) ->
         processes[-1].wait_for("leading")
         wait_until(lambda steps=50 * (turn + 1): site.steps() == steps, "it does not go on")  # type: ignore[misc]
     assert site.alerts() == TOLD_ONCE
+
+
+@pytest.mark.slow
+def test_the_processes_of_one_service_divide_the_messages(tmp_path: Path, broker: Mosquitto) -> None:
+    settings = {"mqtt": {"enabled": "on", "port": broker.port, "processes": 2}}
+    with Service(tmp_path / "service", settings) as service:
+        for name in ("pdm-twin", "pdm-twin-2"):
+            subscribe_once(broker, client_id=name, shared_group=GROUP)
+        service.start()
+        publisher = MqttPublisher(MqttLink(port=broker.port, client_id="gateway"), timeout_s=PATIENCE_S)
+        for number in range(200):
+            publisher.publish("pdm/site/line/p1", orjson.dumps(message(number, BASE_MS)))
+        publisher.close()
+        wait_until(lambda: len(service.stored()["p1"]) == 200, "readings are missing")
+        assert service.stop() == 0
+        by_log = rows_by_log(service.data)
+        assert sum(by_log.values()) == 200
+        assert min(by_log.values()) > 20
+
+
+def rows_by_log(data: Path) -> dict[str, int]:
+    """How many readings each log of the broker's holds."""
+    found = {}
+    for path in (data / "readings").glob("mqtt*.db"):
+        with closing(sqlite3.connect(path)) as log:
+            found[path.name] = int(log.execute("SELECT coalesce(sum(rows), 0) FROM batches").fetchone()[0])
+    return found
 
 
 def test_roles_say_that_they_need_a_server(tmp_path: Path, shell: Shell) -> None:
