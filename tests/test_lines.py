@@ -203,7 +203,7 @@ def test_the_second_line_of_a_shape_is_read_as_the_first() -> None:
 
 
 def test_more_lines_than_are_read_at_once_and_no_text_are_refused_as_a_whole() -> None:
-    for line in ("#\n", '# "\n'):
+    for line in ("#\n", '# ""\n'):
         assert read(line * MOST_LINES) == []
     for many in ("x\n" * (MOST_LINES + 1), "x\n" * MOST_LINES + "x", 'x y="z"\n' * (MOST_LINES + 1)):
         with pytest.raises(UnreadableMessageError) as caught:

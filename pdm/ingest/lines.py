@@ -188,7 +188,8 @@ def _lines(text: str) -> list[str]:
     """The lines of a text, not many too many; a field may hold text with line breaks."""
     if '"' not in text:
         return text.split("\n")
-    return [found[0].rstrip("\n") for found in islice(_LINE.finditer(text), MOST_LINES + 1)]
+    whole = (found[0] for found in _LINE.finditer(text) if found[0])  # an empty one is found at the end
+    return [line.rstrip("\n") for line in islice(whole, MOST_LINES + 1)]
 
 
 def _taken_apart(line: str) -> tuple[str, list[str], list[str], str | None]:

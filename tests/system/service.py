@@ -161,7 +161,9 @@ class Service:
             assert found or not ended, f"it ended before {event!r}:\n{self.log_text()}"
             return found
 
-        return dict(wait_until(look, f"no {event!r} in the log"))
+        found = looked_for(look)
+        assert found, f"no {event!r} in the log:\n{self.log_text()}"
+        return dict(found)
 
     def log_text(self) -> str:
         """What the present run has said."""

@@ -119,6 +119,7 @@ def test_the_processes_of_one_service_divide_the_messages(tmp_path: Path, broker
         publisher = MqttPublisher(MqttLink(port=broker.port, client_id="gateway"), timeout_s=PATIENCE_S)
         for number in range(200):
             publisher.publish("pdm/site/line/p1", orjson.dumps(message(number, BASE_MS)))
+        publisher.flush()
         publisher.close()
         wait_until(lambda: len(service.stored()["p1"]) == 200, "readings are missing")
         assert service.stop() == 0
