@@ -9,7 +9,6 @@ and PDM_TEST_INFLUX_TOKEN.
 """
 
 import argparse
-import os
 import sys
 import tempfile
 import time
@@ -32,7 +31,7 @@ from pdm.ports import Projection, SpoolPart
 from pdm.readings import Readings
 from pdm.state.forwarding import note_forwarded
 from pdm.state.schema import opened_state, write
-from tests.influx import ORG, TOKEN, InfluxDB, Proxy
+from tests.influx import ORG, TOKEN, InfluxDB, Proxy, named
 
 SENSORS = tuple(f"sensor_{i:02d}" for i in range(20))
 SOURCES = tuple(f"machine{i:04d}" for i in range(1_000))
@@ -166,9 +165,9 @@ NO_FLUX = "Debian's InfluxDB 1.6 has no Flux: name an InfluxDB 2 by PDM_TEST_INF
 
 def measure_server(rounds: int, hours: int, folder: Path) -> list[Figure]:
     bucket = f"bench-{token_hex(6)}"
-    given = [os.environ.get(f"PDM_TEST_INFLUX_{name}", "") for name in ("URL", "ORG", "TOKEN")]
-    if all(given):
-        link = InfluxLink(given[0], given[1], bucket, given[2])
+    if (given := named()) is not None:
+        url, org, token = given
+        link = InfluxLink(url, org, bucket, token)
         return measure_reads(rounds, hours, folder, link, link)
     server = InfluxDB(folder / "influx").start()
     proxy = Proxy(server.port)

@@ -4,7 +4,6 @@ The machines are spread over all stages on purpose: rows that look alike take th
 several times faster than those of a real fleet.
 """
 
-import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +22,7 @@ from pdm.plant.file import parse_plant
 from pdm.prognosis.learned import Model, Origin
 from pdm.readings import Readings
 from pdm.services import Services
-from pdm.state.cohorts import Cursors, store_beliefs, store_checkpoint, store_cursors
+from pdm.state.cohorts import Cursors, load_beliefs, store_beliefs, store_checkpoint, store_cursors
 from pdm.state.plants import store_plant
 from pdm.state.schema import next_number, open_state, read, write
 from pdm.state.steps import store_steps
@@ -164,7 +163,9 @@ class LiveFleet:
             self.plant = store_plant(connection, plant_text(count), _RULES, START_MS)
         readings = ReadingLog(folder / "readings")
         self.services = Services(engine, readings, ReplayClock(START_MS), models={"machine": model})
-        if json.loads(readings.latest_cursor() or "{}"):
+        with read(engine) as connection:
+            lived = load_beliefs(connection, "machine") is not None
+        if lived:
             self.hour = past_hours
         else:
             self._live_past()

@@ -5,6 +5,7 @@ errors of 1.6 to the statuses and bodies of 2. The proxy can also be told to mis
 """
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -44,6 +45,12 @@ bind-address = "127.0.0.1:{rpc}"
 """
 
 _PREDICATE = re.compile(r'_measurement="([^"]*)" AND source="((?:[^"\\]|\\.)*)"')
+
+
+def named() -> tuple[str, str, str] | None:
+    """URL, organisation and token of a real InfluxDB 2, where the environment names one."""
+    url, org, token = (os.environ.get(f"PDM_TEST_INFLUX_{name}", "") for name in ("URL", "ORG", "TOKEN"))
+    return (url, org, token) if url and org and token else None
 
 
 class Reply(NamedTuple):

@@ -3,7 +3,6 @@
 A real InfluxDB 2 is one of them where `PDM_TEST_INFLUX_URL`, `PDM_TEST_INFLUX_TOKEN` and `PDM_TEST_INFLUX_ORG` name it.
 """
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import count
@@ -27,7 +26,7 @@ from pdm.plant import Sensor
 from pdm.ports import DeadLetter, ImportProgress, ReadingStore, ReadingWriter, StoredDeadLetter
 from pdm.readings import ArrivalFlag, Readings, merge
 from pdm.state.schema import open_state
-from tests.influx import ORG, TOKEN, InfluxDB, Proxy
+from tests.influx import ORG, TOKEN, InfluxDB, Proxy, named
 
 NAN = float("nan")
 FAR = 2**62
@@ -100,10 +99,11 @@ def influx_link(kind: str, request: pytest.FixtureRequest) -> InfluxLink:
     bucket = f"test-{token_hex(6)}"
     if kind == "influx":
         return InfluxLink(request.getfixturevalue("debian"), ORG, bucket, TOKEN)
-    found = [os.environ.get(f"PDM_TEST_INFLUX_{name}", "") for name in ("URL", "ORG", "TOKEN")]
-    if not all(found):
+    server = named()
+    if server is None:
         pytest.skip("no InfluxDB 2 named by PDM_TEST_INFLUX_URL, PDM_TEST_INFLUX_ORG and PDM_TEST_INFLUX_TOKEN")
-    return InfluxLink(found[0], found[1], bucket, found[2])
+    url, org, token = server
+    return InfluxLink(url, org, bucket, token)
 
 
 @pytest.fixture(params=["memory", "log", "compacted log", "influx", "influx2"])
