@@ -19,6 +19,7 @@ from benchmarks import chaos_disk as disk
 from benchmarks import chaos_hostile as hostile
 from benchmarks import chaos_leader as leader
 from benchmarks import chaos_outage as outage
+from benchmarks import chaos_sensors as sensors
 from benchmarks import chaos_state as state
 from benchmarks.chaos_terms import Drill, Terms
 from benchmarks.report import Figure, write_report
@@ -56,7 +57,7 @@ DRILLS = {
     "D4": Entry("no numbers", data.d4, "test_decode system/test_bad_messages"),
     "D5": Entry("hostile payloads", hostile.d5, "test_decode test_ingest test_mqtt test_lines web/test_influx"),
     "D6": Entry("poison among good ones", hostile.d6, "system/test_bad_messages adapters/test_reading_log"),
-    "D9": Entry("a gateway that moves to another machine", data.d9, "test_tick test_installations"),
+    "D9": Entry("a gateway that moves to another machine, a sensor replaced", sensors.d9, "test_tick test_new_sensors"),
     "D10": Entry("clocks and calendars", clocks.d10, "test_calendars test_schedule"),
     "D12": Entry("machines with strange names", data.d12, "test_influx web/test_hostile test_export"),
 }

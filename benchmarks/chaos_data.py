@@ -17,7 +17,7 @@ from pdm.adapters.reading_log import ReadingLog
 from pdm.clocks import ServiceClock
 from pdm.errors import ConfigurationError
 from pdm.plant.file import parse_plant
-from tests.system.service import DAY_MS, PLANT, RULES, Service, apply, audit, looked_for, message, wait_until
+from tests.system.service import DAY_MS, PLANT, Service, audit, looked_for, message, wait_until
 from tests.system.test_bad_messages import BAD, BREAKS_ITS_BODY
 
 
@@ -35,7 +35,7 @@ def d1(folder: Path, terms: Terms) -> list[Figure]:
                 service.post([message(number, base_ms, source=source) for number, source in some])
             service.kill()
             service.start()
-        _wait_for_steps(service, "P-1", len(range(0, 400, 3)))
+        wait_for_steps(service, "P-1", len(range(0, 400, 3)))
         service.stop()
         sent = {source: sorted(set(numbers[np.array(sources) == source].tolist())) for source in ("p1", "p2", "f1")}
         found = audit(service.data, sent, sent)
@@ -57,7 +57,7 @@ def d2(folder: Path, terms: Terms) -> list[Figure]:
         answer = service.post(too_late).json()
         event = {"serial": "P-1", "kind": "repaired", "mode": "die", "at": "2020-01-01T00:00:00Z", "who": "Ada"}
         told = service.post(event, path="events")
-        _wait_for_steps(service, "P-1", count)
+        wait_for_steps(service, "P-1", count)
         kept = service.get("events", serial="P-1")["items"]
         service.stop()
         found = audit(service.data, {"p1": sent, "p2": [], "f1": []}, {"p1": sent})
@@ -91,7 +91,7 @@ def d3(folder: Path, terms: Terms) -> list[Figure]:
             answer = service.post({"source": "p1", "ts": ts, "values": {"number": 1}}).json()
             if [problem["reason"] for problem in answer["problems"]] != [reason] * bool(reason):
                 wrong.append(f"{ts}: {answer}")
-        _wait_for_steps(service, "P-1", 1)  # those of the next minutes are steps when their time has come
+        wait_for_steps(service, "P-1", 1)  # those of the next minutes are steps when their time has come
         service.stop()
         with closing(ReadingLog(service.data / "readings")) as log:
             ahead = int((log.window("press", ["p1"], 0, 2**60).time_ms > now_ms + 5 * 60_000).sum())
@@ -120,7 +120,7 @@ def d4(folder: Path, terms: Terms) -> list[Figure]:
         for number, text in enumerate(odd):
             odd_body = f'{{"source": "p1", "ts": {base_ms + number}, "values": {{"number": {text}}}}}'
             stored += service.post(odd_body.encode()).json()["stored"]
-        _wait_for_steps(service, "P-1", len(odd) - 1)
+        wait_for_steps(service, "P-1", len(odd) - 1)
         pages = ("assets", "assets/P-1", "assets/P-1/twin", "assets/P-1/readings", "dead-letters", "runs")
         invalid = sum(not _is_json(service.text(f"api/v1/{page}")) for page in pages)
         service.stop()
@@ -128,32 +128,6 @@ def d4(folder: Path, terms: Terms) -> list[Figure]:
         none("D4.wrong", " ".join([f"of {len(BAD) - 1} messages without their reason", *wrong]), len(wrong)),
         all_of("D4.odd", "odd numbers that are numbers, taken", stored, len(odd)),
         none("D4.json", "answers that are no JSON as RFC 8259 has it", invalid),
-    ]
-
-
-def d9(folder: Path, terms: Terms) -> list[Figure]:
-    """A gateway moves to another machine: who was measured before keeps it, and nobody is alarmed."""
-    base_ms = ServiceClock().plant_ms() - 5 * DAY_MS
-    moved_ms = base_ms + 30_000 * 100
-    rules = RULES + "  high: {kind: sensor_limit, title: High, sensor: number, above: 500, classes: [press]}\n"
-    with Service(folder) as service:
-        apply(f"sqlite:///{service.data / 'state.db'}", PLANT, rules)
-        service.start()
-        service.post([message(number, base_ms, source="p1") for number in range(100)])
-        _wait_for_steps(service, "P-1", 100)
-        moved = {"serial": "P-2", "kind": "installed", "source": "p1", "at": _instant(moved_ms - 1), "who": "Ada"}
-        told = service.post(moved, path="events").status_code
-        service.post([message(number, base_ms, source="p1") for number in range(100, 200)])
-        _wait_for_steps(service, "P-2", 100)
-        steps = {serial: service.get(f"assets/{serial}/twin")["steps"] for serial in ("P-1", "P-2")}
-        alerts = len(service.get("alerts")["items"])
-        service.stop()
-    reason = "the replacement of a sensor alone cannot be reported: there is no such event, and no baseline restarts"
-    return [
-        all_of("D9.told", "the move is taken", float(told == 201), 1),
-        none("D9.steps", "steps of either machine beyond the 100 that it was measured", abs(sum(steps.values()) - 200)),
-        none("D9.alerts", "alerts from the move", alerts),
-        Figure("D9.sensor", "a replaced sensor begins anew", None, reason=reason),
     ]
 
 
@@ -248,5 +222,6 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _wait_for_steps(service: Service, serial: str, count: int) -> None:
+def wait_for_steps(service: Service, serial: str, count: int) -> None:
+    """Until a machine has so many."""
     wait_until(lambda: service.get(f"assets/{serial}/twin")["steps"] >= count, f"{serial} has no {count} steps")

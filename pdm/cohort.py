@@ -17,6 +17,7 @@ from pdm.beliefs import Beliefs
 from pdm.columns import Columns
 from pdm.features.frame import Frame
 from pdm.installations import ALWAYS_MS, NEVER_MS, Fleet, Intervals
+from pdm.new_sensors import NewSensors
 from pdm.plant import AssetClass
 from pdm.prognosis.learned import Model, fingerprint
 from pdm.services import Services
@@ -45,6 +46,7 @@ class Cohort:
         start_known: `[n]` whether the plant or an event says when its life began.
         source: `[n]` object array, the source that each sits behind or sat behind last.
         installed_until_ms: `[n]` end of the last installation, `NEVER_MS` while it sits behind a source.
+        new_sensors: their sensors that were replaced.
         next_ms: `[n]` start of the first step not yet made, -1 if no reading says that there will be one.
         last_step_ms: `[n]` start of the latest stored step, -1 before any.
         cursors: what the class has already seen.
@@ -64,6 +66,7 @@ class Cohort:
     start_known: NDArray[np.bool_]
     source: NDArray[Any]
     installed_until_ms: NDArray[np.int64]
+    new_sensors: NewSensors
     twin: Twin
     next_ms: NDArray[np.int64]
     last_step_ms: NDArray[np.int64]
@@ -110,12 +113,12 @@ def current(connection: Connection, services: Services, plant: CurrentPlant, ass
 
 def _with_fleet(cohort: Cohort, fleet: Fleet) -> Cohort:
     """The same machines after events: other installations and lives."""
-    for name, value in _of_fleet(fleet, cohort.serials).items():
+    for name, value in _of_fleet(fleet, cohort.asset_class, cohort.serials).items():
         setattr(cohort, name, value)
     return cohort
 
 
-def _of_fleet(fleet: Fleet, serials: NDArray[Any]) -> dict[str, Any]:
+def _of_fleet(fleet: Fleet, asset_class: AssetClass, serials: NDArray[Any]) -> dict[str, Any]:
     """The attributes of a cohort that follow from the fleet."""
     intervals = Intervals.of(fleet, serials)
     until, source = np.full(len(serials), ALWAYS_MS, dtype=np.int64), np.full(len(serials), "", dtype=object)
@@ -131,6 +134,7 @@ def _of_fleet(fleet: Fleet, serials: NDArray[Any]) -> dict[str, Any]:
         "start_known": np.array([life.start_known for life in lives], dtype=bool),
         "source": source,
         "installed_until_ms": until,
+        "new_sensors": NewSensors.of(asset_class, fleet.new_sensors, serials),
     }
 
 
@@ -162,7 +166,7 @@ def restored(
         before=before,
         checkpoint_tick=checkpoint_tick,
         described_anew=stored is not None and not _same_description(stored.facts, plant, model),
-        **_of_fleet(fleet, serials),
+        **_of_fleet(fleet, asset_class, serials),
     )
     _catch_up(connection, cohort, checkpoint_tick)
     cohort.twin.revision[:] = before.revision
@@ -225,14 +229,22 @@ def _still_true(cohort: Cohort, rows: NDArray[np.int64], older: Twin, made: Step
     np.minimum.at(earliest, made.row, made.start_ms)
     last_start = older.last_end_ms - (cohort.asset_class.life_step.duration_ms or 0)
     within = last_start < np.minimum(earliest, cohort.life_to_ms)[rows]
-    return np.asarray((older.first_start_ms >= 0) & (older.life_from_ms == cohort.life_from_ms[rows]) & within)
+    same = (older.life_from_ms == cohort.life_from_ms[rows]) & (older.new_sensors == _sensors_seen(cohort, older, rows))
+    return np.asarray((older.first_start_ms >= 0) & same & within)
+
+
+def _sensors_seen(cohort: Cohort, folded: Twin, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Which replacements of sensors twins `[len(rows)]` that have seen as much should rest on."""
+    last_end = np.full(len(cohort.serials), -1, dtype=np.int64)
+    last_end[rows] = folded.last_end_ms
+    return cohort.new_sensors.seen(last_end)[rows]
 
 
 def fold(cohort: Cohort, steps: Steps) -> None:
     """Fold those steps that belong to the present life of their machine."""
     mine = (steps.start_ms >= cohort.life_from_ms[steps.row]) & (steps.start_ms < cohort.life_to_ms[steps.row])
     lived = steps.take(mine & (steps.count >= 0))
-    twin.fold(cohort.asset_class, cohort.frame, cohort.twin, lived)
+    twin.fold(cohort.asset_class, cohort.frame, cohort.twin, lived, cohort.new_sensors)
 
 
 def frame_name(model: Model | None) -> str:
@@ -241,8 +253,9 @@ def frame_name(model: Model | None) -> str:
 
 
 def checkpoint_name(asset_class: AssetClass, model: Model | None) -> str:
-    """The name under which checkpoints are kept: of another frame, or of other columns of the class, none is of use."""
-    return f"{frame_name(model)} of {','.join(asset_class.column_names)}"
+    """The name under which checkpoints are kept: of another frame, other columns of the class, or another form of
+    the twin none is of use."""
+    return f"{frame_name(model)} of {','.join(asset_class.column_names)}, form {twin.FORM}"
 
 
 def _from_checkpoint(
@@ -283,11 +296,12 @@ def _behind(cohort: Cohort, made: Steps) -> NDArray[np.bool_]:
 
 
 def of_other_lives(cohort: Cohort) -> NDArray[np.int64]:
-    """Rows whose twin holds steps outside their present life, or may lack some within it."""
+    """Rows whose twin holds steps outside their present life, may lack some within it, or rests on other sensors."""
     folded = cohort.twin
     outlived = (folded.first_start_ms < cohort.life_from_ms) | (folded.last_row_ms >= cohort.life_to_ms)
     longer = (cohort.life_from_ms < folded.life_from_ms) | (cohort.life_to_ms > folded.life_to_ms)
-    return np.flatnonzero((folded.first_start_ms >= 0) & outlived | longer)
+    others = folded.new_sensors != cohort.new_sensors.seen(folded.last_end_ms)
+    return np.flatnonzero((folded.first_start_ms >= 0) & outlived | longer | others)
 
 
 def note_lives(cohort: Cohort) -> None:

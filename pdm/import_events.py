@@ -40,11 +40,16 @@ Row = Mapping[str, str]
 """The cells of a row by column."""
 
 
-class ModeEntry(Entry):
-    """Where the failure mode of an event stands: a column, and what its values are called in the plant file."""
+class NameEntry(Entry):
+    """Where the failure mode or the sensor of an event stands: a column, and what its values are called in the plant
+    file."""
 
     column: str
     values: Mapping[str, str] = {}
+
+    def name(self, row: Row) -> str | None:
+        said = row[self.column] or None
+        return None if said is None else self.values.get(said, said)
 
 
 class MappedEvent(Entry):
@@ -53,7 +58,8 @@ class MappedEvent(Entry):
     kind: EventKind
     at: str = Field(description="column with its time")
     where: Mapping[str, OneOrMore[str]] = {}
-    mode: ModeEntry | None = None
+    mode: NameEntry | None = None
+    sensor: NameEntry | None = None
     by_serial: str | None = None
     source: str | None = None
 
@@ -81,8 +87,9 @@ class EventMap(Entry):
                 if (column := getattr(event, key)) is not None:
                     yield ("events", number, key), column
             yield from ((("events", number, "where", column), column) for column in event.where)
-            if event.mode is not None:
-                yield ("events", number, "mode", "column"), event.mode.column
+            for key in ("mode", "sensor"):
+                if (entry := getattr(event, key)) is not None:
+                    yield ("events", number, key, "column"), entry.column
 
 
 class Problem(NamedTuple):
@@ -104,7 +111,8 @@ class Found(NamedTuple):
     @property
     def id(self) -> str:
         """The same for the same event of the same work order, whatever file it comes in."""
-        return hashlib.sha256(f"{self.order}|{self.event.serial}|{self.event.kind}".encode()).hexdigest()[:32]
+        named = [self.order, self.event.serial, self.event.kind, *filter(None, [self.event.sensor])]
+        return hashlib.sha256("|".join(named).encode()).hexdigest()[:32]
 
 
 class EventsImported(NamedTuple):
@@ -189,16 +197,14 @@ def _machines(plant: Plant) -> dict[str, str]:
 
 
 def _event(event: MappedEvent, row: Row, serial: str, zone: ZoneInfo, time_format: str | None) -> MaintenanceEvent:
-    mode = None if event.mode is None else row[event.mode.column] or None
-    if event.mode is not None and mode is not None:
-        mode = event.mode.values.get(mode, mode)
     return MaintenanceEvent(
         serial=serial,
         kind=event.kind,
         at_ms=_time_ms(row[event.at], zone, time_format),
-        mode=mode,
+        mode=event.mode.name(row) if event.mode else None,
         by_serial=row[event.by_serial] if event.by_serial else None,
         source=row[event.source] if event.source else None,
+        sensor=event.sensor.name(row) if event.sensor else None,
     )
 
 

@@ -2,14 +2,15 @@
 
 Life belongs to the serial-numbered machine. The plant file says where each machine started; events say what changed
 since: `installed` (a machine came to a source), `removed`, `replaced` (another serial took over slot and source),
-`repaired` (the machine is as new and starts another life), `failed` (its life ended; of two reports the first stands).
+`repaired` (the machine is as new and starts another life), `failed` (its life ended; of two reports the first stands),
+`sensor_replaced` (the machine goes on, one of its sensors begins anew).
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import repeat
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,11 +31,13 @@ class EventKind(StrEnum):
     REPAIRED = "repaired"
     INSPECTED = "inspected"
     FAILED = "failed"
+    SENSOR_REPLACED = "sensor_replaced"
 
 
 @dataclass(frozen=True, slots=True)
 class MaintenanceEvent:
-    """One report. `by_serial` is the machine that took over (replaced), `source` where it now reports (installed)."""
+    """One report. `by_serial` is the machine that took over (replaced), `source` where it now reports (installed),
+    `sensor` the one that was replaced (sensor_replaced)."""
 
     serial: str
     kind: EventKind
@@ -42,6 +45,15 @@ class MaintenanceEvent:
     mode: str | None = None
     by_serial: str | None = None
     source: str | None = None
+    sensor: str | None = None
+
+
+class NewSensor(NamedTuple):
+    """From this time on a sensor of a machine is another one."""
+
+    serial: str
+    sensor: str
+    at_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +84,14 @@ class Fleet:
     Attributes:
         lives: the present life of each machine, by serial.
         past_lives: those that a repair ended, with their serial, by time.
+        new_sensors: sensors that were replaced, by time.
     """
 
     assets: Mapping[str, Asset]
     installations: tuple[Installation, ...]
     lives: Mapping[str, Life]
     past_lives: tuple[tuple[str, Life], ...] = ()
+    new_sensors: tuple[NewSensor, ...] = ()
 
     def serials_of(self, class_name: str) -> tuple[str, ...]:
         return tuple(sorted(serial for serial, asset in self.assets.items() if asset.class_name == class_name))
@@ -129,6 +143,7 @@ def fleet_of(plant: Plant, events: Iterable[MaintenanceEvent]) -> Fleet:
     lives = {a.serial: Life(_start(a), NEVER_MS, a.start_of_life_ms is not None) for a in assets.values()}
     ended: list[Installation] = []
     past: list[tuple[str, Life]] = []
+    sensors: list[NewSensor] = []
     for event in sorted(events, key=lambda e: (e.at_ms, e.kind == EventKind.REPLACED)):
         if event.serial not in assets:
             continue
@@ -145,7 +160,9 @@ def fleet_of(plant: Plant, events: Iterable[MaintenanceEvent]) -> Fleet:
                 _install(event.serial, event.source, event.at_ms, lives, installed, ended)
             case EventKind.REPLACED if event.by_serial is not None:
                 _replace(event, assets, lives, installed, ended)
-    return Fleet(assets, (*ended, *installed.values()), lives, tuple(past))
+            case EventKind.SENSOR_REPLACED if event.sensor is not None:
+                sensors.append(NewSensor(event.serial, event.sensor, event.at_ms))
+    return Fleet(assets, (*ended, *installed.values()), lives, tuple(past), tuple(sensors))
 
 
 @dataclass(frozen=True)

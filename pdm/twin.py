@@ -17,11 +17,15 @@ from pdm.durations import HOUR_MS
 from pdm.features import FeatureState
 from pdm.features.frame import Frame
 from pdm.installations import ALWAYS_MS, NEVER_MS
+from pdm.new_sensors import NewSensors
 from pdm.plant import AssetClass
 from pdm.steps import Steps
 
 DUTY_MEMORY_HOURS = 28 * 24.0
 """How far back the measured duty reaches that a forecast assumes to go on [h]."""
+
+FORM = 2
+"""Raised whenever a twin holds more, or other things, than before: older checkpoints are of no use then."""
 
 _FEATURES = "features."
 
@@ -41,6 +45,7 @@ class Twin:
         share: share of the latest step that the machine ran, NaN in a gap.
         latest: `[n, k]` columns of the latest step that held a reading.
         revision: how often the history of this machine was folded again.
+        new_sensors: which replacements of its sensors this rests on: the sum of their numbers.
         features: feature state of the active frame, None without a model.
     """
 
@@ -57,6 +62,7 @@ class Twin:
     share: NDArray[np.float64]
     latest: NDArray[np.float64]
     revision: NDArray[np.int64]
+    new_sensors: NDArray[np.int64]
     features: FeatureState | None
 
     def __len__(self) -> int:
@@ -93,14 +99,36 @@ def start(asset_class: AssetClass, frame: Frame | None, count: int) -> Twin:
         share=np.full(count, np.nan),
         latest=np.full((count, len(asset_class.columns)), np.nan),
         revision=np.zeros(count, dtype=np.int64),
+        new_sensors=np.zeros(count, dtype=np.int64),
         features=None if frame is None else features.start(frame, count),
     )
 
 
-def fold(asset_class: AssetClass, frame: Frame | None, twin: Twin, steps: Steps) -> None:
+def fold(
+    asset_class: AssetClass, frame: Frame | None, twin: Twin, steps: Steps, replaced: NewSensors | None = None
+) -> None:
     """Bring the twins up to date with steps sorted by (row, start), each later than what its twin has seen."""
+    new = _renewed(twin, steps, replaced)
     for turn in in_turns(steps):
-        _fold_one_each(asset_class, frame, twin, steps if turn is None else steps.take(turn))
+        made = steps if turn is None else steps.take(turn)
+        if new is not None and frame is not None and twin.features is not None:
+            columns = new if turn is None else new[turn]
+            some = np.flatnonzero(columns.any(axis=1))
+            features.renew(frame, twin.features, made.row[some], columns[some])
+        _fold_one_each(asset_class, frame, twin, made)
+
+
+def _renewed(twin: Twin, steps: Steps, replaced: NewSensors | None) -> NDArray[np.bool_] | None:
+    """Behind which columns another sensor stands from each step on `[m, k]`, noted in the twins; None for nowhere."""
+    if replaced is None or not len(replaced) or not len(steps):
+        return None
+    found = replaced.renewed(twin.last_end_ms, steps)
+    if not len(found.step):
+        return None
+    np.add.at(twin.new_sensors, steps.row[found.step], found.number)
+    columns = np.zeros(steps.values.shape, dtype=np.bool_)
+    np.logical_or.at(columns, found.step, found.columns)
+    return columns
 
 
 def in_turns(steps: Steps) -> list[NDArray[np.int64] | None]:

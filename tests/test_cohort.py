@@ -189,7 +189,9 @@ def test_a_column_that_came_later_survives_a_merge(services: Services) -> None:
 
 ACTS = st.lists(
     st.tuples(
-        st.sampled_from(["late", "repaired", "restart", "merge", "hour", "hour"]), st.integers(0, 30), st.booleans()
+        st.sampled_from(["late", "repaired", "sensor", "restart", "merge", "hour", "hour"]),
+        st.integers(0, 30),
+        st.booleans(),
     ),
     max_size=12,
 )
@@ -214,6 +216,10 @@ def test_whatever_comes_late_the_twins_are_those_of_a_cold_fold(acts: list[tuple
                 case "repaired":
                     serial = "F-1" if first else "F-2"
                     report(services, MaintenanceEvent(serial, EventKind.REPAIRED, then), f"e{number}")
+                case "sensor":
+                    serial = "F-1" if first else "F-2"
+                    replaced = MaintenanceEvent(serial, EventKind.SENSOR_REPLACED, then, sensor="vibration")
+                    report(services, replaced, f"e{number}")
                 case "merge":
                     with write(services.engine) as connection:
                         merge(connection, "fan")

@@ -77,6 +77,18 @@ def test_a_breakdown_is_a_failure_when_it_began_and_a_repair_when_it_was_finishe
     ]
 
 
+def test_an_order_for_a_sensor_names_it_as_the_plant_file_does() -> None:
+    sensors = "    sensor: {column: Damage, values: {VIB: vibration}}\n    at: Finished\n    where: {Type: PM03}\n"
+    Path("map.yaml").write_text(MAP + "  - kind: sensor_replaced\n" + sensors)
+    found = imported(
+        "4713;FAN-1;PM03;;VIB;;2026-02-06 10:00;new probe\n", "4714;FAN-1;PM03;;VOB;;2026-02-06 10:00;new probe\n"
+    )
+    assert stored() == [("F-1", EventKind.SENSOR_REPLACED, "02-06 09:00", None, "new probe")]
+    assert [reason for _, reason in reasons(found)] == [
+        "sensor_replaced: class fan has no sensor 'VOB'; known: speed, vibration"
+    ]
+
+
 def test_a_longer_export_adds_only_what_is_new() -> None:
     imported(BREAKDOWN)
     before = stored()

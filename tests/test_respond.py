@@ -223,6 +223,9 @@ def event(kind: EventKind, **given: Any) -> MaintenanceEvent:
         (event(EventKind.FAILED, by_serial="F-2"), "by_serial"),
         (event(EventKind.INSTALLED), "source"),
         (event(EventKind.REPAIRED, source="fan9"), "source"),
+        (event(EventKind.SENSOR_REPLACED), "sensor"),
+        (event(EventKind.SENSOR_REPLACED, sensor="vibrations"), "sensor"),
+        (event(EventKind.INSPECTED, sensor="vibration"), "sensor"),
     ],
 )
 def test_a_report_that_contradicts_the_plant_is_refused_with_the_field(

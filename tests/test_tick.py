@@ -66,7 +66,9 @@ def cold_fold(services: Services, folder: Path) -> dict[str, Any]:
         for row in connection.execute(select(events)):
             report(
                 other,
-                MaintenanceEvent(row.serial, EventKind(row.kind), row.at_ms, row.mode, row.by_serial, row.source),
+                MaintenanceEvent(
+                    row.serial, EventKind(row.kind), row.at_ms, row.mode, row.by_serial, row.source, row.sensor
+                ),
                 row.id,
             )
     tick(other, int(cohort(services).twin.last_end_ms.max()))

@@ -12,6 +12,10 @@ With x a channel, n the steps folded so far and q the memory of a span:
     wl  slope of the whole life: least squares over all steps, pulled to zero by 25 n
 
 Where a surface over the operating conditions is taken out of a sensor, e of what it reads as such is a feature, too.
+
+A new sensor in the place of another is silent for as many steps as the own start has. Meanwhile its recent mean stands
+in, and the mean of how far the new one reads from that is gathered; this shift is taken off whatever it says from then
+on. Nothing follows from the step between the two.
 """
 
 from collections.abc import Mapping
@@ -26,11 +30,11 @@ from pdm.features.frame import (
     HEALTH,
     Floats,
     Frame,
+    departures,
     nearest_regime,
     operating_conditions,
     project,
     project_own,
-    standardise,
     strange_conditions,
 )
 
@@ -88,6 +92,8 @@ class _View(NamedTuple):
     s120: Floats  # [3, m]
     strange: Floats  # [m] weight of steps under strange conditions in the memory of span 15
     silent: Floats  # [p, m] steps in a row without a value
+    left: Floats  # [p, m] steps in which a new sensor is still silent, 0 for one that is not new
+    shift: Floats  # [p, m] by how much a new sensor reads higher than the one before [its unit]
     x15: Floats  # [C, m] X0
     start: Floats  # [C, m] mean over the first steps
     mean: Floats  # [C, m] mean over all steps
@@ -119,6 +125,17 @@ def fold(frame: Frame, state: FeatureState, rows: Rows, columns: Floats) -> None
             state.values[:, part] = values
 
 
+def renew(frame: Frame, state: FeatureState, rows: NDArray[np.intp], columns: NDArray[np.bool_]) -> None:
+    """From the next step on other sensors stand behind these columns `[m, k]` of the assets `rows`, in place.
+
+    Before its first step there is nothing that a new sensor could differ from.
+    """
+    view = _view(frame, state.values)
+    new = columns[:, frame.kept].T & (view.n[rows] > 0)
+    # the step in which it was replaced may hold readings of both: it is one more than is gathered
+    view.left[:, rows] = np.where(new, frame.baseline + 1, view.left[:, rows])
+
+
 def emit(frame: Frame, state: FeatureState, rows: Rows = ALL) -> Floats:
     """Features `[m, F]` of the assets `rows`, in the order of `frame.feature_names`. Each needs at least one step."""
     chunks = _chunks(rows, len(state))
@@ -140,12 +157,12 @@ def silent_steps(frame: Frame, state: FeatureState, rows: Rows = ALL) -> Floats:
 
 
 def _height(frame: Frame) -> int:
-    return _SUMS + frame.sensors + 6 * frame.channels + 2 * len(HEALTH) + len(frame.levels)
+    return _SUMS + 3 * frame.sensors + 6 * frame.channels + 2 * len(HEALTH) + len(frame.levels)
 
 
 def _view(frame: Frame, values: Floats) -> _View:
     p, C, H = frame.sensors, frame.channels, len(HEALTH)
-    ends = np.cumsum([_SUMS, p, C, C, C, C, C, C, H, H])
+    ends = np.cumsum([_SUMS, p, p, p, C, C, C, C, C, C, H, H])
     return _View(values[0], values[1], values[2:5], values[5:8], values[8], *np.split(values, ends)[1:])
 
 
@@ -169,9 +186,11 @@ def _fold(frame: Frame, view: _View, columns: Floats) -> None:
     p = frame.sensors
     u = operating_conditions(frame.conditions, columns)
     regime, distance = nearest_regime(frame.conditions, u)
-    z, made = standardise(frame, columns, u, regime)
+    departure, made, inverse_sd = departures(frame, columns, u, regime)
+    _gather_shift(frame, view, departure, inverse_sd)
+    z = np.clip((departure - view.shift) * inverse_sd, -frame.clip, frame.clip)
     _fill_missing(view, z)
-    _fold_levels(frame, view, z + made)
+    _fold_levels(frame, view, z + made * inverse_sd)
 
     t = view.n.copy()
     view.n[:] = t + 1
@@ -194,13 +213,34 @@ def _fold(frame: Frame, view: _View, columns: Floats) -> None:
     _fold_slope(view.x120, view.y120, x[p:], q120)
 
 
+def _gather_shift(frame: Frame, view: _View, departure: Floats, inverse_sd: Floats) -> None:
+    """How far new sensors read, on average, from what stands in for them, by departures `[p, m]` in their units."""
+    new = view.left > 0
+    if not new.any():
+        return
+    moves = inverse_sd > 0
+    heard = new & moves & np.isfinite(departure)
+    # shift = mean of (departure - recent mean of the sensor before)
+    apart = departure - _recent(view, len(departure)) / np.where(moves, inverse_sd, 1)
+    change = (apart - view.shift) / np.maximum(frame.baseline - view.left + 1, 1)
+    np.add(view.shift, change, out=view.shift, where=heard & (view.left <= frame.baseline))
+    view.left[:] -= heard
+
+
 def _fill_missing(view: _View, z: Floats) -> None:
-    """A missing value is replaced by the sensor's own recent mean (0 before its first), and counted."""
+    """A missing value is replaced by the sensor's own recent mean (0 before its first), and counted; so is, uncounted,
+    that of a new sensor whose shift is not known yet."""
     missing = np.isnan(z)
     view.silent[:] = (view.silent + 1) * missing
+    missing |= view.left > 0
     if missing.any():
-        recent = view.x15[: len(z)] / np.where(view.s15 > 0, view.s15, 1)
-        np.copyto(z, recent, where=missing)
+        np.copyto(z, _recent(view, len(z)), where=missing)
+
+
+def _recent(view: _View, sensors: int) -> Floats:
+    """The recent mean of each kept sensor `[p, m]`, 0 before its first value [standard deviations]."""
+    recent: Floats = view.x15[:sensors] / np.where(view.s15 > 0, view.s15, 1)
+    return recent
 
 
 def _fold_levels(frame: Frame, view: _View, level: Floats) -> None:

@@ -143,6 +143,12 @@ def standardise(frame: Frame, columns: Floats, u: Floats, regime: NDArray[np.int
 
     Both in standard deviations, NaN where unknown; zero for a sensor from which no surface is taken out.
     """
+    departure, made, inverse_sd = departures(frame, columns, u, regime)
+    return np.clip(departure * inverse_sd, -frame.clip, frame.clip), made * inverse_sd
+
+
+def departures(frame: Frame, columns: Floats, u: Floats, regime: NDArray[np.intp]) -> tuple[Floats, Floats, Floats]:
+    """The same in the units of the sensors and unclipped, and 1 / standard deviation `[p, m]` (or `[p, 1]`)."""
     conditions = frame.conditions
     x = np.ascontiguousarray(columns.T[frame.kept])
     x[~np.isfinite(x)] = np.nan
@@ -150,10 +156,10 @@ def standardise(frame: Frame, columns: Floats, u: Floats, regime: NDArray[np.int
     made = np.zeros_like(x)
     for term, coefficients in zip(terms(inside), conditions.surface, strict=False):
         made += coefficients[:, None] * term
-    inverse_sd = of_regime(conditions.inverse_sd, regime)
-    z = (x - of_regime(conditions.mean, regime) - made) * inverse_sd
-    z[:, ~np.isfinite(u).all(axis=0)] = np.nan
-    return np.clip(z, -frame.clip, frame.clip), made * inverse_sd
+    x -= of_regime(conditions.mean, regime)
+    x -= made
+    x[:, ~np.isfinite(u).all(axis=0)] = np.nan
+    return x, made, of_regime(conditions.inverse_sd, regime)
 
 
 def terms(u: Floats) -> list[Floats]:

@@ -4,7 +4,7 @@ from sqlalchemy import Connection, select
 
 from pdm.errors import ConflictError, NotFoundError
 from pdm.installations import EventKind, Fleet, MaintenanceEvent
-from pdm.plant import Plant
+from pdm.plant import AssetClass, Plant
 from pdm.plant.marked_yaml import did_you_mean
 from pdm.respond.act import FUTURE_MS, Act, RequestError, expect_mode, expect_revision
 from pdm.state import plants, told
@@ -31,7 +31,9 @@ def record_event(
     fleet = plants.current_fleet(connection, current)
     _check_event(fleet, event, act)
     _check_source(current.plant, event)
-    expect_mode(event.mode, current.plant.class_of(fleet.assets[event.serial]))
+    asset_class = current.plant.class_of(fleet.assets[event.serial])
+    _check_sensor(asset_class, event)
+    expect_mode(event.mode, asset_class)
     told_before = connection.execute(select(events.c.id).where(events.c.id == event_id)).first()
     if event.kind == EventKind.FAILED and told_before is None:
         _check_first_failure(fleet, event)
@@ -51,6 +53,14 @@ def _check_source(plant: Plant, event: MaintenanceEvent) -> None:
     if event.source is not None and event.source not in plant.asset_of_source:
         hint = did_you_mean(event.source, plant.asset_of_source)
         raise RequestError("source", f"no asset of the plant file has the source {event.source!r}{hint}")
+
+
+def _check_sensor(asset_class: AssetClass, event: MaintenanceEvent) -> None:
+    if (event.kind == EventKind.SENSOR_REPLACED) != (event.sensor is not None):
+        raise RequestError("sensor", "the replacement of a sensor, and nothing else, names the sensor")
+    if event.sensor is not None and event.sensor not in asset_class.sensor_names:
+        hint = did_you_mean(event.sensor, asset_class.sensor_names)
+        raise RequestError("sensor", f"class {asset_class.name} has no sensor {event.sensor!r}{hint}")
 
 
 def _check_event(fleet: Fleet, event: MaintenanceEvent, act: Act) -> None:

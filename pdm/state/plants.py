@@ -103,6 +103,7 @@ def add_event(connection: Connection, event_id: str, event: MaintenanceEvent, **
         "mode": event.mode,
         "by_serial": event.by_serial,
         "source": event.source,
+        "sensor": event.sensor,
     }
     stored = connection.execute(select(events).where(events.c.id == event_id)).first()
     if stored is not None:
@@ -162,4 +163,5 @@ def standing_events(connection: Connection, known_ms: int | None = None) -> list
 
 
 def _event(row: Any) -> MaintenanceEvent:
-    return MaintenanceEvent(row.serial, EventKind(row.kind), row.at_ms, row.mode, row.by_serial, row.source)
+    kind = EventKind(row.kind)
+    return MaintenanceEvent(row.serial, kind, row.at_ms, row.mode, row.by_serial, row.source, row.sensor)

@@ -83,6 +83,7 @@ events = Table(
     Column("mode", String),
     Column("by_serial", String),
     Column("source", String),
+    Column("sensor", String),
     Column("note", Text),
     Column("value", Float),
     Column("voided_ms", BigInteger),

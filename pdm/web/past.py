@@ -4,6 +4,7 @@ import numpy as np
 
 from pdm import twin
 from pdm.installations import Life, fleet_of
+from pdm.new_sensors import NewSensors
 from pdm.plant import Asset, AssetClass
 from pdm.prognosis import MEDIAN, Prognosis, Refusal, forecast
 from pdm.services import Services
@@ -37,11 +38,13 @@ def past_twin(services: Services, serial: str, as_of_ms: int, known_ms: int | No
         steps = history(connection, asset_class, [serial], Asked(known_ms=known_ms))
         happened = [event for event in standing_events(connection, known_ms) if event.at_ms <= as_of_ms]
         tick = latest_tick(connection, asset_class.name, known_ms)
-    life = fleet_of(now.current.plant, happened).lives.get(serial, now.fleet.lives[serial])
+    fleet = fleet_of(now.current.plant, happened)
+    life = fleet.lives.get(serial, now.fleet.lives[serial])
+    replaced = NewSensors.of(asset_class, fleet.new_sensors, [serial])
     model = services.models.get(asset_class.name)
     folded = twin.start(asset_class, None if model is None else model.frame, 1)
     lived = steps.take((steps.start_ms >= life.from_ms) & (steps.start_ms < life.to_ms) & (steps.end_ms <= as_of_ms))
-    twin.fold(asset_class, None if model is None else model.frame, folded, lived)
+    twin.fold(asset_class, None if model is None else model.frame, folded, lived, replaced)
     begins, start_known = np.array([life.from_ms], dtype=np.int64), np.array([life.start_known])
     complete = twin.history_complete(asset_class, folded, begins, start_known)
     prognosis = forecast.forecast(asset_class, model, folded, np.array([0]), complete)

@@ -151,6 +151,7 @@ def event_view(row: Row[Any]) -> EventView:
         mode=row.mode,
         by_serial=row.by_serial,
         source=row.source,
+        sensor=row.sensor,
         note=row.note,
         value=row.value,
         voided=row.voided_ms is not None,

@@ -263,6 +263,23 @@ def test_a_failed_machine_shows_what_came_beside_what_was_said(services: Service
     assert "no forecast: failed" in read(page(client, "/"))
 
 
+def test_a_replaced_sensor_is_reported_by_its_name_and_listed_by_its_title(
+    services: Services, client: TestClient
+) -> None:
+    assert '<option value="vibration">Vibration</option>' in page(client, "/assets/F-1")
+    said = {
+        "id": "e-probe",
+        "serial": "F-1",
+        "kind": "sensor_replaced",
+        "sensor": "vibration",
+        "at": words.iso(NOW - HOUR),
+    }
+    assert client.post("/api/v1/events", json=said).json()["sensor"] == "vibration"
+    tick(services, NOW)
+    snapshot.expire(services)
+    assert "sensor replaced (Vibration), reported by api" in read(page(client, "/assets/F-1/history"))
+
+
 def test_a_repaired_machine_begins_another_life(services: Services, client: TestClient) -> None:
     report(services, MaintenanceEvent("F-1", EventKind.REPAIRED, NOW - HOUR), "e-repaired")
     tick(services, NOW)

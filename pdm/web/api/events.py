@@ -36,7 +36,8 @@ from pdm.web.shapes import EventView, Page, to_json
 
 
 class Report(Body):
-    """What happened to a machine. `by_serial` goes with `replaced`, `source` with `installed`."""
+    """What happened to a machine. `by_serial` goes with `replaced`, `source` with `installed`, `sensor` with
+    `sensor_replaced`."""
 
     id: str | None = Field(
         default=None,
@@ -50,12 +51,13 @@ class Report(Body):
     mode: Line | None = Field(default=None, description="The failure mode, as its class names it.", examples=["belt"])
     by_serial: Line | None = None
     source: Line | None = None
+    sensor: Line | None = Field(default=None, description="The sensor that was replaced, as its class names it.")
     note: Note | None = Field(default=None, examples=["crack of 2 mm"])
     value: float | None = Field(default=None, examples=[2.0])
     who: Who = Field(default="api", examples=["Ada"])
 
     def event(self) -> MaintenanceEvent:
-        return MaintenanceEvent(self.serial, self.kind, self.at, self.mode, self.by_serial, self.source)
+        return MaintenanceEvent(self.serial, self.kind, self.at, self.mode, self.by_serial, self.source, self.sensor)
 
 
 def make_router(services: Services) -> APIRouter:

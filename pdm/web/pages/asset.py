@@ -91,6 +91,7 @@ class AssetPage:
     todo: Todo
     reasons: Reasons
     modes: Sequence[tuple[str, str]]
+    sensors: Sequence[tuple[str, str]]
 
 
 def asset_page(services: Services, now: Snapshot, serial: str) -> AssetPage:
@@ -130,6 +131,7 @@ def asset_page(services: Services, now: Snapshot, serial: str) -> AssetPage:
         todo=todo_of(now, view, stories, now_ms),
         reasons=reasons_of(services, now, view),
         modes=[(mode.name, mode.title or mode.name) for mode in asset_class.failure_modes],
+        sensors=[(sensor.name, sensor.title or sensor.name) for sensor in asset_class.sensors],
     )
 
 
@@ -211,7 +213,11 @@ def _marks(
 
 
 def event_text(event: EventView, asset_class: AssetClass) -> str:
-    """An event in words: "failed (Radial bearing wear)", "replaced by 8871-D", "inspected, 3.2"."""
+    """An event in words: "failed (Radial bearing wear)", "replaced by 8871-D", "sensor replaced (Oil temperature)",
+    "inspected, 3.2"."""
+    if event.sensor is not None:
+        titles = {sensor.name: sensor.title for sensor in asset_class.sensors}
+        return f"sensor replaced ({titles.get(event.sensor) or event.sensor})"
     titles = {mode.name: mode.title for mode in asset_class.failure_modes}
     mode = f" ({titles.get(event.mode, event.mode)})" if event.kind == "failed" and event.mode else ""
     value = f", {words.number(event.value)}" if event.kind == "inspected" and event.value is not None else ""

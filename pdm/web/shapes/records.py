@@ -220,6 +220,7 @@ class EventView:
     mode: str | None
     by_serial: str | None
     source: str | None
+    sensor: str | None
     note: str | None
     value: float | None
     voided: bool
