@@ -10,6 +10,7 @@ import argparse
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,10 +45,19 @@ def main() -> int:
     began, figures = time.monotonic(), list[Figure]()
     for name in given.parts or PARTS:
         print(f"{name} ...", flush=True)
-        with tempfile.TemporaryDirectory(prefix="pdm-bench-") as folder:
-            figures += PARTS[name](given.rounds, Path(folder))
+        figures += measured(name, given.rounds)
     family = "-".join(["speed", *given.parts])
     return 0 if write_report(family, figures, time.monotonic() - began) else 1
+
+
+def measured(name: str, rounds: int) -> list[Figure]:
+    """The figures of one part; of one that breaks off, that it did."""
+    with tempfile.TemporaryDirectory(prefix="pdm-bench-") as folder:
+        try:
+            return PARTS[name](rounds, Path(folder))
+        except Exception as error:
+            traceback.print_exc()
+            return [Figure(name, "all of it", None, reason=f"broke off: {type(error).__name__}: {error}"[:500])]
 
 
 if __name__ == "__main__":

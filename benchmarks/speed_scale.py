@@ -114,7 +114,6 @@ def measure_scale(rounds: int, folder: Path) -> list[Figure]:
             of_many, lasted = many.next_tick()
             seen.append((of_many, (before + few.next_tick()[0]) / 2, lasted))
         of_ticks, views, of_pages = many.peak(), many.pages(), many.peak()
-        stack.callback(many.close)
     ratio = median(of_many / (TIMES * of_few) for of_many, of_few, _ in seen)
     whole, small, lasted = (median(times) for times in zip(*seen, strict=True))
     what = f"CPU of a tick of {machines:,} machines x 20 sensors"
