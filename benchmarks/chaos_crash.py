@@ -52,11 +52,17 @@ def c2(folder: Path, terms: Terms) -> list[Figure]:
 
 
 def c3(folder: Path, terms: Terms) -> list[Figure]:
-    """The publishing of a second model is killed at each of its statements; nothing else is published or activated."""
+    """Publishing a second model, and activating it in place of the first, are killed at each of their statements."""
     model_folder.save(fan_model(), folder)
     found = publish_sweep.kill_everywhere(folder, 1)
     return [
         Figure("C3.kills", "statements of publishing a model at each of which it was killed", found.kills),
         none("C3.none", "kills after which the newest version is none that can be used", found.unusable),
+        Figure(
+            "C3.activation_kills",
+            "statements of activating it at each of which that was killed",
+            found.activation_kills,
+        ),
+        none("C3.neither", "kills after which the active model is neither the old nor the new one", found.neither),
         none("C3.orphans", "unfinished folders that the next publishing leaves behind", found.left_behind),
     ]

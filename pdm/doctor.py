@@ -22,6 +22,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import pdm
 from pdm import wiring, words
+from pdm.active_models import speaking
+from pdm.adapters.model_folder import ModelFolders
 from pdm.adapters.mqtt import new_client
 from pdm.adapters.reading_log import ReadingLog
 from pdm.applying import read_files, what_changes
@@ -34,6 +36,7 @@ from pdm.settings import Settings
 from pdm.state import migrations, schema
 from pdm.state.cohorts import load_beliefs
 from pdm.state.engines import database_file, opened_engine, refuse_damaged
+from pdm.state.models import activations_of
 from pdm.state.plants import CurrentPlant, current_plant
 
 BROKER_S = 5.0
@@ -170,7 +173,7 @@ def _plant(connection: Connection, settings: Settings) -> Iterator[Finding]:
     else:
         yield Finding(Level.OK, "plant in force", f"version {plant.number}, as the files say")
     yield from _ticks(connection)
-    yield from _models(plant, settings)
+    yield from _models(connection, plant, settings)
     yield from _heard(connection, plant)
     yield from _deliveries(connection)
 
@@ -193,11 +196,12 @@ def _ticks(connection: Connection) -> Iterator[Finding]:
         yield Finding(Level.OK, "tick", f"{words.ago(last.scheduled_ms, now_ms)}: {last.detail or last.outcome}")
 
 
-def _models(plant: CurrentPlant, settings: Settings) -> Iterator[Finding]:
+def _models(connection: Connection, plant: CurrentPlant, settings: Settings) -> Iterator[Finding]:
     for name, asset_class in plant.plant.classes.items():
-        model, problem = wiring.newest_model(asset_class, settings.model_folders())
+        chosen = [row.version for row in activations_of(connection, name)]
+        model, problem = speaking(ModelFolders(settings.model_folders()), asset_class, chosen)
         if problem is not None:
-            yield Finding(Level.FAULT, f"model of {name}", str(problem), "train again, or take the folder away")
+            yield Finding(Level.FAULT, f"model of {name}", str(problem), "activate another, or train again")
         elif model is None:
             yield Finding(Level.OK, f"model of {name}", "none: declared life and limits speak")
         else:

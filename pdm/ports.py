@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pdm.plant import Sensor
-from pdm.prognosis.learned import Inferred, Model
+from pdm.plant import AssetClass, Sensor
+from pdm.prognosis.learned import Facts, Inferred, Model
 from pdm.readings import Downsampled, Readings
 
 
@@ -325,6 +325,38 @@ class Compactor(Protocol):
 
     def expire(self, class_name: str, before_ms: int) -> int:
         """Remove the files of a class whose days ended by this time; returns how many."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedVersion:
+    """A version of a model that is there. `problem` says why it cannot be active, None where nothing speaks against it;
+    `facts` and `card` are known where its files are whole."""
+
+    version: str
+    facts: Facts | None
+    card: str
+    problem: str | None
+
+
+class Models(Protocol):
+    """Where trained models are kept."""
+
+    def versions(self, class_name: str) -> list[str]:
+        """The versions of a class; the first is the one to take where nobody has chosen."""
+        ...
+
+    def described(self, asset_class: AssetClass) -> list[TrainedVersion]:
+        """The same with what is known of each. Whether it keeps its word only `load` finds out."""
+        ...
+
+    def load(self, asset_class: AssetClass, version: str) -> Model:
+        """A proven model.
+
+        Raises:
+            NotFoundError: there is no such version.
+            ModelError: it cannot be used, with the reason.
+        """
         ...
 
 

@@ -21,10 +21,11 @@ from pdm.services import Services
 from pdm.serving import Server
 from pdm.settings import Settings
 from pdm.state.lock import sole_writer
+from pdm.state.models import last_activation
 from pdm.state.plants import CurrentPlant, current_plant
 from pdm.state.schema import read
 from pdm.web.app import create_app
-from pdm.wiring import heartbeat_of, open_services, use_plant, use_routes
+from pdm.wiring import heartbeat_of, open_services, use_models, use_plant, use_routes
 from pdm.words import listed
 
 LOOK_S = 2.0
@@ -111,9 +112,13 @@ def plant_number(services: Services) -> int:
 
 
 def follow_plant(services: Services, settings: Settings, in_use: InUse) -> InUse:
-    """Bring a plant that was applied meanwhile into use, and what could not be used of it as soon as it can."""
+    """Bring a plant or a model that was applied or activated meanwhile into use, and what could not be used of a plant
+    as soon as it can."""
     with suppress(PdmError), read(services.engine) as connection:
         plant = current_plant(connection)
+        if plant.number == in_use.number and services.activation != last_activation(connection):
+            use_models(services, settings, plant)
+            _log.info("models in use", versions={name: model.version for name, model in services.models.items()})
         if plant.number == in_use.number and in_use.whole:
             return in_use
         whole = _use(services, settings, plant, known=plant.number == in_use.number)

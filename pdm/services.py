@@ -1,13 +1,13 @@
 """What the flows, the pipelines and the web work with, put together once by `pdm.wiring`."""
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
-from pdm.ports import Clock, Compactor, Notifier, ReadingStore, Simulation, Workers
+from pdm.ports import Clock, Compactor, Models, Notifier, ReadingStore, Simulation, Workers
 from pdm.prognosis import learned
 from pdm.prognosis.forecast import Infer
 from pdm.prognosis.learned import Model
@@ -29,9 +29,12 @@ class Services:
         engine: the state database.
         readings: the reading side of the reading store.
         clock: plant time and wall time.
-        models: the proven model of each class that has one.
-        model_problems: why a class has no model, or not its newest one, although a folder is there, by class.
-        model_folders: where the plant keeps models of its own; new ones go to the first.
+        leads: whether this process ticks; others follow what it has written.
+        models: the proven model of each class that has one: the active one.
+        activation: number of the newest activation that `models` follows.
+        trained: every trained model that there is here; None where none are kept.
+        model_problems: why a class has no model, or not the active one, although a folder is there, by class.
+        own_models: where models go that are trained here; None where none are.
         foreign_models: classes without a model because those in the folders were made for other machines.
         notifiers: the routes of `rules.yaml` by name, beside the log.
         workers: where learned forecasts are worked out; None does it in the thread that ticks.
@@ -51,9 +54,12 @@ class Services:
     engine: Engine
     readings: ReadingStore
     clock: Clock
+    leads: bool = False
     models: dict[str, Model] = field(default_factory=dict)
+    activation: int = 0
+    trained: Models | None = None
     model_problems: dict[str, str] = field(default_factory=dict)
-    model_folders: Sequence[Path] = ()
+    own_models: Path | None = None
     foreign_models: Set[str] = frozenset()
     notifiers: Mapping[str, Notifier] = field(default_factory=dict)
     workers: Workers | None = None

@@ -9,23 +9,22 @@ from sqlalchemy import Engine
 from pdm.adapters import model_folder
 from pdm.errors import DamagedModelError
 from pdm.plant import Plant
-from pdm.prognosis.learned import Model
 from pdm.state import models as shared
 from pdm.state.schema import read, write
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
-def share(engine: Engine, models: Mapping[str, Model], folders: Sequence[Path]) -> None:
-    """Have the models that are in use here in the state database for other hosts."""
-    for class_name, model in models.items():
+def share(engine: Engine, versions: Mapping[str, str], folders: Sequence[Path]) -> None:
+    """Have a version of each of these classes in the state database for other hosts."""
+    for class_name, version in versions.items():
         with read(engine) as connection:
-            if model.version in shared.shared_versions(connection, class_name):
+            if version in shared.shared_versions(connection, class_name):
                 continue
-        files = model_folder.whole_files(_folder_of(class_name, model.version, folders))
+        files = model_folder.whole_files(model_folder.ModelFolders(folders).folder(class_name, version))
         with write(engine) as connection:
-            shared.share(connection, class_name, model.version, files)
-        _log.info("model shared", asset_class=class_name, version=model.version)
+            shared.share(connection, class_name, version, files)
+        _log.info("model shared", asset_class=class_name, version=version)
 
 
 def take_shared(engine: Engine, plant: Plant, folders: Sequence[Path], into: Path) -> None:
@@ -41,9 +40,3 @@ def take_shared(engine: Engine, plant: Plant, folders: Sequence[Path], into: Pat
                 _log.info("model taken over", asset_class=class_name, version=version)
             except (DamagedModelError, OSError) as error:
                 _log.error("shared model left out", asset_class=class_name, version=version, why=str(error))
-
-
-def _folder_of(class_name: str, version: str, folders: Sequence[Path]) -> Path:
-    return next(
-        folder / class_name / version for folder in folders if version in model_folder.versions(folder, class_name)
-    )

@@ -1,18 +1,18 @@
 """Puts the service together: picks the adapters that settings ask for, and nothing else does."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import joblib
 import structlog
 from sqlalchemy import Engine
 
-from pdm.adapters import model_folder
+from pdm.active_models import note_choice, speaking
 from pdm.adapters.heartbeat import Heartbeat
+from pdm.adapters.model_folder import ModelFolders
 from pdm.adapters.notifiers import notifiers_of
 from pdm.adapters.reading_log import LogCompactor, LogThinner, ReadingLog, ReadingLogWriter
 from pdm.adapters.reading_log.spool import Spool, SpoolWriter
@@ -24,9 +24,8 @@ from pdm.ingest.adopt import LOOK_MS, OVERLAP_MS, AdoptedBucket
 from pdm.ingest.decode import Decoder
 from pdm.ingest.drop import DropFolder
 from pdm.ingest.sparkplug import NODES_FILE, GoneFile
-from pdm.plant import AssetClass, Plant
+from pdm.plant import Plant
 from pdm.ports import Clock, Notifier, PointSource, ReadingStore, Simulation
-from pdm.prognosis.learned import Model
 from pdm.projections import Projector
 from pdm.rules.ruleset import Secret
 from pdm.services import Services
@@ -34,6 +33,7 @@ from pdm.settings import Settings, read_secret
 from pdm.shared_models import share, take_shared
 from pdm.state.engines import database_file, refuse_damaged, state_engine
 from pdm.state.ledger import interrupt_runs
+from pdm.state.models import activations_of, last_activation
 from pdm.state.plants import CurrentPlant, current_plant
 from pdm.state.schema import open_state, read, require_newest, write
 
@@ -65,6 +65,7 @@ def open_services(
     services.compactor = LogCompactor(settings.readings_folder())
     if services.forwarder is not None:
         services.compactor = services.forwarder.thinner
+    services.leads = True
     services.workers = Workers(settings.pipeline.backend, settings.pipeline.workers or joblib.cpu_count())
     services.simulation = simulation
     with read(engine) as connection:
@@ -125,7 +126,8 @@ def _services(settings: Settings, engine: Engine, clock: Clock) -> Services:
         projector=projector,
         clock=clock,
         gone=GoneFile(settings.readings_folder() / NODES_FILE),
-        model_folders=settings.models,
+        trained=ModelFolders(settings.model_folders()),
+        own_models=settings.own_models_folder(),
         public_url=settings.http.public_url or "",
     )
 
@@ -253,22 +255,35 @@ def use_plant(services: Services, settings: Settings, plant: CurrentPlant) -> No
     Raises:
         ConfigurationError: a route cannot be used; everything else is in use.
     """
-    if many_hosts := database_file(settings.state_url()) is None:
-        take_shared(services.engine, plant.plant, settings.model_folders(), settings.taken_models_folder())
-    models, problems, foreign = dict[str, Model](), dict[str, str](), set[str]()
-    for name, asset_class in plant.plant.classes.items():
-        model, problem = newest_model(asset_class, settings.model_folders())
-        if model is not None:
-            models[name] = model
-        elif isinstance(problem, ForeignModelError):
-            foreign.add(name)
-        if problem is not None:
-            problems[name] = str(problem)
-    # at once, since a tick may be under way
-    services.models, services.model_problems, services.foreign_models = models, problems, foreign
-    if many_hosts:
-        share(services.engine, models, settings.model_folders())
+    use_models(services, settings, plant)
     use_routes(services, settings, plant)
+
+
+def use_models(services: Services, settings: Settings, plant: CurrentPlant) -> None:
+    """Bring the active models into use; one that cannot be used is named, and another one speaks in its place."""
+    take_shared(services.engine, plant.plant, settings.model_folders(), settings.taken_models_folder())
+    with read(services.engine) as connection:
+        number = last_activation(connection)
+        chosen = {name: [row.version for row in activations_of(connection, name)] for name in plant.plant.classes}
+    trained = ModelFolders(settings.model_folders())
+    found = {
+        name: speaking(trained, asset_class, chosen[name], services.models.get(name))
+        for name, asset_class in plant.plant.classes.items()
+    }
+    if services.leads:
+        with write(services.engine) as connection:
+            for name, one in found.items():
+                note_choice(connection, name, one, services.clock.plant_ms())
+    # at once, since a tick may be under way
+    services.models = {name: one.model for name, one in found.items() if one.model is not None}
+    services.model_problems = {name: str(one.problem) for name, one in found.items() if one.problem is not None}
+    services.foreign_models = {
+        name for name, one in found.items() if one.model is None and isinstance(one.problem, ForeignModelError)
+    }
+    services.activation = number
+    if database_file(settings.state_url()) is None:
+        versions = {name: model.version for name, model in services.models.items()}
+        share(services.engine, versions, settings.model_folders())
 
 
 def use_routes(services: Services, settings: Settings, plant: CurrentPlant) -> None:
@@ -288,19 +303,6 @@ def use_routes(services: Services, settings: Settings, plant: CurrentPlant) -> N
     services.notifiers = routes
     if errors:
         raise errors[0]
-
-
-def newest_model(asset_class: AssetClass, folders: Sequence[Path]) -> tuple[Model | None, Exception | None]:
-    """The newest model of a class that can be used, and why a newer one cannot."""
-    problem: Exception | None = None
-    for folder in folders:
-        for version in reversed(model_folder.versions(folder, asset_class.name)):
-            try:
-                return model_folder.load(folder / asset_class.name / version, asset_class), problem
-            except Exception as error:  # whatever is in a folder of models, the service starts
-                problem = problem or error
-                _log.warning("model left out", asset_class=asset_class.name, version=version, why=str(error))
-    return None, problem
 
 
 def open_ingest(settings: Settings, plant: CurrentPlant, clock: Clock, *log_names: str) -> Ingest:

@@ -7,73 +7,38 @@ python pipelines/train_models.py turbofan --data FOLDER             C-MAPSS engi
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from sqlalchemy import Connection
 
 from pdm import demo_plants
 from pdm.adapters import model_folder
 from pdm.demo.lives import engine_life, pump_lives
-from pdm.errors import ConfigurationError, ModelError, PdmError
-from pdm.installations import Fleet
-from pdm.learn import Life, life_of, train
+from pdm.errors import ConfigurationError, PdmError
+from pdm.learn import Life, train
 from pdm.plant import AssetClass
 from pdm.plant.file import parse_plant
 from pdm.prognosis.learned import Model, Origin
+from pdm.respond import Act
 from pdm.services import Services
-from pdm.state.plants import current_fleet, current_plant
+from pdm.state.plants import current_plant
 from pdm.state.schema import read
-from pdm.state.steps import history
+from pdm.state.told import TICK
+from pdm.training import SEED, train_class
 from pdm.turbofans import read_engines
 
 SCHEDULE = None
 
-SEED = 1
-
 
 def run(services: Services, at: int) -> str:
-    """Learn from the plant's own finished lives, class by class, into the first folder of the setting `models`."""
-    folders = services.model_folders
-    if not folders:
+    """Learn from the plant's own finished lives, class by class."""
+    if (folder := services.own_models) is None:
         raise ConfigurationError("expected a folder to write models to", key="models")
     with read(services.engine) as connection:
-        plant = current_plant(connection)
-        fleet = current_fleet(connection, plant)
-        lives = {one: list(lives_of(connection, fleet, one)) for one in plant.plant.classes.values()}
-    origin = Origin.SIMULATED if plant.plant.simulated else Origin.PLANT
-    return "; ".join(_learn_if_it_helps(one, lives[one], origin, folders[0]) for one in lives)
-
-
-def _learn_if_it_helps(asset_class: AssetClass, lives: Sequence[Life], origin: Origin, folder: Path) -> str:
-    """Train and save, unless age alone forecasts machines left out as well."""
-    try:
-        model = train(asset_class, lives, seed=SEED, origin=origin)
-    except ModelError as error:
-        return str(error)
-    ours, age = model.facts.figures["crps"], model.facts.figures["crps_age_only"]
-    if ours >= age:
-        return f"{asset_class.name}: not kept, its CRPS {ours:.4g} is no better than {age:.4g} by age alone"
-    path = model_folder.save(model, folder)
-    learned = f"{path.name} from {model.facts.failures} failures"
-    return f"{asset_class.name}: {learned}, CRPS {ours:.4g} against {age:.4g} by age alone"
-
-
-def lives_of(connection: Connection, fleet: Fleet, asset_class: AssetClass) -> Iterator[Life]:
-    """The lives of a class from the stored steps: ended by a failure, cut short, or still going on."""
-    serials = list(fleet.serials_of(asset_class.name))
-    row_of = {serial: row for row, serial in enumerate(serials)}
-    steps = history(connection, asset_class, serials)
-    for serial, life in fleet.all_lives_of(asset_class.name):
-        mine = (steps.row == row_of[serial]) & (steps.start_ms >= life.from_ms) & (steps.start_ms < life.to_ms)
-        if not mine.any():
-            continue
-        lived = steps.take(np.flatnonzero(mine))
-        late = lived.start_ms[0] - life.from_ms > asset_class.stale_after_ms
-        yield life_of(serial, lived, life.mode, failed=life.failed, complete=life.start_known and not late)
+        classes = list(current_plant(connection).plant.classes)
+    return "; ".join(train_class(services.engine, name, folder, Act(TICK, at)).text for name in classes)
 
 
 def train_pumps(count: int, seed: int, console: Console) -> Model:

@@ -22,6 +22,7 @@ from pdm.state.plants import current_fleet, current_plant
 from pdm.state.schema import read
 from pdm.steps import Steps
 from pdm.tick import tick
+from pdm.training import lives_of
 from tests.small_plant import HOUR, START, feed, make_services, readings, report
 
 LIVED = {"F-1": 40, "F-2": 55, "F-3": 48}
@@ -55,14 +56,14 @@ def test_finished_lives_are_the_steps_in_which_a_machine_ran(services: Services,
     with read(services.engine) as connection:
         plant = current_plant(connection)
         fleet = current_fleet(connection, plant)
-        lives = list(script(pipeline).lives_of(connection, fleet, plant.plant.classes["fan"]))
+        lives = list(lives_of(connection, fleet, plant.plant.classes["fan"]))
     lives = [life for life in lives if life.failed]
     assert {life.serial: life.length for life in lives} == LIVED
     assert all(life.complete and life.mode == "belt" for life in lives)
 
 
 def test_a_plant_learns_from_its_own_failures(services: Services, pipeline: Any, tmp_path: Path) -> None:
-    services.model_folders = (tmp_path / "models",)
+    services.own_models = tmp_path / "models"
     said = pipeline.run(services, START)
     kept = model_folder.versions(tmp_path / "models", "fan")
     assert said.startswith("fan: ")
@@ -71,7 +72,7 @@ def test_a_plant_learns_from_its_own_failures(services: Services, pipeline: Any,
 
 def test_without_failures_it_says_what_is_missing(tmp_path: Path, pipeline: Any) -> None:
     services = make_services(tmp_path)
-    services.model_folders = (tmp_path / "models",)
+    services.own_models = tmp_path / "models"
     assert "0 lives from start to failure" in pipeline.run(services, START)
 
 
@@ -135,7 +136,7 @@ def test_a_repair_ends_a_life_and_does_not_make_it_forgotten(tmp_path: Path, pip
     with read(services.engine) as connection:
         plant = current_plant(connection)
         fleet = current_fleet(connection, plant)
-        lives = list(script(pipeline).lives_of(connection, fleet, plant.plant.classes["fan"]))
+        lives = list(lives_of(connection, fleet, plant.plant.classes["fan"]))
     assert [(life.serial, life.length, life.failed) for life in lives[:2]] == [
         ("F-1", 80.0, True),
         ("F-2", 95.0, False),

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,10 +28,11 @@ from numpy.typing import NDArray
 
 from pdm import durable, features
 from pdm.degradation import Weibull
-from pdm.errors import DamagedModelError, ForeignModelError
+from pdm.errors import DamagedModelError, ForeignModelError, ModelError, NotFoundError
 from pdm.features.frame import Conditions, Frame
 from pdm.learn.model_card import card
 from pdm.plant import AssetClass
+from pdm.ports import TrainedVersion
 from pdm.prognosis import learned
 from pdm.prognosis.learned import RECIPE, Facts, Head, ModeHead, Model, Origin, Rivals, Spread
 
@@ -60,6 +61,55 @@ class Contents(NamedTuple):
     manifest: dict[str, Any]
     files: dict[str, bytes]
     digest: str
+
+
+class ModelFolders:
+    """Folders of models as one: of two that have a class the first counts, and in it the newest version."""
+
+    def __init__(self, folders: Sequence[Path]):
+        self._folders = folders
+
+    def versions(self, class_name: str) -> list[str]:
+        """Every version of a class once, the one to take first."""
+        found = (version for folder in self._folders for version in reversed(versions(folder, class_name)))
+        return list(dict.fromkeys(found))
+
+    def described(self, asset_class: AssetClass) -> list[TrainedVersion]:
+        """The same with what their manifests and cards say."""
+        there = self.versions(asset_class.name)
+        return [_described_version(self.folder(asset_class.name, version), asset_class) for version in there]
+
+    def load(self, asset_class: AssetClass, version: str) -> Model:
+        """A model by its version.
+
+        Raises:
+            NotFoundError: there is no such version.
+            ModelError: as `load` of its folder.
+        """
+        return load(self.folder(asset_class.name, version), asset_class)
+
+    def folder(self, class_name: str, version: str) -> Path:
+        """Where a version is.
+
+        Raises:
+            NotFoundError: nowhere.
+        """
+        for folder in self._folders:
+            if version in versions(folder, class_name):
+                return folder / class_name / version
+        raise NotFoundError(f"class {class_name} has no model {version}; `pdm-twin models list` names those there are")
+
+
+def _described_version(folder: Path, asset_class: AssetClass) -> TrainedVersion:
+    try:
+        contents = _verified(folder)
+        card_text = contents.files["card.md"].decode()
+        _check_belongs(folder, contents.manifest, asset_class)
+        return TrainedVersion(folder.name, _facts(contents.manifest["facts"]), card_text, None)
+    except ForeignModelError as error:
+        return TrainedVersion(folder.name, None, card_text, str(error))
+    except ModelError as error:
+        return TrainedVersion(folder.name, None, "", str(error))
 
 
 def versions(models: Path, class_name: str) -> list[str]:

@@ -3,11 +3,13 @@
 import typer
 
 from pdm.cli.data import delete_app, export_app, import_app
-from pdm.cli.service import app, models_app, topics_app
+from pdm.cli.models import models_app, train
+from pdm.cli.service import app, topics_app
 from pdm.errors import ConfigurationError, PdmError
 
 __all__ = ["app", "main"]
 
+app.command()(train)
 app.add_typer(import_app, name="import")
 app.add_typer(export_app, name="export")
 app.add_typer(delete_app, name="delete")

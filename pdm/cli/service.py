@@ -19,7 +19,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-models_app = typer.Typer(help="Trained models.", no_args_is_help=True)
 topics_app = typer.Typer(help="Messages by MQTT.", no_args_is_help=True)
 
 
@@ -227,17 +226,6 @@ def demo(
     from pdm.demo.command import DemoOptions, run_demo
 
     run_demo(DemoOptions(fleet, data, pumps, engines, seed, speed, until_done, as_json, port, keep))
-
-
-@models_app.command("list")
-def models_list(settings: SettingsFile = None) -> None:
-    """The trained models in the model folders."""
-    from pdm.adapters import model_folder
-
-    for folder in settings_of(settings).model_folders():
-        for class_folder in sorted(path for path in folder.glob("*") if path.is_dir()):
-            for version_name in model_folder.versions(folder, class_folder.name):
-                typer.echo(f"{class_folder.name}\t{version_name}\t{class_folder / version_name}")
 
 
 @topics_app.command("explain")

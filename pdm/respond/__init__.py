@@ -17,6 +17,7 @@ from pdm.respond.alerts import (
 )
 from pdm.respond.events import record_event, void_event
 from pdm.respond.interventions import Outcome, accept, put_external, reject, remove_external, set_status
+from pdm.respond.models import activate_model, expect_usable, version_before
 from pdm.respond.recommendations import accept_recommendation, dismiss_recommendation
 
 __all__ = [
@@ -28,9 +29,11 @@ __all__ = [
     "accept",
     "accept_recommendation",
     "acknowledge",
+    "activate_model",
     "comment",
     "dismiss_recommendation",
     "end_shelving",
+    "expect_usable",
     "note_wrong_alarm",
     "put_external",
     "record_event",
@@ -41,5 +44,6 @@ __all__ = [
     "shelve",
     "undo",
     "unshelve",
+    "version_before",
     "void_event",
 ]

@@ -140,6 +140,10 @@ class Settings(BaseSettings):
         """Where trained models are looked for, in this order."""
         return *self.models, self.taken_models_folder(), shipped_folder("trained_models")
 
+    def own_models_folder(self) -> Path:
+        """Where models go that are trained here."""
+        return (*self.models, self.taken_models_folder())[0]
+
     def taken_models_folder(self) -> Path:
         """Where models go that other hosts share."""
         return self.data_dir / "models"

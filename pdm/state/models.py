@@ -1,10 +1,11 @@
-"""Trained models as processes on other hosts get them: the files of a model folder, byte by byte."""
+"""Trained models: which one is active, and their files as other hosts get them, byte by byte."""
 
 from collections.abc import Mapping
+from typing import Any
 
-from sqlalchemy import Column, Connection, LargeBinary, String, Table, insert, select
+from sqlalchemy import BigInteger, Column, Connection, LargeBinary, Row, String, Table, Text, insert, select
 
-from pdm.state.schema import metadata
+from pdm.state.schema import last_number, metadata, next_number
 
 model_files = Table(
     "model_files",
@@ -14,6 +15,37 @@ model_files = Table(
     Column("name", String, primary_key=True),
     Column("body", LargeBinary, nullable=False),
 )
+
+activations = Table(
+    "activations",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("class_name", String, nullable=False),
+    Column("version", String, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("who", String, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+
+_COUNTER = "activation"
+
+
+def activate(connection: Connection, class_name: str, version: str, at_ms: int, who: str, reason: str) -> None:
+    """Have a version speak for its class from now on; what spoke before stays in the record."""
+    number = next_number(connection, _COUNTER)
+    said = {"class_name": class_name, "version": version, "at_ms": at_ms, "who": who, "reason": reason}
+    connection.execute(insert(activations).values(number=number, **said))
+
+
+def activations_of(connection: Connection, class_name: str) -> list[Row[Any]]:
+    """Every activation of a class, the newest first: that is the one in force."""
+    of_class = select(activations).where(activations.c.class_name == class_name)
+    return list(connection.execute(of_class.order_by(activations.c.number.desc())))
+
+
+def last_activation(connection: Connection) -> int:
+    """The number of the newest activation of all classes, 0 before any: tells whether there was another one."""
+    return last_number(connection, _COUNTER)
 
 
 def shared_versions(connection: Connection, class_name: str) -> list[str]:

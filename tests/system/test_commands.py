@@ -9,7 +9,6 @@ from pdm import __version__
 from pdm.adapters.reading_log import ReadingLog, ReadingLogWriter
 from pdm.errors import StoreError
 from pdm.ingest import files as reading_files
-from pdm.settings import shipped_folder
 from pdm.state import told
 from pdm.state.lock import sole_writer
 from pdm.state.migrations import known_versions
@@ -168,11 +167,10 @@ def test_run_leaves_the_work_to_a_service_that_is_up(shell: Shell, plant: Path) 
     assert shell("run", "tick").code == 0
 
 
-def test_the_shipped_models_are_listed(shell: Shell) -> None:
-    listed = [line.split("\t") for line in shell("models", "list").out.splitlines()]
-    folders = [Path(folder) for _, _, folder in listed]
-    assert {name for name, _, _ in listed} == {"pump"}
-    assert all(folder.parent.parent == shipped_folder("trained_models") for folder in folders)
+def test_models_need_a_plant_whose_classes_they_are_of(shell: Shell) -> None:
+    ended = shell("models", "list")
+    assert ended.code == 1
+    assert "no plant yet" in ended.err
 
 
 def history(hours: range) -> str:

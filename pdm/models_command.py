@@ -1,0 +1,135 @@
+"""`pdm-twin train` and `pdm-twin models`: what there is, which one is active, and take another one."""
+
+import getpass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import Engine
+
+from pdm import respond
+from pdm.adapters.model_folder import ModelFolders
+from pdm.clocks import ServiceClock
+from pdm.errors import ConfigurationError, NotFoundError
+from pdm.plant import AssetClass
+from pdm.ports import TrainedVersion
+from pdm.progress import progress_bar
+from pdm.respond import Act
+from pdm.settings import Settings
+from pdm.state.models import activations_of
+from pdm.state.plants import current_plant
+from pdm.state.schema import opened_state, read, write
+from pdm.training import Trained, train_class
+from pdm.words import listed
+
+
+@dataclass(frozen=True, slots=True)
+class ListedModel:
+    """A version in a list; `problem` says why it cannot be active."""
+
+    class_name: str
+    version: str
+    active: bool
+    failures: int | None
+    crps: float | None
+    problem: str | None
+
+
+def train(settings: Settings, class_name: str) -> Trained:
+    """Train and publish a model of one class, beside the service or without it.
+
+    Raises:
+        ConfigurationError: there is no such class.
+    """
+    with _opened(settings, class_name) as (engine, _), progress_bar() as bar:
+        task = bar.add_task(f"training {class_name}", total=1.0)
+        return train_class(
+            engine,
+            class_name,
+            settings.own_models_folder(),
+            _act(""),
+            lambda what, share: bar.update(task, description=what, completed=share),
+        )
+
+
+def list_models(settings: Settings) -> list[ListedModel]:
+    """Every version of every class of the plant, the one to take first."""
+    folders, found = ModelFolders(settings.model_folders()), list[ListedModel]()
+    with opened_state(settings.state_url()) as engine, read(engine) as connection:
+        for name, asset_class in current_plant(connection).plant.classes.items():
+            rows = activations_of(connection, name)
+            active = rows[0].version if rows else None
+            found += [_listed(name, one, one.version == active) for one in folders.described(asset_class)]
+    return found
+
+
+def show_model(settings: Settings, class_name: str, version: str | None) -> dict[str, Any]:
+    """The card of a version (None: the active one), and every activation of its class, the newest first.
+
+    Raises:
+        ConfigurationError: there is no such class.
+        NotFoundError: there is no such version, or none is active.
+    """
+    with _opened(settings, class_name) as (engine, asset_class):
+        with read(engine) as connection:
+            rows = activations_of(connection, class_name)
+        shown = version or (rows[0].version if rows else None)
+        if shown is None:
+            raise NotFoundError(f"class {class_name} has no active model: start the service, or activate one")
+        one = described(ModelFolders(settings.model_folders()), asset_class, shown)
+    names = ("version", "at_ms", "who", "reason")
+    activations = [{name: getattr(row, name) for name in names} for row in rows]
+    return {"class": class_name, "version": shown, "card": one.card, "problem": one.problem} | {
+        "facts": None if one.facts is None else asdict(one.facts),
+        "activations": activations,
+    }
+
+
+def activate_model(settings: Settings, class_name: str, version: str | None, reason: str) -> str:
+    """Have a version speak from the next tick on (None: the one that was active before); returns which.
+
+    Raises:
+        ConfigurationError: there is no such class.
+        NotFoundError: there is no such version.
+        ConflictError: it cannot be used, with the reason, or is active already.
+    """
+    with _opened(settings, class_name) as (engine, asset_class):
+        if version is None:
+            with read(engine) as connection:
+                version = respond.version_before(connection, class_name)
+        respond.expect_usable(ModelFolders(settings.model_folders()), asset_class, version)
+        with write(engine) as connection:
+            respond.activate_model(connection, class_name, version, _act(reason))
+    return version
+
+
+def described(folders: ModelFolders, asset_class: AssetClass, version: str) -> TrainedVersion:
+    """One version.
+
+    Raises:
+        NotFoundError: there is none of this name.
+    """
+    folders.folder(asset_class.name, version)
+    return next(one for one in folders.described(asset_class) if one.version == version)
+
+
+@contextmanager
+def _opened(settings: Settings, class_name: str) -> Iterator[tuple[Engine, AssetClass]]:
+    """The state database, and a class of its plant."""
+    with opened_state(settings.state_url()) as engine:
+        with read(engine) as connection:
+            classes = current_plant(connection).plant.classes
+        if class_name not in classes:
+            raise ConfigurationError(f"expected {listed(list(classes), 'or')}, not {class_name!r}", key="CLASS")
+        yield engine, classes[class_name]
+
+
+def _listed(class_name: str, one: TrainedVersion, active: bool) -> ListedModel:
+    failures = None if one.facts is None else one.facts.failures
+    crps = None if one.facts is None else one.facts.figures.get("crps")
+    return ListedModel(class_name, one.version, active, failures, crps, one.problem)
+
+
+def _act(reason: str) -> Act:
+    return Act(getpass.getuser(), ServiceClock().plant_ms(), reason)

@@ -1,0 +1,71 @@
+"""Learn a model from the lives that a plant has seen, and publish it.
+
+The first of its class becomes active, a later one challenges the active one.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from sqlalchemy import Connection, Engine
+
+from pdm.active_models import publish
+from pdm.adapters import model_folder
+from pdm.errors import ModelError
+from pdm.installations import Fleet
+from pdm.learn import Life, Progress, life_of, train
+from pdm.plant import AssetClass
+from pdm.prognosis.learned import Origin
+from pdm.respond import Act
+from pdm.state.plants import current_fleet, current_plant
+from pdm.state.schema import read
+from pdm.state.steps import history
+
+SEED = 1
+
+
+class Trained(NamedTuple):
+    """What came of it: `version` is None where nothing was published, `text` says why, or how good it is."""
+
+    version: str | None
+    active: bool
+    text: str
+
+
+def train_class(
+    engine: Engine, class_name: str, folder: Path, act: Act, progress: Progress = lambda what, share: None
+) -> Trained:
+    """Train on the finished lives of a class, and publish unless age alone forecasts machines left out as well."""
+    with read(engine) as connection:
+        plant = current_plant(connection)
+        asset_class = plant.plant.classes[class_name]
+        lives = list(lives_of(connection, current_fleet(connection, plant), asset_class))
+    origin = Origin.SIMULATED if plant.plant.simulated else Origin.PLANT
+    try:
+        model = train(asset_class, lives, seed=SEED, origin=origin, progress=progress)
+    except ModelError as error:
+        return Trained(None, False, str(error))
+    ours, age = model.facts.figures["crps"], model.facts.figures["crps_age_only"]
+    if ours >= age:
+        return Trained(
+            None, False, f"{class_name}: not kept, its CRPS {ours:.4g} is no better than {age:.4g} by age alone"
+        )
+    path = model_folder.save(model, folder)
+    active = publish(engine, path, act)
+    learned = f"{path.name} from {model.facts.failures} failures, CRPS {ours:.4g} against {age:.4g} by age alone"
+    return Trained(path.name, active, f"{class_name}: {learned}; {'active' if active else 'a challenger'}")
+
+
+def lives_of(connection: Connection, fleet: Fleet, asset_class: AssetClass) -> Iterator[Life]:
+    """The lives of a class from the stored steps: ended by a failure, cut short, or still going on."""
+    serials = list(fleet.serials_of(asset_class.name))
+    row_of = {serial: row for row, serial in enumerate(serials)}
+    steps = history(connection, asset_class, serials)
+    for serial, life in fleet.all_lives_of(asset_class.name):
+        mine = (steps.row == row_of[serial]) & (steps.start_ms >= life.from_ms) & (steps.start_ms < life.to_ms)
+        if not mine.any():
+            continue
+        lived = steps.take(np.flatnonzero(mine))
+        late = lived.start_ms[0] - life.from_ms > asset_class.stale_after_ms
+        yield life_of(serial, lived, life.mode, failed=life.failed, complete=life.start_known and not late)
