@@ -52,7 +52,8 @@ def main() -> int:
     """Run the demo; its exit code."""
     with servers() as settings:
         command = [sys.executable, "-m", "pdm.cli", "demo", *sys.argv[1:]]
-        return subprocess.run(command, env=os.environ | settings, check=False).returncode
+        ours = {name: value for name, value in os.environ.items() if not name.startswith("PDM_TEST_")}
+        return subprocess.run(command, env=ours | settings, check=False).returncode
 
 
 if __name__ == "__main__":
