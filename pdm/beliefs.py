@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdm import wear
 from pdm.columns import Columns, named_columns
 from pdm.plant import AssetClass
 from pdm.prognosis import Prognosis, forecast
+from pdm.wear import WearState
 from pdm.windows import Windows
 
 
@@ -25,6 +27,7 @@ class Beliefs:
         complete: whether its history reaches back to the start of its life.
         steps, exposure, share, latest, duty_rate, revision, last_end_ms: see `pdm.twin.Twin`.
         last_reading_ms: start of the latest step that held a reading, -1 before any.
+        wear: `[n, K]` what the twins hold of duty and wear, see `pdm.wear.View`; K is 0 where the class declares none.
         prognosis: remaining life.
         windows: priced intervention window as of this tick.
         published: the window that the feed shows, which moves on material change only.
@@ -45,6 +48,7 @@ class Beliefs:
     revision: NDArray[np.int64]
     last_end_ms: NDArray[np.int64]
     last_reading_ms: NDArray[np.int64]
+    wear: NDArray[np.float64]
     prognosis: Prognosis
     windows: Windows
     published: Windows
@@ -70,12 +74,18 @@ def blank(serials: NDArray[Any], asset_class: AssetClass, rules: int) -> Beliefs
         revision=np.zeros(count, dtype=np.int64),
         last_end_ms=never,
         last_reading_ms=never,
+        wear=worn(wear.start(asset_class, count), count),
         prognosis=forecast.empty(asset_class, count),
         windows=Windows.none(count),
         published=Windows.none(count),
         pending_ms=np.full((count, rules), -1, dtype=np.int64),
         issued_ms=never,
     )
+
+
+def worn(state: WearState | None, count: int) -> NDArray[np.float64]:
+    """The wear of `count` twins as a column of beliefs."""
+    return np.empty((count, 0)) if state is None else state.to_columns()["wear_state"]
 
 
 def rearranged(
@@ -87,13 +97,15 @@ def rearranged(
         facts: what `names_behind` said when they were stored.
     """
     now = names_behind(asset_class, rules)
-    if np.array_equal(beliefs.serial, serials) and all(facts[name] == value for name, value in now.items()):
+    if np.array_equal(beliefs.serial, serials) and all(facts.get(name) == value for name, value in now.items()):
         return beliefs
     made, known = to_columns(blank(serials, asset_class, len(rules))), to_columns(beliefs)
     known["latest"] = named_columns(known["latest"], facts["columns"], asset_class.column_names)
     known["pending_ms"] = named_columns(known["pending_ms"], facts["rules"], rules, missing=-1)
     if facts["modes"] != now["modes"]:  # shares of other modes say nothing of these: unknown until the next forecast
         known["prognosis.mode"] = np.full((len(beliefs.serial), len(now["modes"])), np.nan)
+    if facts.get("wear") != now["wear"]:  # the twins are folded again
+        known["wear"] = np.tile(made["wear"][:1], (len(beliefs.serial), 1))
     row_of = {serial: row for row, serial in enumerate(beliefs.serial)}
     kept = np.array([row for row, serial in enumerate(serials) if serial in row_of], dtype=np.int64)
     source = np.array([row_of[serial] for serial in serials if serial in row_of], dtype=np.int64)
@@ -110,6 +122,7 @@ def names_behind(asset_class: AssetClass, rules: Sequence[str]) -> dict[str, Any
         "rules": [*rules],
         "modes": [mode.name for mode in asset_class.failure_modes],
         "columns": [*asset_class.column_names],
+        "wear": wear.layout(asset_class),
     }
 
 
@@ -129,6 +142,7 @@ def to_columns(beliefs: Beliefs) -> Columns:
 def from_columns(columns: Mapping[str, NDArray[Any]], horizon: float) -> Beliefs:
     """What `to_columns` stored; `horizon` is the class's [life steps]."""
     plain = {name: values for name, values in columns.items() if "." not in name}
+    plain.setdefault("wear", np.empty((len(plain["serial"]), 0)))  # stored by a version that knew of none
     return Beliefs(
         prognosis=Prognosis(horizon=horizon, **_part(columns, "prognosis")),
         windows=Windows(**_part(columns, "windows")),

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from pdm import beliefs, twin
+from pdm import beliefs, twin, wear
 from pdm.beliefs import Beliefs
 from pdm.columns import Columns
 from pdm.features.frame import Frame
@@ -32,6 +32,7 @@ from pdm.state.plants import CurrentPlant, current_fleet
 from pdm.state.steps import Asked
 from pdm.steps import Steps, joined, laid_over
 from pdm.twin import Twin
+from pdm.wear import Inspections
 
 CHECKPOINT_EVERY_TICKS = 200
 
@@ -47,6 +48,7 @@ class Cohort:
         source: `[n]` object array, the source that each sits behind or sat behind last.
         installed_until_ms: `[n]` end of the last installation, `NEVER_MS` while it sits behind a source.
         new_sensors: their sensors that were replaced.
+        inspections: what was measured by hand in the present lives.
         next_ms: `[n]` start of the first step not yet made, -1 if no reading says that there will be one.
         last_step_ms: `[n]` start of the latest stored step, -1 before any.
         cursors: what the class has already seen.
@@ -67,6 +69,7 @@ class Cohort:
     source: NDArray[Any]
     installed_until_ms: NDArray[np.int64]
     new_sensors: NewSensors
+    inspections: Inspections
     twin: Twin
     next_ms: NDArray[np.int64]
     last_step_ms: NDArray[np.int64]
@@ -135,7 +138,19 @@ def _of_fleet(fleet: Fleet, asset_class: AssetClass, serials: NDArray[Any]) -> d
         "source": source,
         "installed_until_ms": until,
         "new_sensors": NewSensors.of(asset_class, fleet.new_sensors, serials),
+        "inspections": inspections_of(asset_class, fleet, serials),
     }
+
+
+def inspections_of(asset_class: AssetClass, fleet: Fleet, serials: Sequence[str] | NDArray[Any]) -> Inspections:
+    """What was measured by hand on machines in their present lives, rows in the order of the serials."""
+    row_of = {serial: row for row, serial in enumerate(serials)} if fleet.inspections else {}
+    found = [
+        (row_of[one.serial], one)
+        for one in fleet.inspections
+        if one.serial in row_of and fleet.lives[one.serial].from_ms <= one.at_ms < fleet.lives[one.serial].to_ms
+    ]
+    return Inspections.of(asset_class, found)
 
 
 def restored(
@@ -230,7 +245,7 @@ def _still_true(cohort: Cohort, rows: NDArray[np.int64], older: Twin, made: Step
     last_start = older.last_end_ms - (cohort.asset_class.life_step.duration_ms or 0)
     within = last_start < np.minimum(earliest, cohort.life_to_ms)[rows]
     same = (older.life_from_ms == cohort.life_from_ms[rows]) & (older.new_sensors == _sensors_seen(cohort, older, rows))
-    return np.asarray((older.first_start_ms >= 0) & same & within)
+    return np.asarray((older.first_start_ms >= 0) & same & within & ~_inspected_otherwise(cohort, older, rows))
 
 
 def _sensors_seen(cohort: Cohort, folded: Twin, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -240,11 +255,19 @@ def _sensors_seen(cohort: Cohort, folded: Twin, rows: NDArray[np.int64]) -> NDAr
     return cohort.new_sensors.seen(last_end)[rows]
 
 
+def _inspected_otherwise(cohort: Cohort, folded: Twin, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which twins `[len(rows)]` hold other inspections than are on record of the time that they saw."""
+    if folded.wear is None:
+        return np.zeros(len(rows), dtype=np.bool_)
+    on_record = cohort.inspections.folded(cohort.asset_class, rows, folded.last_end_ms)
+    return np.asarray(wear.view(folded.wear).inspected != on_record)
+
+
 def fold(cohort: Cohort, steps: Steps) -> None:
     """Fold those steps that belong to the present life of their machine."""
     mine = (steps.start_ms >= cohort.life_from_ms[steps.row]) & (steps.start_ms < cohort.life_to_ms[steps.row])
     lived = steps.take(mine & (steps.count >= 0))
-    twin.fold(cohort.asset_class, cohort.frame, cohort.twin, lived, cohort.new_sensors)
+    twin.fold(cohort.asset_class, cohort.frame, cohort.twin, lived, cohort.new_sensors, cohort.inspections)
 
 
 def frame_name(model: Model | None) -> str:
@@ -253,9 +276,11 @@ def frame_name(model: Model | None) -> str:
 
 
 def checkpoint_name(asset_class: AssetClass, model: Model | None) -> str:
-    """The name under which checkpoints are kept: of another frame, other columns of the class, or another form of
-    the twin none is of use."""
-    return f"{frame_name(model)} of {','.join(asset_class.column_names)}, form {twin.FORM}"
+    """The name under which checkpoints are kept: of another frame, other columns of the class, other laws of wear, or
+    another form of the twin none is of use."""
+    worn = wear.layout(asset_class)
+    columns = ",".join(asset_class.column_names)
+    return f"{frame_name(model)} of {columns}{worn and f' worn as {worn}'}, form {twin.FORM}"
 
 
 def _from_checkpoint(
@@ -296,12 +321,14 @@ def _behind(cohort: Cohort, made: Steps) -> NDArray[np.bool_]:
 
 
 def of_other_lives(cohort: Cohort) -> NDArray[np.int64]:
-    """Rows whose twin holds steps outside their present life, may lack some within it, or rests on other sensors."""
+    """Rows whose twin holds steps outside their present life, may lack some within it, or rests on other sensors or
+    inspections."""
     folded = cohort.twin
     outlived = (folded.first_start_ms < cohort.life_from_ms) | (folded.last_row_ms >= cohort.life_to_ms)
     longer = (cohort.life_from_ms < folded.life_from_ms) | (cohort.life_to_ms > folded.life_to_ms)
     others = folded.new_sensors != cohort.new_sensors.seen(folded.last_end_ms)
-    return np.flatnonzero((folded.first_start_ms >= 0) & outlived | longer | others)
+    inspected = _inspected_otherwise(cohort, folded, np.arange(len(folded)))
+    return np.flatnonzero((folded.first_start_ms >= 0) & (outlived | inspected) | longer | others)
 
 
 def note_lives(cohort: Cohort) -> None:

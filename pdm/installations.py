@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import repeat
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +38,7 @@ class EventKind(StrEnum):
 @dataclass(frozen=True, slots=True)
 class MaintenanceEvent:
     """One report. `by_serial` is the machine that took over (replaced), `source` where it now reports (installed),
-    `sensor` the one that was replaced (sensor_replaced)."""
+    `sensor` the one that was replaced (sensor_replaced), `value` what was measured (inspected)."""
 
     serial: str
     kind: EventKind
@@ -46,6 +47,7 @@ class MaintenanceEvent:
     by_serial: str | None = None
     source: str | None = None
     sensor: str | None = None
+    value: float | None = None
 
 
 class NewSensor(NamedTuple):
@@ -54,6 +56,23 @@ class NewSensor(NamedTuple):
     serial: str
     sensor: str
     at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """A value measured on a machine by hand, of a failure mode or of the only one that wears.
+
+    `key` is a number of its own, below 2^32.
+    """
+
+    serial: str
+    at_ms: int
+    mode: str | None
+    value: float
+
+    @property
+    def key(self) -> float:
+        return float(crc32(f"{self.at_ms} {self.mode} {self.value!r}".encode()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +104,7 @@ class Fleet:
         lives: the present life of each machine, by serial.
         past_lives: those that a repair ended, with their serial, by time.
         new_sensors: sensors that were replaced, by time.
+        inspections: what was measured by hand, by time.
     """
 
     assets: Mapping[str, Asset]
@@ -92,6 +112,7 @@ class Fleet:
     lives: Mapping[str, Life]
     past_lives: tuple[tuple[str, Life], ...] = ()
     new_sensors: tuple[NewSensor, ...] = ()
+    inspections: tuple[Inspection, ...] = ()
 
     def serials_of(self, class_name: str) -> tuple[str, ...]:
         return tuple(sorted(serial for serial, asset in self.assets.items() if asset.class_name == class_name))
@@ -144,6 +165,7 @@ def fleet_of(plant: Plant, events: Iterable[MaintenanceEvent]) -> Fleet:
     ended: list[Installation] = []
     past: list[tuple[str, Life]] = []
     sensors: list[NewSensor] = []
+    inspections: list[Inspection] = []
     for event in sorted(events, key=lambda e: (e.at_ms, e.kind == EventKind.REPLACED)):
         if event.serial not in assets:
             continue
@@ -154,6 +176,8 @@ def fleet_of(plant: Plant, events: Iterable[MaintenanceEvent]) -> Fleet:
                 before = lives[event.serial]
                 past.append((event.serial, replace(before, to_ms=min(before.to_ms, event.at_ms))))
                 lives[event.serial] = Life(event.at_ms, NEVER_MS, start_known=True)
+            case EventKind.INSPECTED if event.value is not None:
+                inspections.append(Inspection(event.serial, event.at_ms, event.mode, event.value))
             case EventKind.REMOVED:
                 _remove(event.serial, event.at_ms, installed, ended)
             case EventKind.INSTALLED if event.source is not None:
@@ -162,7 +186,7 @@ def fleet_of(plant: Plant, events: Iterable[MaintenanceEvent]) -> Fleet:
                 _replace(event, assets, lives, installed, ended)
             case EventKind.SENSOR_REPLACED if event.sensor is not None:
                 sensors.append(NewSensor(event.serial, event.sensor, event.at_ms))
-    return Fleet(assets, (*ended, *installed.values()), lives, tuple(past), tuple(sensors))
+    return Fleet(assets, (*ended, *installed.values()), lives, tuple(past), tuple(sensors), tuple(inspections))
 
 
 @dataclass(frozen=True)

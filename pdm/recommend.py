@@ -76,7 +76,7 @@ class Recommendation:
 class Readiness(NamedTuple):
     """What an asset can do today, and what would unlock the next step (empty when nothing would).
 
-    `level` is forecast (learned), declared (from the declared life), watched (limits only) or none.
+    `level` is forecast (learned), declared (from a declared life or declared wear), watched (limits only) or none.
     """
 
     level: str
@@ -261,6 +261,11 @@ def readiness(
     if basis == Basis.DECLARED_LIFE and expected is not None:
         life = f"{words.life(expected.mean, unit)}, spread {words.life(expected.sd, unit)}"
         return Readiness("declared", f"Forecast from the declared life of its class ({life}) and its age.", learn)
+    if basis == Basis.DECLARED_WEAR:
+        seen = words.plural(failures, "failure")
+        return Readiness(
+            "declared", f"Forecast from {_declared_wear(asset_class)}; low confidence, {seen} seen.", learn
+        )
     limits = {_column_title(asset_class, rule.sensor)[0]: None for rule in rules if isinstance(rule, SensorLimitRule)}
     watched = f"by limits on {words.listed(list(limits))}" if limits else "for silence"
     today = f"Watched {watched}; no dates."
@@ -319,7 +324,18 @@ def _how_we_know(asset_class: AssetClass, basis: Basis, lives: int) -> str:
     if basis == Basis.DECLARED_LIFE and expected is not None:
         life = words.life(expected.mean, asset_class.life_step.unit)
         return f"From its age and the declared life of its class ({life}) alone; nothing measured on it enters."
+    if basis == Basis.DECLARED_WEAR:
+        return f"From {_declared_wear(asset_class)}; low confidence, since no failure was learned from."
     return ""
+
+
+def _declared_wear(asset_class: AssetClass) -> str:
+    """What declared wear rests on."""
+    unit = asset_class.life_step.unit
+    lives = [f"{m.title} {words.life(m.expected_life.mean, unit)}" for m in asset_class.wearing if m.expected_life]
+    measured = any(mode.wear is not None for mode in asset_class.wearing)
+    source = "the wear measured on it and the declared lives" if measured else "its duty and the declared lives"
+    return f"{source} of its failure modes ({', '.join(lives)})"
 
 
 def _driver_text(asset_class: AssetClass, driver: Driver) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from pdm import cohort, rules
-from pdm.beliefs import Beliefs
+from pdm.beliefs import Beliefs, worn
 from pdm.closing import Closed, close_steps, what_changed
 from pdm.cohort import Cohort
 from pdm.plant import AssetClass
@@ -191,6 +191,7 @@ def conclude(
         revision=state.revision.copy(),
         last_end_ms=state.last_end_ms.copy(),
         last_reading_ms=heard_ms,
+        wear=worn(state.wear, len(state)),
         prognosis=prognosis,
         windows=windows,
         published=advice.published(before.published, windows, prognosis, machines.in_service, at_ms),

@@ -5,13 +5,13 @@ on the other machines of the cohort, so a cohort of one gives the same bits.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pdm import features
+from pdm import features, wear
 from pdm.columns import Columns
 from pdm.durations import HOUR_MS
 from pdm.features import FeatureState
@@ -20,6 +20,7 @@ from pdm.installations import ALWAYS_MS, NEVER_MS
 from pdm.new_sensors import NewSensors
 from pdm.plant import AssetClass
 from pdm.steps import Steps
+from pdm.wear import Inspections, WearState
 
 DUTY_MEMORY_HOURS = 28 * 24.0
 """How far back the measured duty reaches that a forecast assumes to go on [h]."""
@@ -27,7 +28,7 @@ DUTY_MEMORY_HOURS = 28 * 24.0
 FORM = 2
 """Raised whenever a twin holds more, or other things, than before: older checkpoints are of no use then."""
 
-_FEATURES = "features."
+_FEATURES, _WEAR = "features.", "wear."
 
 
 @dataclass(slots=True)
@@ -47,6 +48,7 @@ class Twin:
         revision: how often the history of this machine was folded again.
         new_sensors: which replacements of its sensors this rests on: the sum of their numbers.
         features: feature state of the active frame, None without a model.
+        wear: duty and declared wear, None where the class declares none.
     """
 
     steps: NDArray[np.int64]
@@ -64,6 +66,7 @@ class Twin:
     revision: NDArray[np.int64]
     new_sensors: NDArray[np.int64]
     features: FeatureState | None
+    wear: WearState | None
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -71,7 +74,8 @@ class Twin:
     def take(self, rows: NDArray[Any]) -> "Twin":
         """A copy of some machines (indices or mask)."""
         features = None if self.features is None else self.features.take(rows)
-        return Twin(features=features, **{name: getattr(self, name)[rows] for name in _PLAIN})
+        worn = None if self.wear is None else self.wear.take(rows)
+        return Twin(features=features, wear=worn, **{name: getattr(self, name)[rows] for name in _PLAIN})
 
     @property
     def duty_rate(self) -> NDArray[np.float64]:
@@ -80,7 +84,7 @@ class Twin:
         return np.where(known, self.duty_exposure / np.where(known, self.duty_hours, 1.0), np.nan)
 
 
-_PLAIN = tuple(field.name for field in fields(Twin) if field.name != "features")
+_PLAIN = tuple(field.name for field in fields(Twin) if field.name not in ("features", "wear"))
 
 
 def start(asset_class: AssetClass, frame: Frame | None, count: int) -> Twin:
@@ -101,21 +105,34 @@ def start(asset_class: AssetClass, frame: Frame | None, count: int) -> Twin:
         revision=np.zeros(count, dtype=np.int64),
         new_sensors=np.zeros(count, dtype=np.int64),
         features=None if frame is None else features.start(frame, count),
+        wear=wear.start(asset_class, count),
     )
 
 
 def fold(
-    asset_class: AssetClass, frame: Frame | None, twin: Twin, steps: Steps, replaced: NewSensors | None = None
+    asset_class: AssetClass,
+    frame: Frame | None,
+    twin: Twin,
+    steps: Steps,
+    replaced: NewSensors | None = None,
+    inspections: Inspections | None = None,
 ) -> None:
-    """Bring the twins up to date with steps sorted by (row, start), each later than what its twin has seen."""
+    """Bring the twins up to date with steps sorted by (row, start), each later than what its twin has seen.
+
+    Args:
+        inspections: of the present lives, in any order; each counts with the first step that ends after it, and those
+            that the twins have seen do not count again.
+    """
     new = _renewed(twin, steps, replaced)
+    inspected = None if inspections is None else _of_steps(asset_class, twin, steps, inspections)
     for turn in in_turns(steps):
         made = steps if turn is None else steps.take(turn)
         if new is not None and frame is not None and twin.features is not None:
             columns = new if turn is None else new[turn]
             some = np.flatnonzero(columns.any(axis=1))
             features.renew(frame, twin.features, made.row[some], columns[some])
-        _fold_one_each(asset_class, frame, twin, made)
+        mine = inspected if inspected is None or turn is None else _of_turn(inspected, turn)
+        _fold_one_each(asset_class, frame, twin, made, mine)
 
 
 def _renewed(twin: Twin, steps: Steps, replaced: NewSensors | None) -> NDArray[np.bool_] | None:
@@ -157,6 +174,8 @@ def put(twin: Twin, rows: NDArray[np.int64], other: Twin) -> None:
             getattr(twin, name)[rows] = getattr(other, name)
     if twin.features is not None and other.features is not None:
         twin.features.put(rows, other.features)
+    if twin.wear is not None and other.wear is not None:
+        twin.wear.put(rows, other.wear)
 
 
 def rearranged(
@@ -171,6 +190,8 @@ def rearranged(
         getattr(made, name)[kept] = getattr(twin, name)[source]
     if made.features is not None and twin.features is not None:
         made.features.put(kept, twin.features.take(source))
+    if made.wear is not None and twin.wear is not None:
+        made.wear.put(kept, twin.wear.take(source))
     return made
 
 
@@ -186,25 +207,58 @@ def to_columns(twin: Twin, serials: NDArray[Any]) -> Columns:
     """The twin as columns to store in a checkpoint."""
     plain = {"serial": serials, **{name: getattr(twin, name) for name in _PLAIN}}
     learned = {} if twin.features is None else twin.features.to_columns()
-    return {**plain, **{_FEATURES + name: values for name, values in learned.items()}}
+    worn = {} if twin.wear is None else twin.wear.to_columns()
+    return {
+        **plain,
+        **{_FEATURES + name: values for name, values in learned.items()},
+        **{_WEAR + name: values for name, values in worn.items()},
+    }
 
 
 def from_columns(frame: Frame | None, columns: Mapping[str, NDArray[Any]]) -> Twin:
     """What `to_columns` stored, as arrays that may be written to."""
     learned = {name.removeprefix(_FEATURES): v for name, v in columns.items() if name.startswith(_FEATURES)}
     state = FeatureState.from_columns(frame, learned) if frame is not None else None
-    return Twin(features=state, **{name: np.array(columns[name]) for name in _PLAIN})
+    worn = {name.removeprefix(_WEAR): v for name, v in columns.items() if name.startswith(_WEAR)}
+    wear_state = WearState.from_columns(worn) if worn else None
+    return Twin(features=state, wear=wear_state, **{name: np.array(columns[name]) for name in _PLAIN})
 
 
-def _fold_one_each(asset_class: AssetClass, frame: Frame | None, twin: Twin, steps: Steps) -> None:
+def _of_steps(asset_class: AssetClass, twin: Twin, steps: Steps, inspections: Inspections) -> Inspections:
+    """The inspections that these steps take in, `row` being the place of the step."""
+    at_end = asset_class.life_step.duration_ms is None  # a step that is a reading takes in what is of the same time
+    new = inspections.at_ms >= twin.last_end_ms[inspections.row] + at_end
+    inspections = inspections.take(new)
+    ends = (steps.row << 44) + (steps.end_ms - ALWAYS_MS)
+    at = (inspections.row << 44) + (inspections.at_ms - ALWAYS_MS)
+    place = np.searchsorted(ends, at, side="left" if at_end else "right")
+    within = place < len(steps)
+    within[within] &= steps.row[place[within]] == inspections.row[within]
+    return replace(inspections.take(within), row=place[within])
+
+
+def _of_turn(inspections: Inspections, turn: NDArray[np.int64]) -> Inspections:
+    """Those of the steps of a turn, `row` being the place in it."""
+    order = np.argsort(turn)
+    place = np.searchsorted(turn[order], inspections.row)
+    here = place < len(turn)
+    here[here] &= turn[order][place[here]] == inspections.row[here]
+    return replace(inspections.take(here), row=order[place[here]])
+
+
+def _fold_one_each(
+    asset_class: AssetClass, frame: Frame | None, twin: Twin, steps: Steps, inspections: Inspections | None
+) -> None:
     """At most one step a machine."""
     rows, gap = steps.row, np.isnan(steps.share)
     hours = _hours(asset_class, twin, steps)
-    usual = np.nan_to_num(twin.duty_rate[rows]) * hours
-    used = np.where(gap, usual, steps.share)
+    if twin.wear is None:
+        used = np.where(gap, np.nan_to_num(twin.duty_rate[rows]) * hours, steps.share)
+    else:
+        used = wear.fold(asset_class, twin.wear, steps, hours, _kept(hours), twin.unseen[rows], inspections)
     _remember_duty(twin, rows, used, hours)
     twin.exposure[rows] += used
-    twin.unseen[rows] = np.where(gap, twin.unseen[rows] + usual, 0.0)
+    twin.unseen[rows] = np.where(gap, twin.unseen[rows] + used, 0.0)
     twin.first_start_ms[rows] = np.where(twin.first_start_ms[rows] < 0, steps.start_ms, twin.first_start_ms[rows])
     twin.last_end_ms[rows] = steps.end_ms
     twin.share[rows] = steps.share
@@ -226,8 +280,13 @@ def _hours(asset_class: AssetClass, twin: Twin, steps: Steps) -> NDArray[np.floa
 
 
 def _remember_duty(twin: Twin, rows: NDArray[Any], used: NDArray[np.float64], hours: NDArray[np.float64]) -> None:
-    # S' = S / (1 + dt/T) + x: fades like exp(-dt/T), without a transcendental function whose bits differ by build
-    keep = 1.0 / (1.0 + hours / DUTY_MEMORY_HOURS)
+    keep = _kept(hours)
     timed = hours > 0
     twin.duty_exposure[rows] = twin.duty_exposure[rows] * keep + np.where(timed, used, 0.0)
     twin.duty_hours[rows] = twin.duty_hours[rows] * keep + hours
+
+
+def _kept(hours: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How much of what is remembered of the duty stays after this time."""
+    # S' = S / (1 + dt/T) + x: fades like exp(-dt/T), without a transcendental function whose bits differ by build
+    return 1.0 / (1.0 + hours / DUTY_MEMORY_HOURS)

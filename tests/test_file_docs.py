@@ -25,6 +25,8 @@ SECTIONS: dict[tuple[str, str], type[Entry]] = {
     ("plant-file.md", "Life step"): plant_entries.LifeStepEntry,
     ("plant-file.md", "Running when"): plant_entries.RunningWhenEntry,
     ("plant-file.md", "Expected life"): plant_entries.ExpectedLifeEntry,
+    ("plant-file.md", "Stress"): plant_entries.StressEntry,
+    ("plant-file.md", "Wear"): plant_entries.WearEntry,
     ("plant-file.md", "Costs"): plant_entries.CostsEntry,
     ("plant-file.md", "Sensor"): plant_entries.SensorEntry,
     ("plant-file.md", "Failure mode"): plant_entries.FailureModeEntry,
@@ -44,6 +46,19 @@ SECTIONS: dict[tuple[str, str], type[Entry]] = {
     ("rules-file.md", "Webhook"): rule_entries.WebhookEntry,
     ("rules-file.md", "E-mail"): rule_entries.SmtpEntry,
 }
+
+
+BY_POWER = {"law": "inverse_power", "of": "speed", "reference": "1450", "exponent": "3"}
+
+COMPANIONS: dict[tuple[str, str], dict[str, Any]] = {
+    ("Stress", "of"): BY_POWER,
+    ("Stress", "reference"): BY_POWER,
+    ("Stress", "exponent"): BY_POWER,
+    ("Stress", "range"): BY_POWER,
+    ("Stress", "activation_energy"): {"law": "arrhenius", "of": "temperature", "reference": "70"},
+    ("Wear", "exponent"): {"shape": "power"},
+}
+"""What a key only goes with."""
 
 
 class Row(NamedTuple):
@@ -88,6 +103,7 @@ def test_every_example_is_accepted(page: str, heading: str) -> None:
             continue  # goes with a secret, and is tried with both below
         with_user = {"user": "twin"} if row.key in needs_user else {}
         entry = smallest(rows, choice=row.key) | {row.key: read(row.example)} | with_user
+        entry |= COMPANIONS.get((heading, row.key), {})
         SECTIONS[page, heading].model_validate(entry)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def at(hour: float) -> int:
     return START + round(hour * HOUR)
 
 
-def event(serial: str, kind: EventKind, hour: float, **more: str) -> MaintenanceEvent:
+def event(serial: str, kind: EventKind, hour: float, **more: Any) -> MaintenanceEvent:
     return MaintenanceEvent(serial, kind, at(hour), **more)
 
 

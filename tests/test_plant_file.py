@@ -4,8 +4,22 @@ from datetime import date
 
 import pytest
 
+from pdm.degradation.wear import WearScale, WearShape
 from pdm.errors import ConfigurationError, ConfigurationFileError
-from pdm.plant import Costs, ExpectedLife, GapRule, LifeStep, Limit, RunningWhen, Sensor, Shift, Summary
+from pdm.plant import (
+    Costs,
+    DeclaredWear,
+    ExpectedLife,
+    GapRule,
+    LifeStep,
+    Limit,
+    RunningWhen,
+    Sensor,
+    Shift,
+    Stress,
+    StressLaw,
+    Summary,
+)
 from pdm.plant.file import parse_plant
 
 HOUR_MS = 3_600_000
@@ -272,6 +286,83 @@ WRONG = [
         "a limit there tells nothing: bearing reports from -40 to 160 degC",
     ),
     ("above: 97}", "below: -40}", 30, "classes.pump.failure_modes.bearing_wear.limit", "a limit there tells nothing"),
+    (
+        "cause: lubrication",
+        "wear: {new: 40}",
+        29,
+        "classes.pump.failure_modes.bearing_wear.wear",
+        "needs an expected_life of the failure mode",
+    ),
+    (
+        "cause: lubrication",
+        "wear: {new: 120}\n        expected_life: {mean: 2000, sd: 600}",
+        29,
+        "classes.pump.failure_modes.bearing_wear.wear.new",
+        "a new machine stands below the limit, 97, not at 120",
+    ),
+    (
+        "cause: lubrication",
+        "wear: {new: -5, shape: exponential}\n        expected_life: {mean: 2000, sd: 600}",
+        29,
+        "classes.pump.failure_modes.bearing_wear.wear.new",
+        "exponential wear goes by factors",
+    ),
+    (
+        "cause: lubrication",
+        "wear: {new: 40, limit: 97}\n        expected_life: {mean: 2000, sd: 600}",
+        29,
+        "classes.pump.failure_modes.bearing_wear.wear.limit",
+        "it stands in the limit of the failure mode",
+    ),
+    (
+        "cause: lubrication",
+        "wear: {new: 40, shape: power}",
+        29,
+        "classes.pump.failure_modes.bearing_wear.wear",
+        "an exponent belongs to the shape power",
+    ),
+    (
+        "calendar: day_shift",
+        "stress: {law: inverse_power, of: sped, reference: 1500, exponent: 3}",
+        19,
+        "classes.pump.stress.of",
+        "there is no step column 'sped'; did you mean 'speed'?",
+    ),
+    (
+        "calendar: day_shift",
+        "stress: {law: inverse_power, of: speed, reference: 1500}",
+        19,
+        "classes.pump.stress",
+        "inverse_power needs exponent too",
+    ),
+    (
+        "calendar: day_shift",
+        "stress: {law: archard, of: speed, reference: 1500}",
+        19,
+        "classes.pump.stress",
+        "archard is of 2 step columns, each with its reference",
+    ),
+    (
+        "calendar: day_shift",
+        "stress: {law: constant, exponent: 2}",
+        19,
+        "classes.pump.stress",
+        "constant has no exponent",
+    ),
+    (
+        "calendar: day_shift",
+        "stress: {law: arrhenius, of: speed, reference: 60, activation_energy: 0.8}",
+        19,
+        "classes.pump.stress.reference",
+        "arrhenius is of a temperature, not of something in rpm",
+    ),
+    (
+        "calendar: day_shift",
+        "stress: [{law: constant}, {law: inverse_power, of: flow_max, reference: 900, exponent: 2}]",
+        19,
+        "classes.pump.stress[1].reference",
+        "the law holds from 0 to 800 m3/h: its reference must lie there, not at 900",
+    ),
     ("crew: 2", "crew: 2.5", 34, "classes.pump.failure_modes.bearing_wear.crew", "expected a whole number, not '2.5'"),
     (
         "machine_stopped: false",
@@ -312,6 +403,23 @@ def test_an_error_names_file_line_key_and_what_was_expected(
 ) -> None:
     said = errors_of(changed(old, new))
     assert any(error.startswith(f"plant.yaml:{line}: {key}: {expected}") for error in said), said
+
+
+def test_declared_wear_and_stress_are_read() -> None:
+    wear = "wear: {new: 40, shape: power, exponent: 2, noise: 1.5}\n        expected_life: {mean: 2000, sd: 600}"
+    stress = "stress: {law: inverse_power, of: speed, reference: 1500, exponent: 3, range: [500, null]}"
+    pump = parse_plant(changed("cause: lubrication", wear, changed("calendar: day_shift", stress))).classes["pump"]
+    (mode,) = pump.wearing
+    assert mode.wear == DeclaredWear(WearScale(40.0, 97.0, WearShape.POWER, 2.0), noise=1.5, inspection_noise=1.5)
+    assert mode.expected_life == ExpectedLife(2000.0, 600.0)
+    assert pump.stress == (Stress(StressLaw.INVERSE_POWER, ("speed",), (1500.0,), exponent=3.0, low=500.0),)
+
+
+def test_wear_that_inspections_alone_measure_has_a_limit_of_its_own() -> None:
+    text = changed("limit: {sensor: bearing, above: 97}", "expected_life: {mean: 2000, sd: 600}")
+    (mode,) = parse_plant(changed("cause: lubrication", "wear: {new: 8, limit: 3}", text)).classes["pump"].wearing
+    assert mode.wear is not None
+    assert (mode.limit, mode.wear.scale) == (None, WearScale(8.0, 3.0))
 
 
 def test_everything_wrong_is_said_at_once_in_the_order_of_the_file() -> None:

@@ -287,10 +287,11 @@ def test_a_failure_and_a_replacement_end_the_matters_of_the_machine_at_the_next_
 
 
 def test_a_report_under_the_same_id_counts_once_and_with_other_content_conflicts(services: Services) -> None:
-    do(services, respond.record_event, "e1", event(EventKind.INSPECTED), ADA, "crack", 2.0)
-    do(services, respond.record_event, "e1", event(EventKind.INSPECTED), ADA, "crack", 2.0)
-    with pytest.raises(ConflictError):
-        do(services, respond.record_event, "e1", event(EventKind.FAILED), ADA)
+    do(services, respond.record_event, "e1", event(EventKind.INSPECTED, value=2.0), ADA, "crack")
+    do(services, respond.record_event, "e1", event(EventKind.INSPECTED, value=2.0), ADA, "crack")
+    for other in (event(EventKind.FAILED), event(EventKind.INSPECTED, value=3.0)):
+        with pytest.raises(ConflictError):
+            do(services, respond.record_event, "e1", other, ADA)
     stored = one(services, events)
     assert (stored.note, stored.value, stored.who, stored.recorded_ms) == ("crack", 2.0, "Ada", NOW)
 

@@ -12,6 +12,7 @@ from functools import cached_property
 from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
+from pdm.degradation.wear import WearPrior, WearScale, prior_of
 from pdm.durations import DAY_MS
 from pdm.plant.wire import FileForm, LineForm, SparkplugForm, TopicForm
 
@@ -30,6 +31,16 @@ class Summary(StrEnum):
     MIN = "min"
     SD = "sd"
     LAST = "last"
+
+
+class StressLaw(StrEnum):
+    """How duty makes life go faster or slower than at the reference duty (`pdm.degradation.stress`)."""
+
+    CONSTANT = "constant"
+    INVERSE_POWER = "inverse_power"
+    ARRHENIUS = "arrhenius"
+    ARCHARD = "archard"
+    PARIS_ERDOGAN = "paris_erdogan"
 
 
 class GapRule(StrEnum):
@@ -90,12 +101,48 @@ class ExpectedLife:
 
 
 @dataclass(frozen=True, slots=True)
+class Stress:
+    """A law of stress on step columns.
+
+    Attributes:
+        columns: one for most laws, none for `constant`, pressure and sliding speed for `archard`.
+        reference: the duty at which the stress is 1, one for each column [unit of its sensor].
+        exponent: of `inverse_power` and `paris_erdogan`.
+        activation_energy: of `arrhenius` [eV].
+        low, high: where the law holds, for laws of one column; what lies beyond counts as the end [unit of its sensor].
+            Without them the range of the sensor.
+    """
+
+    law: StressLaw
+    columns: tuple[str, ...] = ()
+    reference: tuple[float, ...] = ()
+    exponent: float = 1.0
+    activation_energy: float = 0.0
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Limit:
     """A functional-failure or warning limit on a step column: crossed when above or below the value."""
 
     sensor: str
     above: float | None = None
     below: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredWear:
+    """How the wear of a failure mode is measured: by the sensor of its limit, or by inspections alone.
+
+    Attributes:
+        noise: standard deviation of the indicator of one step around what wear makes of it [unit of the indicator].
+        inspection_noise: the same of a value measured by hand.
+    """
+
+    scale: WearScale
+    noise: float
+    inspection_noise: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +155,13 @@ class Costs:
 
 @dataclass(frozen=True, slots=True)
 class FailureMode:
-    """What can go wrong, what restores it and what it costs. Mode, mechanism and cause are three fields (ISO 14224)."""
+    """What can go wrong, what restores it and what it costs. Mode, mechanism and cause are three fields (ISO 14224).
+
+    Attributes:
+        expected_life: declared life until this failure [life steps at the reference duty].
+        stress: laws whose product says how much of it a running step uses; none: those of the class.
+        wear: how it is measured; only with an expected life.
+    """
 
     name: str
     title: str
@@ -122,6 +175,16 @@ class FailureMode:
     machine_stopped: bool = True
     limit: Limit | None = None
     costs: Costs | None = None
+    expected_life: ExpectedLife | None = None
+    stress: tuple[Stress, ...] = ()
+    wear: DeclaredWear | None = None
+
+    @property
+    def wear_prior(self) -> WearPrior:
+        """What is expected of the wear of a new machine (ValueError without an expected life)."""
+        if self.expected_life is None:
+            raise ValueError(f"failure mode {self.name} declares no expected life")
+        return prior_of(self.expected_life.mean, self.expected_life.sd)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +219,8 @@ class AssetClass:
         notice_ms: the time that people need before they can start.
         risk_cap: highest acceptable probability of failing before the work starts.
         expected_life: declared life of the machine (target `any`), for the time before any failure was seen.
+        stress: laws whose product says how much life (target `any`) a running step uses; none: its share, whatever
+            the duty.
         stale_after_ms: silence after which a forecast is refused as stale.
         keep_readings_ms: age at which readings are removed; None keeps them. Steps stay for ever.
     """
@@ -172,6 +237,7 @@ class AssetClass:
     gap: GapRule = GapRule.UNKNOWN
     issue_every_ms: int | None = None
     expected_life: ExpectedLife | None = None
+    stress: tuple[Stress, ...] = ()
     costs: Costs | None = None
     risk_cap: float = 0.05
     calendar: str = ""
@@ -194,6 +260,11 @@ class AssetClass:
     @cached_property
     def sensor_names(self) -> tuple[str, ...]:
         return tuple(sensor.name for sensor in self.sensors)
+
+    @cached_property
+    def wearing(self) -> tuple[FailureMode, ...]:
+        """The failure modes that declare an expected life."""
+        return tuple(mode for mode in self.failure_modes if mode.expected_life is not None)
 
     def sensor(self, name: str) -> Sensor:
         """The sensor of that name (KeyError if there is none)."""

@@ -7,12 +7,13 @@ from math import inf
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from pydantic import AfterValidator, Field, PlainValidator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, model_validator
 
 from pdm import units
 from pdm.degradation import Weibull
+from pdm.degradation.wear import WearShape
 from pdm.durations import duration_ms
-from pdm.plant import GapRule, Summary
+from pdm.plant import GapRule, StressLaw, Summary
 from pdm.plant.entry_types import (
     Day,
     Duration,
@@ -172,6 +173,45 @@ class CostsEntry(Entry):
     unplanned: float = Field(ge=0, description="what the failure costs that it prevents")
 
 
+_OF_LAW = {
+    StressLaw.CONSTANT: (0, set()),
+    StressLaw.INVERSE_POWER: (1, {"of", "reference", "exponent"}),
+    StressLaw.ARRHENIUS: (1, {"of", "reference", "activation_energy"}),
+    StressLaw.ARCHARD: (2, {"of", "reference"}),
+    StressLaw.PARIS_ERDOGAN: (1, {"of", "reference", "exponent"}),
+}
+"""How many step columns each law is of, and the keys that it needs."""
+
+
+class StressEntry(Entry):
+    law: StressLaw = Field(description=f"one of {', '.join(StressLaw)}")
+    of: Listed[str] = ()
+    reference: Listed[float] = ()
+    exponent: float | None = Field(None, gt=0, le=20)
+    activation_energy: float | None = Field(None, gt=0, le=5)
+    range: Annotated[tuple[float | None, float | None], PlainValidator(_range)] | None = None
+
+    @model_validator(mode="after")
+    def _has_what_its_law_needs(self) -> Self:
+        columns, needed = _OF_LAW[self.law]
+        given = self.model_fields_set - {"law"}
+        if missing := sorted(needed - given):
+            raise ValueError(f"{self.law} needs {', '.join(missing)} too")
+        if unused := sorted(given - needed - ({"range"} if columns == 1 else set())):
+            raise ValueError(f"{self.law} has no {', '.join(unused)}")
+        if len(self.of) != columns or len(self.reference) != columns:
+            raise ValueError(f"{self.law} is of {columns} step column{'s' * (columns != 1)}, each with its reference")
+        return self
+
+
+def _product(value: Any) -> Any:
+    return [value] if isinstance(value, dict) else value
+
+
+Product = Annotated[tuple[StressEntry, ...], BeforeValidator(_product)]
+"""A stress law, or several that act together."""
+
+
 class LimitEntry(Entry):
     sensor: str = Field(description="the name of a sensor")
     above: float | None = None
@@ -183,11 +223,29 @@ class LimitEntry(Entry):
         return self
 
 
+class WearEntry(Entry):
+    new: float = Field(description="what a new machine shows, in the unit of the limit")
+    limit: float | None = None
+    shape: WearShape = WearShape.LINEAR
+    exponent: float | None = Field(None, gt=0, le=20)
+    noise: float | None = Field(None, gt=0)
+    inspection_noise: float | None = Field(None, gt=0)
+
+    @model_validator(mode="after")
+    def _has_what_its_shape_needs(self) -> Self:
+        if (self.exponent is None) == (self.shape == WearShape.POWER):
+            raise ValueError("an exponent belongs to the shape power, and to no other")
+        return self
+
+
 class FailureModeEntry(Entry):
     title: str = ""
     mechanism: str = ""
     cause: str = ""
     limit: LimitEntry | None = None
+    expected_life: ExpectedLifeEntry | None = None
+    stress: Product = ()
+    wear: WearEntry | None = None
     action: str = ""
     parts: Listed[str] = ()
     skills: Listed[str] = ()
@@ -209,6 +267,7 @@ class ClassEntry(Entry):
     keep_readings: LongerThanNothing | None = None
     risk_cap: Share = 0.05
     expected_life: ExpectedLifeEntry | None = None
+    stress: Product = ()
     costs: CostsEntry | None = None
     calendar: str = ""
     sensors: dict[str, Any] = Field(min_length=1, description="a section of sensors")

@@ -9,6 +9,8 @@ from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from pdm import exposure
+from pdm.degradation.wear import WearScale, WearShape
 from pdm.durations import DAY_MS, duration_text
 from pdm.errors import ConfigurationFileError
 from pdm.plant import (
@@ -18,6 +20,7 @@ from pdm.plant import (
     AssetClass,
     Calendar,
     Costs,
+    DeclaredWear,
     ExpectedLife,
     FailureMode,
     LifeStep,
@@ -26,6 +29,7 @@ from pdm.plant import (
     RunningWhen,
     Sensor,
     Shift,
+    Stress,
 )
 from pdm.plant.entries import (
     AssetEntry,
@@ -33,12 +37,18 @@ from pdm.plant.entries import (
     ClassEntry,
     CostsEntry,
     FailureModeEntry,
+    LimitEntry,
     PlantEntry,
     SensorEntry,
+    StressEntry,
+    WearEntry,
 )
 from pdm.plant.entry_types import instant_ms, wrong_name, wrong_sensor_name
 from pdm.plant.marked_yaml import Document, Path
 from pdm.plant.wire_file import Known, file_forms, line_forms, sparkplug_forms, topic_forms
+
+USUAL_NOISE = 0.02
+"""Noise of an indicator where none is declared [share of the way from new to the limit]."""
 
 
 def parse_plant(text: str, *, file: str = "plant.yaml") -> Plant:
@@ -92,6 +102,10 @@ def _check_class(document: Document, at: Path, asset_class: AssetClass) -> None:
     _check_columns(document, at, asset_class)
     _check_named_sensors(document, at, asset_class)
     _check_limits(document, at, asset_class)
+    _check_stress(document, (*at, "stress"), asset_class, asset_class.stress)
+    for mode in asset_class.failure_modes:
+        _check_stress(document, (*at, "failure_modes", mode.name, "stress"), asset_class, mode.stress)
+        _check_wear(document, (*at, "failure_modes", mode.name, "wear"), mode)
     _check_kept(document, at, asset_class)
     if asset_class.calendar:
         document.check_known((*at, "calendar"), asset_class.calendar, document.names("calendars"), "calendar")
@@ -138,6 +152,45 @@ def _check_limits(document: Document, at: Path, asset_class: AssetClass) -> None
             continue
         if (reason := out_of_range(mode.limit, asset_class.column_sensor(mode.limit.sensor))) is not None:
             document.refuse(where, reason)
+
+
+def _check_stress(document: Document, at: Path, asset_class: AssetClass, laws: Sequence[Stress]) -> None:
+    """The law is of step columns, and holds at its reference."""
+    for position, law in enumerate(laws):
+        named = [
+            document.check_known((*at, position, "of", place), column, asset_class.column_names, "step column")
+            for place, column in enumerate(law.columns)
+        ]
+        if all(named) and (reason := exposure.wrong_reference(asset_class, law)) is not None:
+            document.refuse((*at, position, "reference"), reason)
+
+
+def _check_wear(document: Document, at: Path, mode: FailureMode) -> None:
+    """Wear goes from what is new to a limit, which stands in one place."""
+    if mode.wear is None:
+        return
+    if mode.expected_life is None:
+        document.refuse(at, "needs an expected_life of the failure mode: how fast it wears as far as anybody knows")
+    written = document.at(*at, "limit") is not None
+    if written == (mode.limit is not None):
+        where = "it stands in the limit of the failure mode" if written else "expected one, since the mode has no limit"
+        document.refuse((*at, "limit"), where)
+    elif (reason := _no_scale(mode.wear.scale, mode.limit)) is not None:
+        document.refuse((*at, "new"), reason)
+
+
+def _no_scale(scale: WearScale, limit: Limit | None) -> str | None:
+    """Why nothing can wear on this scale; None if it can."""
+    if scale.new == scale.limit:
+        return f"a new machine cannot stand at the limit, {scale.limit:g}"
+    if limit is not None and (scale.new < scale.limit) != (limit.above is not None):
+        side = "below" if limit.above is not None else "above"
+        return f"a new machine stands {side} the limit, {scale.limit:g}, not at {scale.new:g}"
+    if scale.shape == WearShape.EXPONENTIAL and not (scale.new > 0 and scale.limit > 0):
+        return (
+            f"exponential wear goes by factors: expected new and limit above 0, not {scale.new:g} and {scale.limit:g}"
+        )
+    return None
 
 
 def out_of_range(limit: Limit, sensor: Sensor) -> str | None:
@@ -188,6 +241,7 @@ def _asset_class(
         gap=entry.gap,
         issue_every_ms=entry.issue_every,
         expected_life=None if life is None else ExpectedLife(life.mean, life.sd),
+        stress=tuple(map(_stress, entry.stress)),
         costs=_costs(entry.costs),
         risk_cap=entry.risk_cap,
         calendar=entry.calendar,
@@ -201,8 +255,21 @@ def _sensor(name: str, entry: SensorEntry) -> Sensor:
     return Sensor(name, entry.unit, entry.title or title_of(name), low, high, entry.resolution, entry.summary)
 
 
+def _stress(entry: StressEntry) -> Stress:
+    low, high = entry.range or (None, None)
+    return Stress(
+        law=entry.law,
+        columns=entry.of,
+        reference=entry.reference,
+        exponent=entry.exponent or 1.0,
+        activation_energy=entry.activation_energy or 0.0,
+        low=low,
+        high=high,
+    )
+
+
 def _failure_mode(name: str, entry: FailureModeEntry) -> FailureMode:
-    limit = entry.limit
+    limit, life = entry.limit, entry.expected_life
     return FailureMode(
         name=name,
         title=entry.title or title_of(name),
@@ -216,7 +283,18 @@ def _failure_mode(name: str, entry: FailureModeEntry) -> FailureMode:
         machine_stopped=entry.machine_stopped,
         limit=None if limit is None else Limit(limit.sensor, limit.above, limit.below),
         costs=_costs(entry.costs),
+        expected_life=None if life is None else ExpectedLife(life.mean, life.sd),
+        stress=tuple(map(_stress, entry.stress)),
+        wear=None if entry.wear is None else _wear(entry.wear, limit),
     )
+
+
+def _wear(entry: WearEntry, limit: LimitEntry | None) -> DeclaredWear:
+    ends = (entry.limit, *((limit.above, limit.below) if limit is not None else ()))
+    end = next((value for value in ends if value is not None), entry.new)
+    noise = entry.noise or USUAL_NOISE * abs(end - entry.new)
+    scale = WearScale(entry.new, end, entry.shape, entry.exponent or 1.0)
+    return DeclaredWear(scale, noise, entry.inspection_noise or noise)
 
 
 def _costs(entry: CostsEntry | None) -> Costs | None:

@@ -106,6 +106,8 @@ class Document:
         for step in path:
             if isinstance(found, str):  # one item that stands without the brackets of its list
                 break
+            if isinstance(found, MarkedMap) and isinstance(step, int):  # the same with a section
+                continue
             line = getattr(found, "lines", {}).get(step, line)
             key += f"[{step}]" if isinstance(step, int) else f".{step}"
             found = _below(found, step)

@@ -22,6 +22,7 @@ class Basis(IntEnum):
     NONE = 0
     DECLARED_LIFE = 1  # the expected life that the class declares, conditional on age
     LEARNED = 2  # machines of this class that ran to failure
+    DECLARED_WEAR = 3  # the wear measured on it, and the lives that its failure modes declare
 
 
 class Refusal(IntEnum):

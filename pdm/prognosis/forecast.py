@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pdm import features
-from pdm.degradation import Weibull
+from pdm import features, wear
+from pdm.degradation import Weibull, first_passage
 from pdm.features import FeatureState
 from pdm.features.frame import Frame
 from pdm.plant import AssetClass, GapRule
@@ -57,6 +57,11 @@ def forecast(
             seen = features.emit(model.frame, twin.features, rows[part])
             made.quantiles[part], made.mode[part] = infer(model, seen, twin.exposure[rows[part]], names)
         made.basis[speaks] = Basis.LEARNED
+    elif asset_class.wearing and twin.wear is not None:
+        law, made.mode[speaks] = wear.forecast(asset_class, twin.wear, who)
+        made.quantiles[speaks] = first_passage.quantiles(law, LEVELS)
+        made.basis[speaks] = Basis.DECLARED_WEAR
+        return made  # what was not seen in a gap is in the wear already
     elif asset_class.expected_life is not None:
         life = Weibull.from_moments(asset_class.expected_life.mean, asset_class.expected_life.sd)
         made.quantiles[speaks] = from_life_table(life, twin.exposure[who] - twin.unseen[who])
@@ -86,7 +91,7 @@ def _refusals(
 ) -> NDArray[np.int8]:
     """The first reason that holds for each machine, or none."""
     refusal = np.full(len(rows), Refusal.NONE, dtype=np.int8)
-    if model is None and asset_class.expected_life is None:
+    if model is None and asset_class.expected_life is None and not asset_class.wearing:
         refusal[:] = Refusal.NO_MODEL
     elif model is not None and twin.features is not None:
         refusal[features.outside(model.frame, twin.features, rows)] = Refusal.OUT_OF_ENVELOPE

@@ -18,7 +18,6 @@ def record_event(
     event: MaintenanceEvent,
     act: Act,
     note: str | None = None,
-    value: float | None = None,
 ) -> None:
     """Store what people or the CMMS report about a machine, however long ago it happened.
 
@@ -37,7 +36,7 @@ def record_event(
     told_before = connection.execute(select(events.c.id).where(events.c.id == event_id)).first()
     if event.kind == EventKind.FAILED and told_before is None:
         _check_first_failure(fleet, event)
-    plants.add_event(connection, event_id, event, who=act.who, recorded_ms=act.at_ms, note=note, value=value)
+    plants.add_event(connection, event_id, event, who=act.who, recorded_ms=act.at_ms, note=note)
 
 
 def void_event(connection: Connection, event_id: str, act: Act) -> None:

@@ -88,7 +88,7 @@ def add_event(connection: Connection, event_id: str, event: MaintenanceEvent, **
     """Store an event and mark what it changes. The same id twice with the same content counts once.
 
     Args:
-        noted: who, recorded_ms, and optionally note and value.
+        noted: who, recorded_ms, and optionally note.
 
     Returns:
         The revision of the stored event.
@@ -104,6 +104,7 @@ def add_event(connection: Connection, event_id: str, event: MaintenanceEvent, **
         "by_serial": event.by_serial,
         "source": event.source,
         "sensor": event.sensor,
+        "value": event.value,
     }
     stored = connection.execute(select(events).where(events.c.id == event_id)).first()
     if stored is not None:
@@ -164,4 +165,4 @@ def standing_events(connection: Connection, known_ms: int | None = None) -> list
 
 def _event(row: Any) -> MaintenanceEvent:
     kind = EventKind(row.kind)
-    return MaintenanceEvent(row.serial, kind, row.at_ms, row.mode, row.by_serial, row.source, row.sensor)
+    return MaintenanceEvent(row.serial, kind, row.at_ms, row.mode, row.by_serial, row.source, row.sensor, row.value)

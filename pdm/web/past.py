@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from pdm import twin
+from pdm import cohort, twin
+from pdm.beliefs import worn
 from pdm.installations import Life, fleet_of
 from pdm.new_sensors import NewSensors
 from pdm.plant import Asset, AssetClass
@@ -17,7 +18,7 @@ from pdm.web.forecasts import instant, known, prognosis_view, usual_times
 from pdm.web.records import used_life
 from pdm.web.shapes import TwinView
 from pdm.web.snapshot import Snapshot
-from pdm.web.views import asset, sensor_views
+from pdm.web.views import asset, sensor_views, wear_views
 
 
 def past_twin(services: Services, serial: str, as_of_ms: int, known_ms: int | None) -> TwinView:
@@ -41,10 +42,11 @@ def past_twin(services: Services, serial: str, as_of_ms: int, known_ms: int | No
     fleet = fleet_of(now.current.plant, happened)
     life = fleet.lives.get(serial, now.fleet.lives[serial])
     replaced = NewSensors.of(asset_class, fleet.new_sensors, [serial])
+    inspections = cohort.inspections_of(asset_class, fleet, [serial])
     model = services.models.get(asset_class.name)
     folded = twin.start(asset_class, None if model is None else model.frame, 1)
     lived = steps.take((steps.start_ms >= life.from_ms) & (steps.start_ms < life.to_ms) & (steps.end_ms <= as_of_ms))
-    twin.fold(asset_class, None if model is None else model.frame, folded, lived, replaced)
+    twin.fold(asset_class, None if model is None else model.frame, folded, lived, replaced, inspections)
     begins, start_known = np.array([life.from_ms], dtype=np.int64), np.array([life.start_known])
     complete = twin.history_complete(asset_class, folded, begins, start_known)
     prognosis = forecast.forecast(asset_class, model, folded, np.array([0]), complete)
@@ -83,5 +85,6 @@ def _view(
         running_share=known(folded.share[0]),
         duty_rate=known(duty_rate),
         sensors=sensor_views(asset_class, folded.latest[0].tolist()),
+        wear=wear_views(asset_class, worn(folded.wear, 1)[0]),
         prognosis=prognosis_view(asset_class, plant.time_zone, at_ms, prognosis, 0, duty_rate, times),
     )

@@ -6,8 +6,11 @@ The types of what comes out are in `pdm.web.shapes`; the fleet as a ranked list 
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import select
 
+from pdm import wear
 from pdm.beliefs import Beliefs
 from pdm.errors import NotFoundError
 from pdm.installations import ALWAYS_MS, NEVER_MS
@@ -19,6 +22,7 @@ from pdm.rules import Severity
 from pdm.services import Services
 from pdm.state import schema, told
 from pdm.state.told import AlertState
+from pdm.wear import WearState
 from pdm.web import snapshot
 from pdm.web.forecasts import Until, instant, known, prognosis_view, risks, usual_times, window_view
 from pdm.web.records import alert_view, event_view, intervention_view, issued_view, recommendation_view, used_life
@@ -32,12 +36,16 @@ from pdm.web.shapes import (
     ReadinessView,
     SensorView,
     TwinView,
+    WearView,
     WindowView,
 )
 from pdm.web.snapshot import ClassBeliefs, Snapshot
 
 WATCHED = (Refusal.NO_MODEL, Refusal.HISTORY_INCOMPLETE)
 """Refusals that last: such a machine is watched by its limits, and the absence of a date is no news."""
+
+FOUR_IN_FIVE = 1.2815515655446004
+"""Half the width of the band that holds four in five of a normal law [standard deviations]."""
 
 ISSUED_SHOWN = 300
 """At most so many issued forecasts are shown on a page."""
@@ -136,6 +144,7 @@ def twin_of(now: Snapshot, machine: Asset) -> TwinView | None:
         running_share=known(beliefs.share[row]),
         duty_rate=known(beliefs.duty_rate[row]),
         sensors=sensor_views(asset_class, beliefs.latest[row].tolist()),
+        wear=wear_views(asset_class, beliefs.wear[row]),
         prognosis=prognosis_view(
             asset_class,
             plant.time_zone,
@@ -167,6 +176,32 @@ def sensor_views(asset_class: AssetClass, latest: list[float]) -> tuple[SensorVi
         for column, value in zip(asset_class.columns, latest, strict=True)
         for sensor in (sensors[column.sensor],)
     )
+
+
+def wear_views(asset_class: AssetClass, column: NDArray[np.float64]) -> tuple[WearView, ...]:
+    """The wear of each failure mode that declares an expected life; of `Beliefs.wear` one row `[K]`."""
+    if not asset_class.wearing:
+        return ()
+    state = wear.view(WearState(column[:, None]))
+    belief, spread = state.wear.damage[:, 0], FOUR_IN_FIVE * np.sqrt(state.wear.var_damage[:, 0])
+    stress = state.stressed[:, 0] / state.ran[0] if state.ran[0] > 0 else np.full(len(belief), np.nan)
+    return tuple(
+        WearView(
+            mode=mode.name,
+            title=mode.title,
+            wear=_within(belief[place]),
+            low=_within(belief[place] - spread[place]),
+            high=_within(belief[place] + spread[place]),
+            measured=int(state.seen[place, 0]),
+            exposure=float(state.exposure[place, 0]),
+            stress=known(stress[place]),
+        )
+        for place, mode in enumerate(asset_class.wearing)
+    )
+
+
+def _within(wear: float) -> float:
+    return float(min(max(wear, 0.0), 1.0))
 
 
 def attention(alerts: tuple[AlertView, ...], refusal: Refusal, in_service: bool) -> str | None:

@@ -57,7 +57,9 @@ class Report(Body):
     who: Who = Field(default="api", examples=["Ada"])
 
     def event(self) -> MaintenanceEvent:
-        return MaintenanceEvent(self.serial, self.kind, self.at, self.mode, self.by_serial, self.source, self.sensor)
+        return MaintenanceEvent(
+            self.serial, self.kind, self.at, self.mode, self.by_serial, self.source, self.sensor, self.value
+        )
 
 
 def make_router(services: Services) -> APIRouter:
@@ -104,7 +106,7 @@ def make_router(services: Services) -> APIRouter:
         def record(connection: Connection) -> tuple[type, EventView]:
             act = writing.act(services, Said(who=said.who))
             event_id = said.id or str(uuid.uuid4())
-            respond.record_event(connection, event_id, said.event(), act, said.note, said.value)
+            respond.record_event(connection, event_id, said.event(), act, said.note)
             return EventView, records.event_view(told.get(connection, schema.events, event_id))
 
         return writing.once(services, said, record, 201)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from markupsafe import Markup
 
-from pdm import cohort, features, recommend, words
+from pdm import cohort, exposure, features, recommend, words
 from pdm.cohort import Cohort
 from pdm.plant import AssetClass
 from pdm.prognosis import learned
@@ -14,7 +14,7 @@ from pdm.prognosis.learned import OVERALL, Driver, Model, Origin
 from pdm.services import Services
 from pdm.state.schema import read
 from pdm.web import charts, snapshot
-from pdm.web.shapes import AssetView, ModeView, SensorView, TwinView
+from pdm.web.shapes import AssetView, ModeView, SensorView, TwinView, WearView
 from pdm.web.snapshot import Snapshot
 
 MOST_REASONS = 5
@@ -49,6 +49,16 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
+class Wear:
+    """How far a failure mode has worn, and what that rests on."""
+
+    title: str
+    wear: str
+    rests_on: str
+    bar: Markup
+
+
+@dataclass(frozen=True, slots=True)
 class Ground:
     """One line of what the trust rests on; `warn` where it is weaker than it should be."""
 
@@ -65,6 +75,7 @@ class Reasons:
     told: Sequence[str] = ()
     quiet: str = ""
     modes: Sequence[Share] = ()
+    wear: Sequence[Wear] = ()
     grounds: Sequence[Ground] = field(default_factory=tuple)
     ready: str = ""
 
@@ -80,7 +91,8 @@ def reasons_of(services: Services, now: Snapshot, view: AssetView) -> Reasons:
         told=[] if found else told,
         quiet="" if found or told else _quiet(view),
         modes=[] if twin is None or twin.prognosis.refusal else _shares(twin.prognosis.modes),
-        grounds=[] if twin is None else _grounds(services, view, twin),
+        wear=[] if twin is None else [_wear(wear, twin.unit) for wear in twin.wear],
+        grounds=[] if twin is None else _grounds(services, asset_class, view, twin),
         ready=" ".join(filter(None, (view.readiness.today, _next(view.readiness.next)))),
     )
 
@@ -135,6 +147,8 @@ def _quiet(view: AssetView) -> str:
         return "There is no forecast to give reasons for."
     if view.twin.prognosis.basis == "declared_life":
         return "From its age and the declared life of its class alone: nothing measured on it enters."
+    if view.twin.prognosis.basis == "declared_wear":
+        return "From the wear of its failure modes, each against its declared life."
     return "The reasons are worked out with the next tick."
 
 
@@ -146,7 +160,18 @@ def _shares(modes: Sequence[ModeView]) -> list[Share]:
     ]
 
 
-def _grounds(services: Services, view: AssetView, twin: TwinView) -> list[Ground]:
+def _wear(wear: WearView, unit: str) -> Wear:
+    """Wear in words: "62 % (4 in 5: 55-69 %)"."""
+    stress = "" if wear.stress is None else f", duty lately {words.number(wear.stress, 2)} of the reference"
+    used = f"{words.quantity(wear.exposure, unit)} used{stress}"
+    measured = (
+        words.plural(wear.measured, "measured value") if wear.measured else "nothing measured, declared life alone"
+    )
+    band = f"4 in 5: {words.number(100 * wear.low, 2)}-{words.number(100 * wear.high, 2)} %"
+    return Wear(wear.title, f"{words.percent(wear.wear)} ({band})", f"{measured}; {used}", charts.bar(wear.wear))
+
+
+def _grounds(services: Services, asset_class: AssetClass, view: AssetView, twin: TwinView) -> list[Ground]:
     model = services.models.get(view.class_name)
     grounds = [_basis(view, twin, model)] if twin.prognosis.refusal is None else []
     if model is not None and twin.prognosis.basis == "learned":
@@ -157,6 +182,10 @@ def _grounds(services: Services, view: AssetView, twin: TwinView) -> list[Ground
         else Ground("History", "does not reach back to the start of its life", warn=True)
     )
     grounds.append(_sensors(twin.sensors))
+    grounds += [
+        Ground("Law of stress", f"{title} {value} is beyond where it holds, and counts as {end}", warn=True)
+        for title, value, end in _beyond(asset_class, twin)
+    ]
     if twin.duty_rate is not None and view.in_service:
         used = words.quantity(24 * twin.duty_rate, twin.unit)
         grounds.append(Ground("Duty", f"{used} of life a day lately, assumed to go on"))
@@ -169,7 +198,21 @@ def _basis(view: AssetView, twin: TwinView, model: Model | None) -> Ground:
         origin = _FROM_ELSEWHERE.get(model.facts.origin, "this plant")
         text = f"learned from {model.facts.lives} {lives} of {origin}, model {model.version}"
         return Ground("Basis", text, warn=model.facts.lives < recommend.FEW_LIVES)
+    if twin.prognosis.basis == "declared_wear":
+        text = "declared wear: low confidence, no failure was learned from yet"
+        return Ground("Basis", text, warn=True)
     return Ground("Basis", "the declared life of its class and its age; no failure was learned from yet")
+
+
+def _beyond(asset_class: AssetClass, twin: TwinView) -> list[tuple[str, str, str]]:
+    """Title, value and what it counts as of the duty that a law of stress does not hold for."""
+    laws = dict.fromkeys(law for laws in (asset_class.stress, *(m.stress for m in asset_class.wearing)) for law in laws)
+    latest = np.array([np.nan if sensor.value is None else sensor.value for sensor in twin.sensors])
+    titles = {sensor.column: (sensor.title, sensor.unit) for sensor in twin.sensors}
+    return [
+        (titles[column][0], words.quantity(value, titles[column][1]), words.quantity(end, titles[column][1]))
+        for column, value, end in exposure.beyond(asset_class, list(laws), latest)
+    ]
 
 
 def _figures(model: Model, unit: str) -> list[Ground]:

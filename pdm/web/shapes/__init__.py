@@ -10,6 +10,7 @@ from pdm.web.shapes.assets import (
     ReadinessView,
     SensorView,
     TwinView,
+    WearView,
 )
 from pdm.web.shapes.forecasts import (
     EdgeView,
@@ -88,6 +89,7 @@ __all__ = [
     "SimulationView",
     "TransitionView",
     "TwinView",
+    "WearView",
     "WindowView",
     "rfc3339",
     "to_json",

@@ -19,6 +19,27 @@ class SensorView:
 
 
 @dataclass(frozen=True, slots=True)
+class WearView:
+    """The wear of one failure mode: 0 new, 1 at its limit.
+
+    Attributes:
+        wear, low, high: the middle of what is believed, and the band that holds four in five.
+        measured: values of the indicator, by sensor or inspection, that it rests on; 0: on duty and declared life.
+        exposure: life used as this mode counts it [unit].
+        stress: how much faster than at the reference duty it was used over the last 28 days, None before it ran.
+    """
+
+    mode: str
+    title: str
+    wear: float
+    low: float
+    high: float
+    measured: int
+    exposure: float
+    stress: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class TwinView:
     """The belief about one machine after its latest step.
 
@@ -29,6 +50,7 @@ class TwinView:
         exposure: life used [unit]; `used_life` its share of used plus median remaining life, 0 to 1.
         complete: whether the history reaches back to the start of this life.
         running_share: share of the latest step that the machine ran, None in a gap.
+        wear: of the failure modes that declare an expected life.
     """
 
     serial: str
@@ -44,6 +66,7 @@ class TwinView:
     running_share: float | None
     duty_rate: float | None
     sensors: tuple[SensorView, ...]
+    wear: tuple[WearView, ...]
     prognosis: PrognosisView
 
 
@@ -51,7 +74,7 @@ class TwinView:
 class ReadinessView:
     """What this asset can do today, and what would unlock the next step.
 
-    `level` is forecast (learned), declared (from the declared life), watched (limits only) or none.
+    `level` is forecast (learned), declared (from a declared life or declared wear), watched (limits only) or none.
     """
 
     level: str
