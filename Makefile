@@ -6,7 +6,7 @@ PDM_DATA ?= ../shared/data
 WORKERS ?= -n logical --maxprocesses 4 --dist loadfile
 export PDM_DATA
 
-.PHONY: help demo demo-servers up test test-slow check format bench-forecast bench-decisions bench-speed bench-ingest bench-million bench-compaction bench-influx chaos bench-plant train lock clean
+.PHONY: help demo demo-servers up test test-slow check format bench-forecast bench-wear bench-decisions bench-speed bench-ingest bench-million bench-compaction bench-influx chaos bench-plant train lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -34,6 +34,9 @@ format: .venv/ready-to-test ## put the code into its standard form
 
 bench-forecast: .venv/ready-to-bench ## accuracy on public run-to-failure data (PDM_DATA)
 	$(BIN)/python -m benchmarks.forecast $(ARGS)
+
+bench-wear: .venv/ready-to-bench ## declared wear on simulated fleets: what its bands hold, and what it costs
+	$(BIN)/python -m benchmarks.declared_wear $(ARGS)
 
 bench-decisions: .venv/ready-to-bench ## forecasts, alerts and costs over 20 simulated stations and the turbofans
 	$(BIN)/python -m benchmarks.decisions $(ARGS)

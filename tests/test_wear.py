@@ -70,15 +70,17 @@ def of(state: Wear) -> list[float]:
 def test_an_hour_of_wear_by_hand() -> None:
     prior = WearPrior(log_rate=0.0, log_rate_sd=0.0, diffusion=1e-5, drift=1e-4)
     before = belief(0.5, np.log(0.001), 0.01, 0.001, 0.04)
-    # a = 0.001 * 100 = 0.1:   P = .01 + 2 (.1)(.001) + (.01)(.04) + .001,   c = .001 + (.1)(.04),   V = .04 + .01
-    expected = [0.6, np.log(0.001), 0.0116, 0.005, 0.05]
-    assert of(predicted(before, prior, np.array([100.0]))) == pytest.approx(expected, rel=1e-12)
+    # a = 0.001 e^.02 100 = .102020,   w = e^.04 - 1 = .0408108:   D = .5 + a,   P = .01 + 2 a (.001) + a^2 w + .001,
+    # c = .001 + a w,   V = .04 + .01
+    expected = [0.602020, np.log(0.001), 0.0116288, 0.00516352, 0.05]
+    assert of(predicted(before, prior, np.array([100.0]))) == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_measured_value_by_hand() -> None:
-    # S = .0116 + .0084 = .02,   K = .58, .25,   y - D = .05
+    # S = .0116 + .0084 = .02,   g = 50,   y - D = .05:   D + .58 (.05),   v'/v = 1 + 50 (.005)(.05) = 1.0125,
+    # w' = (e^.05 - 1 - 50 (.005)^2) / 1.0125^2 = .0487936,   V = ln(1 + w'),   theta = -7 + .025 + ln 1.0125 - V / 2
     after = measured(belief(0.6, -7.0, 0.0116, 0.005, 0.05), WearScale(0.0, 1.0), np.array([0.65]), 0.0084)
-    assert of(after) == pytest.approx([0.629, -6.9875, 0.004872, 0.0021, 0.04875], rel=1e-12)
+    assert of(after) == pytest.approx([0.629, -6.9863978, 0.004872, 0.00207407, 0.0476405], rel=1e-5)
 
 
 def test_without_a_value_the_belief_widens_and_nothing_else_changes() -> None:

@@ -9,23 +9,33 @@ doi 10.1007/BF00985762), and log-linear signals (Gebraeel et al. 2005, doi 10.10
 Gaussian with a 2x2 covariance that is kept by its entries, each an array over machines; the extended Kalman filter is
 written out by entries, with no sum over machines and none of numpy's own exp or log, so that one machine and thousands
 give the same bits.
+
+The filter takes the rate v = e^theta by the mean and variance of its log-normal law, in which the damage is linear:
+
+    E[v] = e^(theta + V/2)      Var[v] / E[v]^2 = e^V - 1      Cov[D, v] / E[v] = Cov[D, theta]
+
+Linearised in theta instead, it trusts what it has seen too much where a machine turns out slower than expected.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
-from math import expm1, log, log1p, sqrt
+from math import expm1, log1p, sqrt
+from math import log as ln
 from typing import NamedTuple
 
 import numpy as np
 
-from pdm.degradation.elementary import Floats, exp, power
+from pdm.degradation.elementary import Floats, exp, log, power
 
 FARTHEST = 4.0
 """A measured value further from what is expected counts as so far [standard deviations]: a spike is no wear."""
 
-_WEAR_NOISE, _RATE_DRIFT = 0.10, 0.05
-"""Shares of the variance of log life that come from jumps of wear, and from a rate that changes over life; the rest is
-that machines differ."""
+USUAL_JUMPS, USUAL_DRIFT = 0.10, 0.05
+"""Shares of the variance of log life that come from jumps of wear, and from a rate that changes over life, where none
+are declared; the rest is that machines differ."""
+
+_LEAST_RATE = 0.1
+"""One value lowers the rate at most to this share: it stays above 0."""
 
 _LEAST_POWER = 1e-4
 """Damage below which a power of it is as good as zero."""
@@ -87,17 +97,21 @@ class Wear(NamedTuple):
     var_rate: Floats
 
 
-def prior_of(mean: float, sd: float) -> WearPrior:
-    """The prior under which lives have about this mean and standard deviation [life steps]."""
+def prior_of(mean: float, sd: float, jumps: float = USUAL_JUMPS, drift: float = USUAL_DRIFT) -> WearPrior:
+    """The prior under which lives have about this mean and standard deviation [life steps].
+
+    Args:
+        jumps, drift: shares of the variance of log life that come from jumps of wear, and from a rate that changes.
+    """
     # ln T has variance ln(1 + (sd/mean)^2), from three sources:   s^2 + sigma^2 mean + q^2 mean / 3
     spread = log1p((sd / mean) ** 2)
-    own = (1 - _WEAR_NOISE - _RATE_DRIFT) * spread
+    own = (1 - jumps - drift) * spread
     # E[T] = E[e^-theta] = e^(-m + s^2/2)
     return WearPrior(
-        log_rate=(own + _RATE_DRIFT * spread) / 2 - log(mean),
+        log_rate=(own + drift * spread) / 2 - ln(mean),
         log_rate_sd=sqrt(own),
-        diffusion=_WEAR_NOISE * spread / mean,
-        drift=3 * _RATE_DRIFT * spread / mean,
+        diffusion=jumps * spread / mean,
+        drift=3 * drift * spread / mean,
     )
 
 
@@ -113,15 +127,15 @@ def predicted(wear: Wear, prior: WearPrior, exposure: Floats, unsure: Floats | f
     Args:
         unsure: variance of the exposure where nobody measured it [life steps^2].
     """
-    rate = exp(wear.log_rate)
-    # F = [[1, a], [0, 1]],  a = e^theta dtau;   P' = F P F^T + diag(sigma^2 dtau, q^2 dtau)
+    rate, varies = exp(wear.log_rate + 0.5 * wear.var_rate), exp(wear.var_rate) - 1.0
+    # D' = D + a,   P' = P + 2 a c + a^2 w + sigma^2 dtau,   c' = c + a w;   a = E[v] dtau,   w = Var[v] / E[v]^2
     a = rate * exposure
-    grown = 2.0 * a * wear.covariance + a * a * wear.var_rate + prior.diffusion * exposure + rate * rate * unsure
+    grown = 2.0 * a * wear.covariance + a * a * varies + prior.diffusion * exposure + rate * rate * unsure
     return Wear(
         damage=wear.damage + a,
         log_rate=wear.log_rate,
         var_damage=wear.var_damage + grown,
-        covariance=wear.covariance + a * wear.var_rate,
+        covariance=wear.covariance + a * varies,
         var_rate=wear.var_rate + prior.drift * exposure,
     )
 
@@ -135,7 +149,8 @@ def measured(wear: Wear, scale: WearScale, share: Floats, variance: float, farth
         farthest: see `FARTHEST`; infinite for what a person measured.
     """
     expected, slope = _shown(wear.damage, scale)
-    # S = H P H^T + r,   K = P H^T / S,   x' = x + K (y - h),   P' = (I - K H) P
+    # S = H^2 P + r,   g = H / S;   D' = D + g P (y - h),   v' = v (1 + g c (y - h)),   P' = P r / S,
+    # Cov' = Cov r / S,   Var[v]' = Var[v] - g H Cov[D, v]^2
     s = slope * slope * wear.var_damage + variance
     reach = farthest * np.sqrt(s)
     surprise = np.clip(share - expected, -reach, reach)
@@ -143,12 +158,15 @@ def measured(wear: Wear, scale: WearScale, share: Floats, variance: float, farth
     gain = np.where(known, slope / s, 0.0)
     surprise = np.where(known, surprise, 0.0)
     kept = np.where(known, variance / s, 1.0)
+    faster = np.maximum(1.0 + gain * wear.covariance * surprise, _LEAST_RATE)
+    varies = exp(wear.var_rate) - 1.0 - gain * slope * wear.covariance * wear.covariance
+    var_rate = log(1.0 + np.maximum(varies, 1e-12) / (faster * faster))
     return Wear(
         damage=wear.damage + gain * wear.var_damage * surprise,
-        log_rate=wear.log_rate + gain * wear.covariance * surprise,
+        log_rate=np.where(known, wear.log_rate + 0.5 * wear.var_rate + log(faster) - 0.5 * var_rate, wear.log_rate),
         var_damage=wear.var_damage * kept,
-        covariance=wear.covariance * kept,
-        var_rate=wear.var_rate - gain * slope * wear.covariance * wear.covariance,
+        covariance=wear.covariance * kept / faster,
+        var_rate=np.where(known, var_rate, wear.var_rate),
     )
 
 
@@ -164,6 +182,6 @@ def _shown(damage: Floats, scale: WearScale) -> tuple[Floats, Floats]:
             return shown, scale.exponent * shown / least
         case WearShape.EXPONENTIAL:
             # y = new (limit/new)^D:   h = (e^(K D) - 1) / (e^K - 1),   H = K e^(K D) / (e^K - 1),   K = ln(limit/new)
-            K = log(scale.limit / scale.new)
+            K = ln(scale.limit / scale.new)
             grown, whole = exp(K * damage), expm1(K)
             return (grown - 1.0) / whole, K * grown / whole

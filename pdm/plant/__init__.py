@@ -12,7 +12,7 @@ from functools import cached_property
 from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
-from pdm.degradation.wear import WearPrior, WearScale, prior_of
+from pdm.degradation.wear import USUAL_DRIFT, USUAL_JUMPS, WearPrior, WearScale, prior_of
 from pdm.durations import DAY_MS
 from pdm.plant.wire import FileForm, LineForm, SparkplugForm, TopicForm
 
@@ -138,11 +138,14 @@ class DeclaredWear:
     Attributes:
         noise: standard deviation of the indicator of one step around what wear makes of it [unit of the indicator].
         inspection_noise: the same of a value measured by hand.
+        jumps, drift: shares of the variance of log life that come from jumps of wear, and from a rate that changes.
     """
 
     scale: WearScale
     noise: float
     inspection_noise: float
+    jumps: float = USUAL_JUMPS
+    drift: float = USUAL_DRIFT
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +187,8 @@ class FailureMode:
         """What is expected of the wear of a new machine (ValueError without an expected life)."""
         if self.expected_life is None:
             raise ValueError(f"failure mode {self.name} declares no expected life")
-        return prior_of(self.expected_life.mean, self.expected_life.sd)
+        shares = (USUAL_JUMPS, USUAL_DRIFT) if self.wear is None else (self.wear.jumps, self.wear.drift)
+        return prior_of(self.expected_life.mean, self.expected_life.sd, *shares)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, mod
 
 from pdm import units
 from pdm.degradation import Weibull
-from pdm.degradation.wear import WearShape
+from pdm.degradation.wear import USUAL_DRIFT, USUAL_JUMPS, WearShape
 from pdm.durations import duration_ms
 from pdm.plant import GapRule, StressLaw, Summary
 from pdm.plant.entry_types import (
@@ -230,11 +230,15 @@ class WearEntry(Entry):
     exponent: float | None = Field(None, gt=0, le=20)
     noise: float | None = Field(None, gt=0)
     inspection_noise: float | None = Field(None, gt=0)
+    jumps: Share = USUAL_JUMPS
+    drift: Share = USUAL_DRIFT
 
     @model_validator(mode="after")
     def _has_what_its_shape_needs(self) -> Self:
         if (self.exponent is None) == (self.shape == WearShape.POWER):
             raise ValueError("an exponent belongs to the shape power, and to no other")
+        if not (self.jumps > 0 and self.jumps + self.drift < 1):
+            raise ValueError("jumps are above 0, and jumps and drift together below 100 %: machines differ too")
         return self
 
 

@@ -294,7 +294,7 @@ def _wear(entry: WearEntry, limit: LimitEntry | None) -> DeclaredWear:
     end = next((value for value in ends if value is not None), entry.new)
     noise = entry.noise or USUAL_NOISE * abs(end - entry.new)
     scale = WearScale(entry.new, end, entry.shape, entry.exponent or 1.0)
-    return DeclaredWear(scale, noise, entry.inspection_noise or noise)
+    return DeclaredWear(scale, noise, entry.inspection_noise or noise, entry.jumps, entry.drift)
 
 
 def _costs(entry: CostsEntry | None) -> Costs | None:
