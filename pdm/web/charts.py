@@ -195,6 +195,37 @@ def timeline(
     return _svg(240.0, 32.0, "timeline", title, shapes, stretch=True)
 
 
+def reliability(points: Sequence[tuple[float, float, float | None, float | None]], title: str) -> Markup:
+    """Stated probability across, observed share upwards with its band where there is one, and the diagonal."""
+    plot, size = _Plot(1.0, 1.0, 240.0, 240.0), 300.0
+    shapes = [_path("limit", [plot.at(0.0, 0.0), plot.at(1.0, 1.0)])]
+    banded = [(stated, low, high) for stated, _, low, high in points if low is not None and high is not None]
+    if banded:
+        upper = [plot.at(stated, high) for stated, _, high in banded]
+        lower = [plot.at(stated, low) for stated, low, _ in reversed(banded)]
+        shapes.append(_path("band", [*upper, *lower], close=True))
+    if points:
+        shapes.append(_path("line", [plot.at(stated, observed) for stated, observed, _, _ in points]))
+    for stated, observed, _, _ in points:
+        x, y = plot.at(stated, observed)
+        shapes.append(Markup('<circle class="dot" cx="{}" cy="{}" r="3"/>').format(_digits(x), _digits(y)))
+    words = [_text(_LEFT - 6.0, _TOP + plot.at(0.0, p)[1] + 4.0, f"{100 * p:.0f} %", "end") for p in (0.0, 0.5, 1.0)]
+    words += [_text(_LEFT + plot.at(p, 0.0)[0], size - 24.0, f"{100 * p:.0f} %", "middle") for p in (0.0, 0.5, 1.0)]
+    inner = Markup('<svg x="{}" y="{}" width="240" height="240">{}</svg>').format(_LEFT, _TOP, Markup("").join(shapes))
+    return _svg(size, size, "square", title, [*words, inner])
+
+
+def histogram(shares: Sequence[float], title: str) -> Markup:
+    """Columns of these shares side by side, with the height that all would have if they were equal."""
+    top, width = 1.1 * max([*shares, 0.2]), 240.0 / max(len(shares), 1)
+    columns = [
+        _rect("filled", number * width + 1.0, 96.0 * (1.0 - share / top), width - 2.0, 96.0 * share / top)
+        for number, share in enumerate(shares)
+    ]
+    level = 96.0 * (1.0 - 1.0 / max(len(shares), 1) / top)
+    return _svg(240.0, 96.0, "square", title, [*columns, _path("limit", [(0.0, level), (240.0, level)])])
+
+
 def ticks(high: float, most: int) -> list[float]:
     """At most `most` round numbers from 0 to `high`."""
     if high <= 0:

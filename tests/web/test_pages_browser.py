@@ -56,6 +56,7 @@ PATHS = [
     "/?q=nothing",
     "/alerts",
     "/alerts?state=shelved",
+    "/track-record",
     "/assets/F-1",
     "/assets/a%2Fb%20c%23%C3%A9",
     "/assets/no",

@@ -18,13 +18,25 @@ from pdm.web.api import (
     readings,
     recommendations,
     slots,
+    track_record,
 )
 from pdm.web.api.common import no_unknown_parameters
 from pdm.web.metrics import Metrics
 
 PREFIX = "/api/v1"
 
-_RESOURCES = (assets, readings, slots, prognoses, alerts, recommendations, interventions, events, operation)
+_RESOURCES = (
+    assets,
+    readings,
+    slots,
+    prognoses,
+    track_record,
+    alerts,
+    recommendations,
+    interventions,
+    events,
+    operation,
+)
 
 
 def install(app: FastAPI, services: Services, metrics: Metrics, stopping: threading.Event) -> None:

@@ -25,6 +25,7 @@ from pdm.web.pages.fleet import fleet_page
 from pdm.web.pages.history import history_page, steps_of
 from pdm.web.pages.mirror import mirror_of
 from pdm.web.pages.shell import shell_of
+from pdm.web.pages.track_record import track_record_page
 from pdm.web.problems import RETRY_AFTER_SECONDS
 from pdm.web.shapes import rfc3339
 from pdm.web.snapshot import Snapshot
@@ -101,6 +102,13 @@ def make_router(services: Services) -> APIRouter:
     def alerts(request: Request) -> Response:
         asked = dict(request.query_params)
         return page(request, "alerts.html", "alerts", lambda now: {"alerts": alerts_page(services, now, asked)})
+
+    @router.get("/track-record")
+    def track_record(request: Request) -> Response:
+        asked = dict(request.query_params)
+        return page(
+            request, "track_record.html", "track", lambda now: {"track": track_record_page(services, now, asked)}
+        )
 
     @router.get("/assets/{serial:path}/history")
     def history(request: Request, serial: str) -> Response:

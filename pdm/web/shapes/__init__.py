@@ -47,6 +47,13 @@ from pdm.web.shapes.records import (
     ReplayView,
     TransitionView,
 )
+from pdm.web.shapes.track_record import (
+    FailureView,
+    FalseAlarmView,
+    FigureView,
+    ReliabilityView,
+    TrackRecordView,
+)
 from pdm.web.shapes.values import Instant, Page, rfc3339, to_json
 
 __all__ = [
@@ -62,6 +69,9 @@ __all__ = [
     "EdgeView",
     "EdgesView",
     "EventView",
+    "FailureView",
+    "FalseAlarmView",
+    "FigureView",
     "FleetCounts",
     "FleetView",
     "Instant",
@@ -79,6 +89,7 @@ __all__ = [
     "ReadingsAccepted",
     "RecommendationView",
     "RefusedReading",
+    "ReliabilityView",
     "ReplayView",
     "RiskView",
     "RulView",
@@ -87,6 +98,7 @@ __all__ = [
     "SeriesColumn",
     "SeriesView",
     "SimulationView",
+    "TrackRecordView",
     "TransitionView",
     "TwinView",
     "WearView",

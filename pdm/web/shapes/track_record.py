@@ -1,0 +1,76 @@
+"""How past forecasts did."""
+
+from dataclasses import dataclass
+
+from pdm.web.shapes.forecasts import RulView
+from pdm.web.shapes.values import Instant
+
+
+@dataclass(frozen=True, slots=True)
+class FigureView:
+    """A mean over finished lives; `low` and `high` are its 90 % band, null where lives are too few to tell."""
+
+    name: str
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReliabilityView:
+    """How often the truth lay below the quantile of a stated probability."""
+
+    stated: float
+    observed: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class FailureView:
+    """One failure, and what had been said. `warned_at` is when the first alert opened in that life that was still open;
+    the forecast is the last one that was issued at least the notice period before."""
+
+    serial: str
+    failed_at: Instant
+    mode: str | None
+    life: float
+    warned_at: Instant | None
+    prognosis_id: str | None
+    issued_at: Instant | None
+    said: RulView | None
+    came: float | None
+    inside: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class FalseAlarmView:
+    """An alert about a failure that did not come: it closed, and the machine went on or was taken out alive."""
+
+    alert_id: str
+    serial: str
+    title: str
+    opened_at: Instant
+    closed_at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class TrackRecordView:
+    """What came of the forecasts of one class. `failed` lives are what figures are counted in, `censored` ones ended
+    alive; `enough` is false where they are too few to tell. `spread` is the share of truths in each tenth of what was
+    said. Lives are in `unit`."""
+
+    class_name: str
+    unit: str
+    horizon: float
+    failed: int
+    censored: int
+    forecasts: int
+    enough: bool
+    models: tuple[str, ...]
+    modes: tuple[str, ...]
+    figures: tuple[FigureView, ...]
+    reliability: tuple[ReliabilityView, ...]
+    spread: tuple[float, ...]
+    failures: tuple[FailureView, ...]
+    false_alarms: tuple[FalseAlarmView, ...]
