@@ -22,7 +22,7 @@ PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md")
 
 PLANNED = re.compile(
     r"iCalendar|Maximo|SAP\b|what-if|replay ID"
-    r"|track.record|accounts? of people",
+    r"|accounts? of people",
     re.IGNORECASE,
 )
 """What later versions may bring: named only under a heading that says so, or in the reasons for a decision."""

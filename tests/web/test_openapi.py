@@ -9,6 +9,8 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
+from pdm.plant import AssetClass
+from pdm.ports import TrainedVersion
 from pdm.services import Services
 from pdm.state import schema
 from pdm.web.api.description import example_path, example_requests, operations_of
@@ -33,13 +35,26 @@ class Pace:
         self.now |= {name: value for name, value in changed.items() if value is not None}
 
 
+class OneModel:
+    """Models of which there is one, that can be used."""
+
+    def versions(self, class_name: str) -> list[str]:
+        return ["0002-0123456789ab"]
+
+    def described(self, asset_class: AssetClass) -> list[TrainedVersion]:
+        return [TrainedVersion(version, None, "", None) for version in self.versions(asset_class.name)]
+
+    def load(self, asset_class: AssetClass, version: str) -> Any:
+        return None
+
+
 API = create_app(Services(engine=None, readings=None, clock=None)).openapi()  # type: ignore[arg-type]
 OPERATIONS = [(method, path, operation) for method, path, operation in operations_of(API) if path != STREAM]
 
 
 @pytest.fixture
 def client(services: Services, app: FastAPI) -> TestClient:
-    services.simulation = Pace()
+    services.simulation, services.trained = Pace(), OneModel()
     return station.client_on(app)
 
 

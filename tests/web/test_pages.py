@@ -35,7 +35,16 @@ from tests.web import station
 from tests.web.station import AWKWARD, NOW
 
 AWKWARD_PATH = "/assets/a%2Fb%20c%23%C3%A9"
-PAGES = ["/", "/alerts", "/track-record", "/assets/F-1", "/assets/F-1/history", AWKWARD_PATH, f"{AWKWARD_PATH}/history"]
+PAGES = [
+    "/",
+    "/alerts",
+    "/track-record",
+    "/models",
+    "/assets/F-1",
+    "/assets/F-1/history",
+    AWKWARD_PATH,
+    f"{AWKWARD_PATH}/history",
+]
 
 
 class Elements(HTMLParser):

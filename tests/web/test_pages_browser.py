@@ -57,6 +57,7 @@ PATHS = [
     "/alerts",
     "/alerts?state=shelved",
     "/track-record",
+    "/models",
     "/assets/F-1",
     "/assets/a%2Fb%20c%23%C3%A9",
     "/assets/no",
@@ -198,6 +199,19 @@ def violations(page: Page) -> list[str]:
         page.evaluate(AXE)
     found: list[dict[str, Any]] = page.evaluate("axe.run().then((result) => result.violations)")
     return [f"{rule['id']}: {node['html'][:120]} {node['failureSummary']}" for rule in found for node in rule["nodes"]]
+
+
+def test_the_track_record_of_a_failure_fits_and_reads(page: Page, services: Services) -> None:
+    report(services, MaintenanceEvent("F-1", EventKind.FAILED, NOW - HOUR, mode="belt"))
+    tick(services, NOW + HOUR)
+    snapshot.expire(services)
+    page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+    page.goto("/track-record")
+    page.get_by_text("Too few to tell").wait_for()
+    page.evaluate("document.querySelectorAll('details').forEach((part) => (part.open = true))")
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
+    assert page.evaluate(SMALL_TARGETS) == []
+    assert violations(page) == []
 
 
 @pytest.mark.parametrize("path", ["/", "/alerts", "/assets/F-1"])

@@ -13,6 +13,7 @@ from pdm.web.api import (
     health,
     influx,
     interventions,
+    models,
     operation,
     prognoses,
     readings,
@@ -35,6 +36,7 @@ _RESOURCES = (
     recommendations,
     interventions,
     events,
+    models,
     operation,
 )
 

@@ -29,7 +29,7 @@ def make_router(services: Services) -> APIRouter:
             str | None, Query(max_length=300, description="Forecasts of this model version.", examples=["none"])
         ] = None,
     ) -> Response:
-        """Counted in lives that ended in failure; preventive replacements are censored. Bands are by resampling lives."""
+        """Counted in lives that ended in failure; those that ended alive are censored. Bands come by resampling."""
         found = track_record(services, snapshot.latest(services), class_name, mode, model)
         return json_answer(request, TrackRecordView, found)
 

@@ -24,6 +24,7 @@ from pdm.web.pages.asset import asset_page
 from pdm.web.pages.fleet import fleet_page
 from pdm.web.pages.history import history_page, steps_of
 from pdm.web.pages.mirror import mirror_of
+from pdm.web.pages.models import models_page
 from pdm.web.pages.shell import shell_of
 from pdm.web.pages.track_record import track_record_page
 from pdm.web.problems import RETRY_AFTER_SECONDS
@@ -102,6 +103,10 @@ def make_router(services: Services) -> APIRouter:
     def alerts(request: Request) -> Response:
         asked = dict(request.query_params)
         return page(request, "alerts.html", "alerts", lambda now: {"alerts": alerts_page(services, now, asked)})
+
+    @router.get("/models")
+    def models(request: Request) -> Response:
+        return page(request, "models.html", "models", lambda now: {"models": models_page(services, now)})
 
     @router.get("/track-record")
     def track_record(request: Request) -> Response:

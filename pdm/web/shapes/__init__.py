@@ -22,6 +22,7 @@ from pdm.web.shapes.forecasts import (
     RulView,
     WindowView,
 )
+from pdm.web.shapes.models import ActivationView, ClassModelsView, ModelsView, ModelView
 from pdm.web.shapes.operation import (
     DeadLetterView,
     ReadingsAccepted,
@@ -57,12 +58,14 @@ from pdm.web.shapes.track_record import (
 from pdm.web.shapes.values import Instant, Page, rfc3339, to_json
 
 __all__ = [
+    "ActivationView",
     "AdviceBody",
     "AlertDetail",
     "AlertView",
     "AnswerView",
     "AssetRow",
     "AssetView",
+    "ClassModelsView",
     "CommittedView",
     "CostView",
     "DeadLetterView",
@@ -81,6 +84,8 @@ __all__ = [
     "LifeView",
     "MirrorView",
     "ModeView",
+    "ModelView",
+    "ModelsView",
     "OutcomeView",
     "Page",
     "PrognosisView",

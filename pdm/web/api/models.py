@@ -1,0 +1,54 @@
+"""Trained models: what there is, which one is active, and take another one."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request
+from pydantic import Field
+from sqlalchemy import Connection
+from starlette.responses import Response
+
+from pdm import respond
+from pdm.errors import NotFoundError
+from pdm.services import Services
+from pdm.web import snapshot
+from pdm.web.api.common import PROBLEMS, WRITE_PROBLEMS, Line, Said, Write, json_answer
+from pdm.web.models import class_models, models_of
+from pdm.web.shapes import ClassModelsView, ModelsView
+
+
+class Choice(Said):
+    """The version that shall speak."""
+
+    version: Line = Field(examples=["0002-0123456789ab"])
+
+
+def make_router(services: Services) -> APIRouter:
+    router = APIRouter(prefix="/models", tags=["models"])
+
+    @router.get("", response_model=ModelsView, responses=PROBLEMS, summary="Trained models, and which are active")
+    def models(request: Request) -> Response:
+        """With their cards, and why one cannot be active."""
+        return json_answer(request, ModelsView, models_of(services, snapshot.latest(services)))
+
+    @router.post(
+        "/{class_name}/activate",
+        response_model=ClassModelsView,
+        responses=WRITE_PROBLEMS,
+        summary="Have a model speak from the next tick on",
+    )
+    def activate(
+        class_name: Annotated[str, Path(max_length=300, examples=["fan"])], choice: Choice, writing: Write
+    ) -> Response:
+        """It is proven first, which takes seconds; what cannot be used is refused (409)."""
+        asset_class = snapshot.latest(services).current.plant.classes.get(class_name)
+        if asset_class is None or services.trained is None:
+            raise NotFoundError(f"there is no class {class_name!r} with models")
+        respond.expect_usable(services.trained, asset_class, choice.version)
+
+        def change(connection: Connection) -> tuple[type, ClassModelsView]:
+            respond.activate_model(connection, class_name, choice.version, writing.act(services, choice))
+            return ClassModelsView, class_models(services, connection, asset_class)
+
+        return writing.once(services, choice, change)
+
+    return router

@@ -1,0 +1,46 @@
+"""The trained models of a plant, for the API and the page."""
+
+from sqlalchemy import Connection
+
+from pdm.plant import AssetClass
+from pdm.ports import TrainedVersion
+from pdm.services import Services
+from pdm.state import schema
+from pdm.state.models import activations_of
+from pdm.web.shapes import ActivationView, ClassModelsView, ModelsView, ModelView
+from pdm.web.snapshot import Snapshot
+
+
+def models_of(services: Services, now: Snapshot) -> ModelsView:
+    """Every version of every class, and which one is active."""
+    with schema.read(services.engine) as connection:
+        return ModelsView(tuple(class_models(services, connection, one) for one in now.current.plant.classes.values()))
+
+
+def class_models(services: Services, connection: Connection, asset_class: AssetClass) -> ClassModelsView:
+    """The same of one class."""
+    name, rows = asset_class.name, activations_of(connection, asset_class.name)
+    active, speaks = rows[0].version if rows else None, services.models.get(name)
+    there = [] if services.trained is None else services.trained.described(asset_class)
+    return ClassModelsView(
+        class_name=name,
+        active=active,
+        speaks=None if speaks is None else speaks.version,
+        problem=services.model_problems.get(name),
+        versions=tuple(_version(one, active) for one in there),
+        activations=tuple(ActivationView(row.version, row.at_ms, row.who, row.reason) for row in rows),
+    )
+
+
+def _version(one: TrainedVersion, active: str | None) -> ModelView:
+    facts = one.facts
+    return ModelView(
+        version=one.version,
+        active=one.version == active,
+        problem=one.problem,
+        origin=None if facts is None else facts.origin.value,
+        lives=None if facts is None else facts.lives,
+        failures=None if facts is None else facts.failures,
+        figures={} if facts is None else dict(facts.figures),
+        card=one.card,
+    )

@@ -1,0 +1,49 @@
+"""Trained models: what there is, and which one speaks."""
+
+from dataclasses import dataclass
+
+from pdm.web.shapes.values import Instant
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationView:
+    """One choice of a model, with who made it and why."""
+
+    version: str
+    at: Instant
+    who: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelView:
+    """One version. `problem` says why it cannot be active; `figures` are those on machines left out of training."""
+
+    version: str
+    active: bool
+    problem: str | None
+    origin: str | None
+    lives: int | None
+    failures: int | None
+    figures: dict[str, float]
+    card: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClassModelsView:
+    """The models of one class, the one to take first, and every choice, the newest first. `speaks` is the version in
+    use now, null without one; `problem` says why the active one is not."""
+
+    class_name: str
+    active: str | None
+    speaks: str | None
+    problem: str | None
+    versions: tuple[ModelView, ...]
+    activations: tuple[ActivationView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelsView:
+    """The models of all classes."""
+
+    classes: tuple[ClassModelsView, ...]
