@@ -326,7 +326,8 @@ def _settled(service: Service, gateway: Gateway) -> Counted:
 
 def _seen_until(service: Service) -> float:
     """Until when the steps of a machine reach [ms]."""
-    return datetime.fromisoformat(service.get("assets/M0/twin")["seen_until"]).timestamp() * 1000
+    seen = service.get("assets/M0/twin")["seen_until"]
+    return datetime.fromisoformat(seen).timestamp() * 1000 if seen else 0.0
 
 
 def _off(steps: Counted) -> int:

@@ -15,7 +15,7 @@ import httpx2
 import numpy as np
 import orjson
 from numpy.typing import NDArray
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from pdm import twin
 from pdm.adapters.reading_log import ReadingLog
@@ -23,7 +23,7 @@ from pdm.clocks import ServiceClock
 from pdm.cohort import Cohort
 from pdm.services import Services
 from pdm.state.plants import store_plant
-from pdm.state.schema import open_state, plant_versions, read, write
+from pdm.state.schema import events, open_state, plant_versions, read, write
 from pdm.state.steps import history
 from pdm.steps import Steps
 from pdm.tick import tick
@@ -319,16 +319,19 @@ def _same(a: NDArray[Any], b: NDArray[Any]) -> bool:
 
 
 def _ticked(state: Path, data: Path, at_ms: int) -> Services:
-    """A service that starts on this state database and ticks once: from what is stored, or from nothing."""
+    """A service that starts on this state database and ticks once: from what is stored, or from readings and events alone."""
     new = not state.exists()
     engine = open_state(f"sqlite:///{state}")
     if new:
         with read(known := open_state(f"sqlite:///{data / 'state.db'}")) as connection:
             row = connection.execute(select(plant_versions).order_by(plant_versions.c.number.desc())).first()
+            told = connection.execute(select(events)).mappings().all()
         known.dispose()
         assert row is not None
         with write(engine) as connection:
             store_plant(connection, row.plant_text, row.rules_text, 0)
+            if told:
+                connection.execute(insert(events), [dict(event) for event in told])
     services = Services(engine=engine, readings=ReadingLog(data / "readings"), clock=ServiceClock())
     tick(services, at_ms)
     return services
