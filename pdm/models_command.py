@@ -6,19 +6,23 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 from sqlalchemy import Engine
 
 from pdm import respond
 from pdm.adapters.model_folder import ModelFolders
 from pdm.clocks import ServiceClock
 from pdm.errors import ConfigurationError, NotFoundError
+from pdm.impact import impact_of
 from pdm.plant import AssetClass
 from pdm.ports import TrainedVersion
 from pdm.progress import progress_bar
 from pdm.respond import Act
+from pdm.scoring.track_record import Figure, Judged, figures
 from pdm.settings import Settings
 from pdm.state.models import activations_of
-from pdm.state.plants import current_plant
+from pdm.state.outcomes import Outcomes, outcomes
+from pdm.state.plants import current_fleet, current_plant
 from pdm.state.schema import opened_state, read, write
 from pdm.training import Trained, train_class
 from pdm.words import listed
@@ -102,6 +106,45 @@ def activate_model(settings: Settings, class_name: str, version: str | None, rea
         with write(engine) as connection:
             respond.activate_model(connection, class_name, version, _act(reason))
     return version
+
+
+def compare(settings: Settings, class_name: str, version: str) -> dict[str, Any]:
+    """A version beside the active one: figures on machines left out, figures of issued forecasts on finished lives, and
+    what would change for people if it were activated now.
+
+    Raises:
+        ConfigurationError: there is no such class.
+        NotFoundError: there is no such version.
+        ModelError: it cannot be used.
+    """
+    folders = ModelFolders(settings.model_folders())
+    with _opened(settings, class_name) as (engine, asset_class):
+        model = folders.load(asset_class, version)
+        with read(engine) as connection:
+            plant = current_plant(connection)
+            rows = activations_of(connection, class_name)
+            found = impact_of(connection, plant, asset_class, model)
+            ended = outcomes(connection, asset_class, current_fleet(connection, plant))
+    versions = [*([rows[0].version] if rows else []), version]
+    facts = {one.version: one.facts for one in folders.described(asset_class) if one.version in versions}
+    return {
+        "class": class_name,
+        "version": version,
+        "active": rows[0].version if rows else None,
+        "left_out": {name: dict(one.figures) for name, one in facts.items() if one is not None},
+        "live": {name: live_figures(ended, name, asset_class.horizon) for name in versions},
+        "impact": asdict(found),
+    }
+
+
+def live_figures(ended: Outcomes, version: str, horizon: float) -> dict[str, Figure]:
+    """Value and 90 % band of each figure of what a version has issued; NaN where lives are too few for a band."""
+    failed = np.array([one.life.failed for one in ended.lives], dtype=bool)
+    length = np.array([one.used for one in ended.lives], dtype=np.float64)
+    counted = np.array([name == version for name in ended.models], dtype=bool) & failed[ended.of]
+    of = ended.of[counted]
+    judged = Judged(ended.quantiles[counted], ended.remaining[counted], length[of], of)
+    return figures(judged, horizon)
 
 
 def described(folders: ModelFolders, asset_class: AssetClass, version: str) -> TrainedVersion:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from pdm.installations import EventKind, MaintenanceEvent
+from pdm.installations import EventKind, Life, MaintenanceEvent
 from pdm.prognosis import LEVELS
 from pdm.scoring.track_record import (
     Judged,
@@ -18,10 +18,12 @@ from pdm.scoring.track_record import (
     reliability,
     transforms,
 )
-from pdm.state.outcomes import outcomes
+from pdm.state.outcomes import EndedLife, Outcomes, outcomes
 from pdm.state.plants import current_fleet, current_plant
 from pdm.state.schema import read
 from pdm.tick import tick
+from pdm.web.snapshot import latest
+from pdm.web.track_record import _view
 from tests.small_plant import HOUR, START, feed, make_services, readings, report
 from tests.web.station import client_of
 
@@ -65,6 +67,19 @@ def test_metrics_by_hand() -> None:
     assert prognostic_horizon(judged) == pytest.approx([50.0])
     # the median of the second is 60 too large: (0 + 0.5 * 60 + 0) / 3
     assert pinball(judged, 1000.0, 0.5) == pytest.approx([10.0])
+
+
+def test_bands_that_are_too_narrow_are_said_to_be(tmp_path: Path) -> None:
+    services = make_services(tmp_path)
+    classes = latest(services).current.plant.classes
+    judged = calibrated(12, 20)
+    lives = [EndedLife(f"F-{n}", Life(0, 1, True, True, "belt"), 1000.0) for n in range(12)]
+    middle = judged.quantiles[:, [10]]
+    for narrower, said_so in ((1.0, False), (0.3, True)):
+        quantiles = middle + narrower * (judged.quantiles - middle)
+        names = ["none"] * len(judged.life)
+        found = Outcomes(lives, judged.life, names, names, np.zeros(len(names), np.int64), quantiles, judged.remaining)
+        assert _view(classes["fan"], found, [], None, None).under_covered == said_so
 
 
 def test_without_a_failure_there_are_no_figures() -> None:

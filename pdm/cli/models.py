@@ -1,6 +1,7 @@
 """Trained models: `pdm-twin train`, `pdm-twin models`."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -74,6 +75,43 @@ def models_rollback(
 ) -> None:
     """Go back to the model that was active before."""
     _activate(class_name, None, reason, settings_of(settings), as_json)
+
+
+@models_app.command("compare")
+def models_compare(
+    class_name: OfClass,
+    version: Annotated[str, typer.Argument(help="as `models list` names it")],
+    settings: SettingsFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """A model beside the active one: how right both are, and what would change for people. Changes nothing."""
+    from pdm.models_command import compare
+
+    found = compare(settings_of(settings), class_name, version)
+    typer.echo(json.dumps(found) if as_json else "\n".join(_compared(found)))
+
+
+def _compared(found: dict[str, Any]) -> Iterator[str]:
+    """A comparison in sentences."""
+    from pdm.words import iso, number, plural
+
+    yield f"Class {found['class']}: {found['version']} beside {found['active'] or 'no active model'}."
+    for name, figures in found["left_out"].items():
+        shown = ", ".join(f"{figure} {number(value)}" for figure, value in sorted(figures.items()))
+        yield f"On machines left out, {name}: {shown}."
+    for name, figures in found["live"].items():
+        shown = ", ".join(f"{figure} {number(value[0])}" for figure, value in figures.items())
+        yield f"On finished lives, {name}: {shown or 'none of its forecasts has met its end'}."
+    impact = found["impact"]
+    machines = plural(impact["machines"], "machine")
+    yield f"Of {machines}, {impact['other_medians']} would have another median by more than 10 %."
+    for one in impact["differences"] or ():
+        said = [one[name]["refusal"] or number(one[name]["median"]) for name in ("now", "then")]
+        starts = [at and iso(at) for at in (one[name]["preferred_ms"] for name in ("now", "then"))]
+        alerts = "".join(f"; {alert}" for alert in one["alerts"])
+        yield f"{one['serial']}: {said[0]} -> {said[1]}, preferred start {starts[0]} -> {starts[1]}{alerts}"
+    if not impact["differences"]:
+        yield "No alert, recommendation or window would change."
 
 
 def _activate(class_name: str, version: str | None, reason: str, loaded: Any, as_json: bool) -> None:

@@ -2,12 +2,23 @@
 
 from sqlalchemy import Connection
 
+from pdm.impact import Said, impact_of
 from pdm.plant import AssetClass
 from pdm.ports import TrainedVersion
+from pdm.prognosis.learned import Model
 from pdm.services import Services
 from pdm.state import schema
 from pdm.state.models import activations_of
-from pdm.web.shapes import ActivationView, ClassModelsView, ModelsView, ModelView
+from pdm.state.plants import current_plant
+from pdm.web.shapes import (
+    ActivationView,
+    ClassModelsView,
+    DifferenceView,
+    ImpactView,
+    ModelsView,
+    ModelView,
+    SaidView,
+)
 from pdm.web.snapshot import Snapshot
 
 
@@ -30,6 +41,21 @@ def class_models(services: Services, connection: Connection, asset_class: AssetC
         versions=tuple(_version(one, active) for one in there),
         activations=tuple(ActivationView(row.version, row.at_ms, row.who, row.reason) for row in rows),
     )
+
+
+def impact_view(services: Services, asset_class: AssetClass, version: str, model: Model) -> ImpactView:
+    """What a model would change for people."""
+    with schema.read(services.engine) as connection:
+        found = impact_of(connection, current_plant(connection), asset_class, model)
+    differences = tuple(
+        DifferenceView(one.serial, _said(one.now), _said(one.then), one.alerts) for one in found.differences
+    )
+    unit = asset_class.life_step.unit
+    return ImpactView(asset_class.name, version, unit, found.machines, found.other_medians, differences)
+
+
+def _said(one: Said) -> SaidView:
+    return SaidView(one.median, one.refusal, one.preferred_ms)
 
 
 def _version(one: TrainedVersion, active: str | None) -> ModelView:

@@ -50,6 +50,8 @@ def _view(
     length = np.array([one.used for one in found.lives], dtype=np.float64)
     judged = Judged(found.quantiles[counted], found.remaining[counted], length[found.of[counted]], found.of[counted])
     scored, horizon = judged.inside(asset_class.horizon), asset_class.horizon
+    found_figures = scoring.figures(judged, horizon)
+    coverage = found_figures.get("coverage_80")
     return TrackRecordView(
         class_name=asset_class.name,
         unit=asset_class.life_step.unit,
@@ -58,9 +60,10 @@ def _view(
         censored=sum(not one.life.failed for one in found.lives),
         forecasts=len(scored.life),
         enough=len(np.unique(scored.life)) >= FEWEST_LIVES,
+        under_covered=coverage is not None and coverage.high < 0.8,
         models=tuple(sorted(set(found.models))),
         modes=tuple(sorted({one.life.mode for one in found.lives if one.life.failed and one.life.mode})),
-        figures=tuple(FigureView(name, *_known(one)) for name, one in scoring.figures(judged, horizon).items()),
+        figures=tuple(FigureView(name, *_known(one)) for name, one in found_figures.items()),
         reliability=tuple(ReliabilityView(p, *_known(one)) for p, one in scoring.reliability(judged, horizon))
         if len(scored.life)
         else (),

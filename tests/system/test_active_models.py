@@ -9,9 +9,11 @@ import pytest
 
 from pdm.active_models import publish
 from pdm.adapters import model_folder
+from pdm.adapters.reading_log import ReadingLogWriter
 from pdm.clocks import ReplayClock
 from pdm.demo_plants import pump_plant, pump_rules
 from pdm.errors import ConflictError
+from pdm.impact import impact_of
 from pdm.plant.file import parse_plant
 from pdm.prognosis.learned import Model
 from pdm.respond import Act, activate_model, expect_usable
@@ -19,11 +21,13 @@ from pdm.running import InUse, follow_plant, plant_number
 from pdm.services import Services
 from pdm.settings import Settings, load_settings, shipped_folder
 from pdm.state.models import activate, activations_of
-from pdm.state.plants import store_plant
+from pdm.state.plants import current_plant, store_plant
 from pdm.state.schema import open_state, read, write
+from pdm.tick import tick
 from pdm.wiring import open_services
-from tests.small_plant import START
+from tests.small_plant import HOUR, START
 from tests.system.conftest import Shell
+from tests.system.test_models import hours_of_a_pump
 
 SHIPPED = sorted((shipped_folder("trained_models") / "pump").iterdir())[-1]
 PUMP = parse_plant(pump_plant(1, start_ms=START)).classes["pump"]
@@ -141,6 +145,30 @@ def test_the_first_model_of_a_class_becomes_active_and_the_next_one_challenges(
     services.close()
 
 
+def test_a_comparison_lists_what_would_change_and_changes_nothing(services: Services) -> None:
+    log = ReadingLogWriter(services.own_models.parent / "data" / "readings" / "mqtt.db")  # type: ignore[union-attr]
+    log.append({"pump": hours_of_a_pump(300)})
+    log.close()
+    tick(services, START + 300 * HOUR)
+    same = services.models["pump"]
+    spread = replace(same.head.spread, quantiles=same.head.spread.quantiles / 50)
+    short = replace(same, head=replace(same.head, spread=spread))
+    before = history(services)
+    with read(services.engine) as connection:
+        plant = current_plant(connection)
+        nothing = impact_of(connection, plant, plant.plant.classes["pump"], same)
+        found = impact_of(connection, plant, plant.plant.classes["pump"], replace(short, version="0009-0123456789ab"))
+    assert (nothing.machines, nothing.other_medians, nothing.differences) == (1, 0, ())
+    assert history(services) == before
+    (difference,) = found.differences
+    assert difference.serial == "P-001"
+    assert difference.now.median is not None
+    assert difference.then.median is not None
+    assert difference.then.median < difference.now.median
+    assert difference.then.preferred_ms != difference.now.preferred_ms
+    services.close()
+
+
 def test_models_are_listed_shown_activated_and_rolled_back_by_command(
     shell: Shell, challengers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,6 +188,9 @@ def test_models_are_listed_shown_activated_and_rolled_back_by_command(
         (first, False),
         (SHIPPED.name, False),
     ]
+    compared = shell("models", "compare", "pump", first).out
+    assert f"{first} beside {second}" in compared
+    assert "none of its forecasts has met its end" in compared
     assert json.loads(shell("models", "rollback", "pump", "--json").out)["version"] == first
     shown = shell("models", "show", "pump").out
     assert "# Model of class pump" in shown

@@ -2,18 +2,22 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Query, Request
 from pydantic import Field
 from sqlalchemy import Connection
 from starlette.responses import Response
 
 from pdm import respond
-from pdm.errors import NotFoundError
+from pdm.errors import ConflictError, ModelError, NotFoundError
+from pdm.plant import AssetClass
+from pdm.ports import Models
 from pdm.services import Services
 from pdm.web import snapshot
 from pdm.web.api.common import PROBLEMS, WRITE_PROBLEMS, Line, Said, Write, json_answer
-from pdm.web.models import class_models, models_of
-from pdm.web.shapes import ClassModelsView, ModelsView
+from pdm.web.models import class_models, impact_view, models_of
+from pdm.web.shapes import ClassModelsView, ImpactView, ModelsView
+
+ClassName = Annotated[str, Path(max_length=300, examples=["fan"])]
 
 
 class Choice(Said):
@@ -30,20 +34,35 @@ def make_router(services: Services) -> APIRouter:
         """With their cards, and why one cannot be active."""
         return json_answer(request, ModelsView, models_of(services, snapshot.latest(services)))
 
+    @router.get(
+        "/{class_name}/impact",
+        response_model=ImpactView,
+        responses=WRITE_PROBLEMS,
+        summary="What a model would change for people",
+    )
+    def impact(
+        request: Request,
+        class_name: ClassName,
+        version: Annotated[str, Query(max_length=300, examples=["0002-0123456789ab"])],
+    ) -> Response:
+        """Its twins are folded from all stored steps, which takes a while on a large plant. Nothing is changed."""
+        trained, asset_class = _trained(services, class_name)
+        try:
+            model = trained.load(asset_class, version)
+        except ModelError as error:
+            raise ConflictError(str(error)) from None
+        return json_answer(request, ImpactView, impact_view(services, asset_class, version, model))
+
     @router.post(
         "/{class_name}/activate",
         response_model=ClassModelsView,
         responses=WRITE_PROBLEMS,
         summary="Have a model speak from the next tick on",
     )
-    def activate(
-        class_name: Annotated[str, Path(max_length=300, examples=["fan"])], choice: Choice, writing: Write
-    ) -> Response:
+    def activate(class_name: ClassName, choice: Choice, writing: Write) -> Response:
         """It is proven first, which takes seconds; what cannot be used is refused (409)."""
-        asset_class = snapshot.latest(services).current.plant.classes.get(class_name)
-        if asset_class is None or services.trained is None:
-            raise NotFoundError(f"there is no class {class_name!r} with models")
-        respond.expect_usable(services.trained, asset_class, choice.version)
+        trained, asset_class = _trained(services, class_name)
+        respond.expect_usable(trained, asset_class, choice.version)
 
         def change(connection: Connection) -> tuple[type, ClassModelsView]:
             respond.activate_model(connection, class_name, choice.version, writing.act(services, choice))
@@ -52,3 +71,10 @@ def make_router(services: Services) -> APIRouter:
         return writing.once(services, choice, change)
 
     return router
+
+
+def _trained(services: Services, class_name: str) -> tuple[Models, AssetClass]:
+    asset_class = snapshot.latest(services).current.plant.classes.get(class_name)
+    if asset_class is None or services.trained is None:
+        raise NotFoundError(f"there is no class {class_name!r} with models")
+    return services.trained, asset_class

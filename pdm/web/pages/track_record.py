@@ -70,6 +70,7 @@ class TrackRecordPage:
     tabs: tuple[Tab, ...]
     counted: str
     too_few: bool
+    under_covered: bool
     failures: tuple[FailureRow, ...]
     false_alarms: tuple[tuple[str, str, str], ...]
     figures: tuple[FigureRow, ...]
@@ -92,6 +93,7 @@ def track_record_page(services: Services, now: Snapshot, asked: Mapping[str, str
         ),
         counted=_counted(view),
         too_few=not view.enough,
+        under_covered=view.under_covered,
         failures=tuple(_failure(view, one, now) for one in sorted(view.failures, key=lambda one: -one.failed_at)),
         false_alarms=tuple(
             (_name(one.serial, now), words.span(one.opened_at, one.closed_at, zone, now_ms), one.title)

@@ -22,7 +22,15 @@ from pdm.web.shapes.forecasts import (
     RulView,
     WindowView,
 )
-from pdm.web.shapes.models import ActivationView, ClassModelsView, ModelsView, ModelView
+from pdm.web.shapes.models import (
+    ActivationView,
+    ClassModelsView,
+    DifferenceView,
+    ImpactView,
+    ModelsView,
+    ModelView,
+    SaidView,
+)
 from pdm.web.shapes.operation import (
     DeadLetterView,
     ReadingsAccepted,
@@ -69,6 +77,7 @@ __all__ = [
     "CommittedView",
     "CostView",
     "DeadLetterView",
+    "DifferenceView",
     "EdgeView",
     "EdgesView",
     "EventView",
@@ -77,6 +86,7 @@ __all__ = [
     "FigureView",
     "FleetCounts",
     "FleetView",
+    "ImpactView",
     "Instant",
     "InterventionFeed",
     "InterventionView",
@@ -99,6 +109,7 @@ __all__ = [
     "RiskView",
     "RulView",
     "RunView",
+    "SaidView",
     "SensorView",
     "SeriesColumn",
     "SeriesView",

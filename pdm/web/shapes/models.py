@@ -43,6 +43,38 @@ class ClassModelsView:
 
 
 @dataclass(frozen=True, slots=True)
+class SaidView:
+    """What is said of a machine: median remaining life, why there is none, preferred start of its window."""
+
+    median: float | None
+    refusal: str | None
+    preferred_start: Instant | None
+
+
+@dataclass(frozen=True, slots=True)
+class DifferenceView:
+    """A machine about which people would be told something else."""
+
+    serial: str
+    now: SaidView
+    then: SaidView
+    alerts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ImpactView:
+    """What a model would change if it were activated now. `other_medians` counts machines whose median would differ by
+    more than a tenth; lives are in `unit`."""
+
+    class_name: str
+    version: str
+    unit: str
+    machines: int
+    other_medians: int
+    differences: tuple[DifferenceView, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ModelsView:
     """The models of all classes."""
 

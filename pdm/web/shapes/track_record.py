@@ -56,9 +56,12 @@ class FalseAlarmView:
 
 @dataclass(frozen=True, slots=True)
 class TrackRecordView:
-    """What came of the forecasts of one class. `failed` lives are what figures are counted in, `censored` ones ended
-    alive; `enough` is false where they are too few to tell. `spread` is the share of truths in each tenth of what was
-    said. Lives are in `unit`."""
+    """What came of the forecasts of one class; lives are in `unit`.
+
+    `failed` lives are what figures are counted in, `censored` ones ended alive; `enough` is false where they are too few
+    to tell. `under_covered`: fewer truths lay in the 80 % band than chance explains. `spread` is the share of truths in
+    each tenth of what was said.
+    """
 
     class_name: str
     unit: str
@@ -67,6 +70,7 @@ class TrackRecordView:
     censored: int
     forecasts: int
     enough: bool
+    under_covered: bool
     models: tuple[str, ...]
     modes: tuple[str, ...]
     figures: tuple[FigureView, ...]
