@@ -319,7 +319,7 @@ def _same(a: NDArray[Any], b: NDArray[Any]) -> bool:
 
 
 def _ticked(state: Path, data: Path, at_ms: int) -> Services:
-    """A service that starts on this state database and ticks once: from what is stored, or from readings and events alone."""
+    """A service that ticks once on this state database: from what is stored, or from readings and events alone."""
     new = not state.exists()
     engine = open_state(f"sqlite:///{state}")
     if new:
