@@ -26,6 +26,7 @@ class Beliefs:
         in_service: whether it has a life that goes on (not failed, not removed).
         complete: whether its history reaches back to the start of its life.
         steps, exposure, share, latest, duty_rate, revision, last_end_ms: see `pdm.twin.Twin`.
+        faults: `[n, k]` what is wrong with the sensor behind each column, see `pdm.features.health.Fault`.
         last_reading_ms: start of the latest step that held a reading, -1 before any.
         wear: `[n, K]` what the twins hold of duty and wear, see `pdm.wear.View`; K is 0 where the class declares none.
         prognosis: remaining life.
@@ -44,6 +45,7 @@ class Beliefs:
     exposure: NDArray[np.float64]
     share: NDArray[np.float64]
     latest: NDArray[np.float64]
+    faults: NDArray[np.int8]
     duty_rate: NDArray[np.float64]
     revision: NDArray[np.int64]
     last_end_ms: NDArray[np.int64]
@@ -70,6 +72,7 @@ def blank(serials: NDArray[Any], asset_class: AssetClass, rules: int) -> Beliefs
         exposure=np.zeros(count),
         share=np.full(count, np.nan),
         latest=np.full((count, len(asset_class.columns)), np.nan),
+        faults=np.zeros((count, len(asset_class.columns)), dtype=np.int8),
         duty_rate=np.full(count, np.nan),
         revision=np.zeros(count, dtype=np.int64),
         last_end_ms=never,
@@ -100,6 +103,7 @@ def rearranged(
     if np.array_equal(beliefs.serial, serials) and all(facts.get(name) == value for name, value in now.items()):
         return beliefs
     made, known = to_columns(blank(serials, asset_class, len(rules))), to_columns(beliefs)
+    known["faults"] = named_columns(known["faults"], facts["columns"], asset_class.column_names, missing=0)
     known["latest"] = named_columns(known["latest"], facts["columns"], asset_class.column_names)
     known["pending_ms"] = named_columns(known["pending_ms"], facts["rules"], rules, missing=-1)
     if facts["modes"] != now["modes"]:  # shares of other modes say nothing of these: unknown until the next forecast
@@ -142,6 +146,7 @@ def to_columns(beliefs: Beliefs) -> Columns:
 def from_columns(columns: Mapping[str, NDArray[Any]], horizon: float) -> Beliefs:
     """What `to_columns` stored; `horizon` is the class's [life steps]."""
     plain = {name: values for name, values in columns.items() if "." not in name}
+    plain.setdefault("faults", np.zeros(plain["latest"].shape, dtype=np.int8))  # stored by a version that judged none
     plain.setdefault("wear", np.empty((len(plain["serial"]), 0)))  # stored by a version that knew of none
     return Beliefs(
         prognosis=Prognosis(horizon=horizon, **_part(columns, "prognosis")),

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from pdm import cohort, rules
+from pdm import cohort, rules, twin
 from pdm.beliefs import Beliefs, worn
 from pdm.closing import Closed, close_steps, what_changed
 from pdm.cohort import Cohort
@@ -187,6 +187,7 @@ def conclude(
         exposure=state.exposure.copy(),
         share=state.share.copy(),
         latest=state.latest.copy(),
+        faults=twin.faults(asset_class, machines.frame, state),
         duty_rate=state.duty_rate,
         revision=state.revision.copy(),
         last_end_ms=state.last_end_ms.copy(),

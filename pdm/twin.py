@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from pdm import features, wear
 from pdm.columns import Columns
 from pdm.durations import HOUR_MS
-from pdm.features import FeatureState
+from pdm.features import FeatureState, health
 from pdm.features.frame import Frame
+from pdm.features.health import SensorState
 from pdm.installations import ALWAYS_MS, NEVER_MS
 from pdm.new_sensors import NewSensors
 from pdm.plant import AssetClass
@@ -25,10 +26,10 @@ from pdm.wear import Inspections, WearState
 DUTY_MEMORY_HOURS = 28 * 24.0
 """How far back the measured duty reaches that a forecast assumes to go on [h]."""
 
-FORM = 2
+FORM = 3
 """Raised whenever a twin holds more, or other things, than before: older checkpoints are of no use then."""
 
-_FEATURES, _WEAR = "features.", "wear."
+_FEATURES, _SENSORS, _WEAR = "features.", "sensors.", "wear."
 
 
 @dataclass(slots=True)
@@ -48,6 +49,7 @@ class Twin:
         revision: how often the history of this machine was folded again.
         new_sensors: which replacements of its sensors this rests on: the sum of their numbers.
         features: feature state of the active frame, None without a model.
+        sensors: health of the sensors that the frame reads, None without a model.
         wear: duty and declared wear, None where the class declares none.
     """
 
@@ -66,6 +68,7 @@ class Twin:
     revision: NDArray[np.int64]
     new_sensors: NDArray[np.int64]
     features: FeatureState | None
+    sensors: SensorState | None
     wear: WearState | None
 
     def __len__(self) -> int:
@@ -74,8 +77,11 @@ class Twin:
     def take(self, rows: NDArray[Any]) -> "Twin":
         """A copy of some machines (indices or mask)."""
         features = None if self.features is None else self.features.take(rows)
+        sensors = None if self.sensors is None else self.sensors.take(rows)
         worn = None if self.wear is None else self.wear.take(rows)
-        return Twin(features=features, wear=worn, **{name: getattr(self, name)[rows] for name in _PLAIN})
+        return Twin(
+            features=features, sensors=sensors, wear=worn, **{name: getattr(self, name)[rows] for name in _PLAIN}
+        )
 
     @property
     def duty_rate(self) -> NDArray[np.float64]:
@@ -84,7 +90,7 @@ class Twin:
         return np.where(known, self.duty_exposure / np.where(known, self.duty_hours, 1.0), np.nan)
 
 
-_PLAIN = tuple(field.name for field in fields(Twin) if field.name not in ("features", "wear"))
+_PLAIN = tuple(field.name for field in fields(Twin) if field.name not in ("features", "sensors", "wear"))
 
 
 def start(asset_class: AssetClass, frame: Frame | None, count: int) -> Twin:
@@ -105,6 +111,7 @@ def start(asset_class: AssetClass, frame: Frame | None, count: int) -> Twin:
         revision=np.zeros(count, dtype=np.int64),
         new_sensors=np.zeros(count, dtype=np.int64),
         features=None if frame is None else features.start(frame, count),
+        sensors=None if frame is None else health.start(frame, count),
         wear=wear.start(asset_class, count),
     )
 
@@ -131,6 +138,8 @@ def fold(
             columns = new if turn is None else new[turn]
             some = np.flatnonzero(columns.any(axis=1))
             features.renew(frame, twin.features, made.row[some], columns[some])
+            if twin.sensors is not None:
+                health.renew(frame, twin.sensors, made.row[some], columns[some])
         mine = inspected if inspected is None or turn is None else _of_turn(inspected, turn)
         _fold_one_each(asset_class, frame, twin, made, mine)
 
@@ -174,6 +183,8 @@ def put(twin: Twin, rows: NDArray[np.int64], other: Twin) -> None:
             getattr(twin, name)[rows] = getattr(other, name)
     if twin.features is not None and other.features is not None:
         twin.features.put(rows, other.features)
+    if twin.sensors is not None and other.sensors is not None:
+        twin.sensors.put(rows, other.sensors)
     if twin.wear is not None and other.wear is not None:
         twin.wear.put(rows, other.wear)
 
@@ -190,6 +201,8 @@ def rearranged(
         getattr(made, name)[kept] = getattr(twin, name)[source]
     if made.features is not None and twin.features is not None:
         made.features.put(kept, twin.features.take(source))
+    if made.sensors is not None and twin.sensors is not None:
+        made.sensors.put(kept, twin.sensors.take(source))
     if made.wear is not None and twin.wear is not None:
         made.wear.put(kept, twin.wear.take(source))
     return made
@@ -207,10 +220,12 @@ def to_columns(twin: Twin, serials: NDArray[Any]) -> Columns:
     """The twin as columns to store in a checkpoint."""
     plain = {"serial": serials, **{name: getattr(twin, name) for name in _PLAIN}}
     learned = {} if twin.features is None else twin.features.to_columns()
+    sensors = {} if twin.sensors is None else twin.sensors.to_columns()
     worn = {} if twin.wear is None else twin.wear.to_columns()
     return {
         **plain,
         **{_FEATURES + name: values for name, values in learned.items()},
+        **{_SENSORS + name: values for name, values in sensors.items()},
         **{_WEAR + name: values for name, values in worn.items()},
     }
 
@@ -219,9 +234,11 @@ def from_columns(frame: Frame | None, columns: Mapping[str, NDArray[Any]]) -> Tw
     """What `to_columns` stored, as arrays that may be written to."""
     learned = {name.removeprefix(_FEATURES): v for name, v in columns.items() if name.startswith(_FEATURES)}
     state = FeatureState.from_columns(frame, learned) if frame is not None else None
+    judged = {name.removeprefix(_SENSORS): v for name, v in columns.items() if name.startswith(_SENSORS)}
+    sensors = SensorState.from_columns(judged) if frame is not None else None
     worn = {name.removeprefix(_WEAR): v for name, v in columns.items() if name.startswith(_WEAR)}
     wear_state = WearState.from_columns(worn) if worn else None
-    return Twin(features=state, wear=wear_state, **{name: np.array(columns[name]) for name in _PLAIN})
+    return Twin(features=state, sensors=sensors, wear=wear_state, **{name: np.array(columns[name]) for name in _PLAIN})
 
 
 def _of_steps(asset_class: AssetClass, twin: Twin, steps: Steps, inspections: Inspections) -> Inspections:
@@ -251,6 +268,7 @@ def _fold_one_each(
 ) -> None:
     """At most one step a machine."""
     rows, gap = steps.row, np.isnan(steps.share)
+    follows = _follows(asset_class, twin, steps)
     hours = _hours(asset_class, twin, steps)
     if twin.wear is None:
         used = np.where(gap, np.nan_to_num(twin.duty_rate[rows]) * hours, steps.share)
@@ -268,7 +286,38 @@ def _fold_one_each(
     ran = steps.share > 0
     twin.steps[rows[ran]] += 1
     if frame is not None and twin.features is not None and ran.any():
-        features.fold(frame, twin.features, rows[ran], steps.values[ran])
+        believed = _believed(frame, twin, rows[ran], steps.values[ran], follows[ran])
+        features.fold(frame, twin.features, rows[ran], believed)
+
+
+def _follows(asset_class: AssetClass, twin: Twin, steps: Steps) -> NDArray[np.bool_]:
+    """Whether each machine ran until the step began `[m]`; steps that are readings follow each other."""
+    if asset_class.life_step.duration_ms is None:
+        return np.ones(len(steps), dtype=np.bool_)
+    return np.asarray((twin.last_end_ms[steps.row] == steps.start_ms) & (twin.share[steps.row] > 0))
+
+
+def faults(asset_class: AssetClass, frame: Frame | None, twin: Twin) -> NDArray[np.int8]:
+    """What is wrong with the sensor behind each column of the class `[n, k]`, as numbers of `Fault`."""
+    found = np.zeros((len(twin), len(asset_class.columns)), dtype=np.int8)
+    if frame is not None and twin.sensors is not None:
+        found[:, frame.kept] = health.faults(frame, twin.sensors)
+    return found
+
+
+def _believed(
+    frame: Frame, twin: Twin, rows: NDArray[np.int64], values: NDArray[np.float64], follows: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """The values `[m, k]` without those of sensors that cannot be right."""
+    if twin.features is None or twin.sensors is None:
+        return values
+    shift = features.shifts(frame, twin.features, rows)
+    suspect = health.fold(frame, twin.sensors, rows, values, shift, follows)
+    if not suspect.any():
+        return values
+    believed = values.copy()
+    believed[:, frame.kept] = np.where(suspect, np.nan, values[:, frame.kept])
+    return believed
 
 
 def _hours(asset_class: AssetClass, twin: Twin, steps: Steps) -> NDArray[np.float64]:

@@ -136,6 +136,12 @@ def renew(frame: Frame, state: FeatureState, rows: NDArray[np.intp], columns: ND
     view.left[:, rows] = np.where(new, frame.baseline + 1, view.left[:, rows])
 
 
+def shifts(frame: Frame, state: FeatureState, rows: NDArray[np.intp]) -> Floats:
+    """`[p, m]` by how much new sensors read higher than those before [their unit], NaN while that is gathered."""
+    view = _view(frame, state.values)
+    return np.where(view.left[:, rows] > 0, np.nan, view.shift[:, rows])
+
+
 def emit(frame: Frame, state: FeatureState, rows: Rows = ALL) -> Floats:
     """Features `[m, F]` of the assets `rows`, in the order of `frame.feature_names`. Each needs at least one step."""
     chunks = _chunks(rows, len(state))

@@ -51,7 +51,8 @@ def past_twin(services: Services, serial: str, as_of_ms: int, known_ms: int | No
     complete = twin.history_complete(asset_class, folded, begins, start_known)
     prognosis = forecast.forecast(asset_class, model, folded, np.array([0]), complete)
     _refuse(asset_class, prognosis, folded, life, as_of_ms)
-    return _view(now, machine, folded, prognosis, bool(complete[0]), tick, as_of_ms)
+    faults = twin.faults(asset_class, None if model is None else model.frame, folded)[0].tolist()
+    return _view(now, machine, folded, faults, prognosis, bool(complete[0]), tick, as_of_ms)
 
 
 def _refuse(asset_class: AssetClass, prognosis: Prognosis, folded: Twin, life: Life, as_of_ms: int) -> None:
@@ -65,7 +66,14 @@ def _refuse(asset_class: AssetClass, prognosis: Prognosis, folded: Twin, life: L
 
 
 def _view(
-    now: Snapshot, machine: Asset, folded: Twin, prognosis: Prognosis, complete: bool, tick: int, at_ms: int
+    now: Snapshot,
+    machine: Asset,
+    folded: Twin,
+    faults: list[int],
+    prognosis: Prognosis,
+    complete: bool,
+    tick: int,
+    at_ms: int,
 ) -> TwinView:
     plant = now.current.plant
     asset_class = plant.class_of(machine)
@@ -84,7 +92,7 @@ def _view(
         complete=complete,
         running_share=known(folded.share[0]),
         duty_rate=known(duty_rate),
-        sensors=sensor_views(asset_class, folded.latest[0].tolist()),
+        sensors=sensor_views(asset_class, folded.latest[0].tolist(), faults),
         wear=wear_views(asset_class, worn(folded.wear, 1)[0]),
         prognosis=prognosis_view(asset_class, plant.time_zone, at_ms, prognosis, 0, duty_rate, times),
     )

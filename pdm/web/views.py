@@ -13,6 +13,7 @@ from sqlalchemy import select
 from pdm import wear
 from pdm.beliefs import Beliefs
 from pdm.errors import NotFoundError
+from pdm.features.health import Fault
 from pdm.installations import ALWAYS_MS, NEVER_MS
 from pdm.learn import FEWEST_FAILURES
 from pdm.plant import Asset, AssetClass
@@ -143,7 +144,7 @@ def twin_of(now: Snapshot, machine: Asset) -> TwinView | None:
         complete=bool(beliefs.complete[row]),
         running_share=known(beliefs.share[row]),
         duty_rate=known(beliefs.duty_rate[row]),
-        sensors=sensor_views(asset_class, beliefs.latest[row].tolist()),
+        sensors=sensor_views(asset_class, beliefs.latest[row].tolist(), beliefs.faults[row].tolist()),
         wear=wear_views(asset_class, beliefs.wear[row]),
         prognosis=prognosis_view(
             asset_class,
@@ -169,11 +170,19 @@ def belief_of(of_class: ClassBeliefs, serial: str) -> tuple[Beliefs | None, int]
     return (None, -1) if row < 0 or of_class.stored is None else (of_class.stored.beliefs, row)
 
 
-def sensor_views(asset_class: AssetClass, latest: list[float]) -> tuple[SensorView, ...]:
+def sensor_views(asset_class: AssetClass, latest: list[float], faults: list[int]) -> tuple[SensorView, ...]:
+    """The columns of the latest step `[k]`, and what is wrong with the sensors behind them `[k]`."""
     sensors = {sensor.name: sensor for sensor in asset_class.sensors}
     return tuple(
-        SensorView(column.name, column.sensor, sensor.title or sensor.name, sensor.unit, known(value))
-        for column, value in zip(asset_class.columns, latest, strict=True)
+        SensorView(
+            column=column.name,
+            sensor=column.sensor,
+            title=sensor.title or sensor.name,
+            unit=sensor.unit,
+            value=known(value),
+            fault=Fault(fault).code if fault else None,
+        )
+        for column, value, fault in zip(asset_class.columns, latest, faults, strict=True)
         for sensor in (sensors[column.sensor],)
     )
 

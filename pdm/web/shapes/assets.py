@@ -9,13 +9,18 @@ from pdm.web.shapes.values import Instant
 
 @dataclass(frozen=True, slots=True)
 class SensorView:
-    """The latest summary of one step column, in the declared unit."""
+    """The latest summary of one step column, in the declared unit.
+
+    Attributes:
+        fault: dropout, stuck, spike, level or noise where the sensor cannot be right: the forecast leaves it out.
+    """
 
     column: str
     sensor: str
     title: str
     unit: str
     value: float | None
+    fault: str | None
 
 
 @dataclass(frozen=True, slots=True)

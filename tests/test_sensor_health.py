@@ -1,0 +1,100 @@
+"""Sensors that cannot be right are seen, left out and named; what a machine does is not held against its sensors."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pdm.features import health
+from pdm.features.frame import Frame
+from pdm.features.health import Fault
+from pdm.prognosis import MEDIAN
+from pdm.tick import tick
+from tests.small_lives import plain_frame, random_frame, steps_of
+from tests.small_plant import HOUR, START
+from tests.test_new_sensors import medians, pump_services
+
+FRAME = plain_frame(2)
+
+
+def judged(values: NDArray[np.float64], frame: Frame = FRAME) -> NDArray[np.int8]:
+    """What is said of each sensor after each step `[steps, k]` of one machine that never rests."""
+    state, said = health.start(frame, 1), []
+    for step in values:
+        shift, follows = np.zeros((frame.sensors, 1)), np.ones(1, dtype=np.bool_)
+        health.fold(frame, state, np.array([0]), step[None], shift, follows)
+        said.append(health.faults(frame, state)[0])
+    return np.array(said)
+
+
+def noise(steps: int = 300) -> NDArray[np.float64]:
+    return np.random.default_rng(1).normal(size=(steps, 2))
+
+
+def test_of_sensors_that_are_sound_nothing_is_said() -> None:
+    assert not judged(noise(5000)).any()
+
+
+@pytest.mark.parametrize(
+    ("fault", "within", "wrong"),
+    [
+        (Fault.DROPOUT, 3, lambda x: np.full_like(x, np.nan)),
+        (Fault.STUCK, 15, lambda x: np.full_like(x, x[0])),
+        (Fault.LEVEL, 3, lambda x: x * 1.8 + 32),
+        (Fault.NOISE, 30, lambda x: 5 * x),
+    ],
+)
+def test_a_fault_is_named_and_gone_once_it_is_healed(fault: Fault, within: int, wrong: object) -> None:
+    values = noise()
+    values[100:160, 0] = wrong(values[100:160, 0])  # type: ignore[operator]
+    said = judged(values)
+    assert not said[:100].any()
+    assert fault in said[100 : 100 + within, 0]
+    assert (said[140:160, 0] == fault).mean() > 0.9
+    assert not said[250:, 0].any()
+    assert not said[:, 1].any()
+
+
+def test_a_spike_is_one_in_its_own_step_alone() -> None:
+    values = noise()
+    values[100, 0] += 30
+    assert np.flatnonzero(judged(values)[:, 0]).tolist() == [100]
+    assert judged(values)[100, 0] == Fault.SPIKE
+
+
+def test_a_trend_and_a_sensor_that_reports_on_change_are_no_faults() -> None:
+    values = noise(2000)
+    values[:, 0] += np.linspace(0, 40, 2000)
+    moving = np.random.default_rng(2).normal(size=2000).cumsum()
+    said = moving[0]
+    for step, value in enumerate(moving):
+        said = value if abs(value - said) > 1.5 else said  # it speaks when it has moved by so much
+        values[step, 1] = said
+    assert not judged(values).any()
+
+
+def test_a_machine_alone_and_among_others_saved_and_loaded_gets_the_same_bits() -> None:
+    frame = random_frame(4)
+    made = steps_of(frame, 1, 60, 7)
+    together, alone = health.start(frame, 7), [health.start(frame, 1) for _ in range(7)]
+    for step in made:
+        shift, follows = np.zeros((frame.sensors, 7)), np.ones(7, dtype=np.bool_)
+        health.fold(frame, together, np.arange(7), step, shift, follows)
+        for number in range(7):
+            one = health.SensorState.from_columns(alone[number].to_columns())
+            health.fold(frame, one, np.array([0]), step[[number]], shift[:, :1], follows[:1])
+            alone[number] = one
+    assert np.hstack([one.values for one in alone]).tobytes() == together.values.tobytes()
+
+
+def test_an_undeclared_change_of_unit_is_named_at_once_and_moves_no_forecast(tmp_path: Path) -> None:
+    undisturbed = medians(pump_services(tmp_path / "undisturbed"))
+    services = pump_services(tmp_path / "degF", "oil_temperature", 60.0)
+    said = medians(services)
+    names = services.cohorts["pump"].asset_class.column_names
+    assert services.cohorts["pump"].before.faults[0, names.index("oil_temperature")] == Fault.LEVEL
+    assert np.abs(said - undisturbed)[np.isfinite(said)].max() < undisturbed.std()
+    # what it misses in the end: the sensor has been left out for longer than the short memory reaches
+    tick(services, START + 761 * HOUR)
+    assert np.isnan(services.cohorts["pump"].before.prognosis.quantiles[0, MEDIAN])
