@@ -2,6 +2,7 @@
 
 import typer
 
+from pdm.cli.backtest import backtest_app
 from pdm.cli.data import delete_app, export_app, import_app
 from pdm.cli.models import models_app, train
 from pdm.cli.service import app, topics_app
@@ -13,6 +14,7 @@ app.command()(train)
 app.add_typer(import_app, name="import")
 app.add_typer(export_app, name="export")
 app.add_typer(delete_app, name="delete")
+app.add_typer(backtest_app, name="backtest")
 app.add_typer(models_app, name="models")
 app.add_typer(topics_app, name="topics")
 

@@ -173,6 +173,18 @@ def test_models_need_a_plant_whose_classes_they_are_of(shell: Shell) -> None:
     assert "no plant yet" in ended.err
 
 
+def test_a_backtest_says_what_there_is_to_learn_from(shell: Shell, tmp_path: Path) -> None:
+    times = ("--from", "2026-01-05T00:00:00Z", "--to", "2026-02-05T00:00:00Z")
+    assert "no plant yet" in shell("backtest", "forecasts", "--class", "fan", *times).err
+    assert shell("init").code == 0
+    assert shell("apply", "--yes").code == 0
+    assert "expected " in shell("backtest", "forecasts", "--class", "ship", *times).err
+    said = shell("backtest", "forecasts", "--class", "fan", *times, "--out", "page.html")
+    assert "0 models, 0 forecasts, 0 failures, 0 false alarms." in said.out
+    assert "lives from start to failure" in said.out
+    assert (tmp_path / "page.html").exists()
+
+
 def history(hours: range) -> str:
     rows = [f"fan1,2026-01-05T{hour:02}:30:00Z,1500,{2 + hour / 100}" for hour in hours]
     return "\n".join(["source,time,speed,vibration", *rows, ""])

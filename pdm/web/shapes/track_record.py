@@ -58,8 +58,8 @@ class FalseAlarmView:
 class TrackRecordView:
     """What came of the forecasts of one class; lives are in `unit`.
 
-    `failed` lives are what figures are counted in, `censored` ones ended alive; `enough` is false where they are too few
-    to tell. `under_covered`: fewer truths lay in the 80 % band than chance explains. `spread` is the share of truths in
+    `failed` lives are what figures are counted in, `censored` ones ended alive; `enough` is false where they are too
+    few to tell. `under_covered`: fewer truths lay in the 80 % band than chance explains. `spread`: share of truths in
     each tenth of what was said.
     """
 

@@ -1,0 +1,120 @@
+"""Forecasts walked forward over the past: at each cut a model learns from what was known, and speaks until the next.
+
+What is known at a cut are the steps that had ended and the failures that had happened. A life that failed later was one
+that still ran.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdm.errors import ModelError
+from pdm.features.frame import Floats
+from pdm.learn import Life, Progress, train
+from pdm.learn.forest_fit import fold_lives
+from pdm.learn.frame_fit import Stack
+from pdm.plant import AssetClass
+from pdm.prognosis import LEVELS
+from pdm.prognosis.learned import Model, Origin, forecast
+
+_Part = tuple[NDArray[np.int64], NDArray[np.int64], Floats]
+
+
+class Walked(NamedTuple):
+    """What was said, m forecasts in the order of lives and time.
+
+    Attributes:
+        life: `[m]` index in the lives.
+        at_ms: `[m]` when it was said.
+        quantiles: `[m, 21]` remaining life [life steps].
+        remaining: `[m]` what was left of the life as known now; of a life that has not failed, of what is known of it.
+        refused: cuts at which nothing could be learned, with the reason.
+        trained: how many models were trained.
+    """
+
+    life: NDArray[np.int64]
+    at_ms: NDArray[np.int64]
+    quantiles: Floats
+    remaining: Floats
+    refused: tuple[tuple[int, str], ...]
+    trained: int
+
+
+def walk_forward(
+    asset_class: AssetClass,
+    lives: Sequence[Life],
+    cuts: Sequence[int],
+    until_ms: int,
+    *,
+    seed: int,
+    origin: Origin,
+    progress: Progress = lambda what, share: None,
+) -> Walked:
+    """Train at each cut [ms UTC] and forecast the steps up to the next one, the last up to `until_ms`.
+
+    Args:
+        lives: with the times of their steps; those whose record begins late are neither learned from nor forecast.
+    """
+    told, refused = list[_Part](), list[tuple[int, str]]()
+    ends = [*cuts[1:], until_ms]
+    for number, (cut, end) in enumerate(zip(cuts, ends, strict=True)):
+        progress(f"learning what was known, {number + 1} of {len(cuts)}", number / len(cuts))
+        try:
+            model = train(asset_class, list(known_at(lives, cut)), seed=seed, origin=origin)
+        except ModelError as error:
+            refused.append((cut, str(error)))
+            continue
+        told += _told(asset_class, model, lives, cut, end)
+    progress("walked", 1.0)
+    told.append((np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, len(LEVELS)))))
+    life, at_ms = (np.concatenate([one[column] for one in told]) for column in (0, 1))
+    quantiles = np.concatenate([one[2] for one in told])
+    order = np.lexsort((at_ms, life))
+    life, at_ms = life[order], at_ms[order]
+    left = [_left(lives[one], at) for one, at in zip(life.tolist(), at_ms.tolist(), strict=True)]
+    return Walked(life, at_ms, quantiles[order], np.array(left), tuple(refused), len(cuts) - len(refused))
+
+
+def known_at(lives: Sequence[Life], at_ms: int) -> Iterator[Life]:
+    """The lives as they were known then: steps that had ended, failures that had happened."""
+    for life in lives:
+        count = _steps_by(life, at_ms)
+        if count == len(life.columns):
+            yield life
+        elif count:
+            columns, share, end_ms = life.columns[:count], life.share[:count], times_of(life)[:count]
+            yield replace(life, columns=columns, share=share, failed=False, mode=None, end_ms=end_ms)
+
+
+def _told(asset_class: AssetClass, model: Model, lives: Sequence[Life], cut: int, end: int) -> Iterator[_Part]:
+    """What the model says after each step that ends after `cut` and by `end`, as often as forecasts are issued."""
+    every = asset_class.issue_every_ms or 1
+    for number, life in enumerate(lives):
+        count, times = _steps_by(life, end), times_of(life)
+        due = np.flatnonzero((times[:count] > cut) & (np.diff(times[:count] // every, prepend=0) > 0))
+        if not life.complete or not len(due):
+            continue
+        used = np.cumsum(life.share[:count])
+        stack = Stack(life.columns[:count], np.array([count]), used, used[-1] - used)
+        wanted = np.zeros(count, dtype=bool)
+        wanted[count - 1 - due] = True
+        rows = fold_lives(model.frame, stack, wanted)
+        yield np.full(len(due), number), times[rows.step], forecast(model, rows.features, used[rows.step])
+
+
+def times_of(life: Life) -> NDArray[np.int64]:
+    """When each step of a life ended `[L]`; all that are walked over say so."""
+    if life.end_ms is None:
+        raise ValueError("a life that is walked over has times")
+    return life.end_ms
+
+
+def _steps_by(life: Life, at_ms: int) -> int:
+    return int(np.searchsorted(times_of(life), at_ms, side="right"))
+
+
+def _left(life: Life, at_ms: int) -> float:
+    return float(life.share[_steps_by(life, at_ms) :].sum())
