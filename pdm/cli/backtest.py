@@ -1,11 +1,11 @@
 """What would have been said: `pdm-twin backtest`."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
+import orjson
 import typer
 
 from pdm.cli.options import AsJson, ClassName, SettingsFile, instant, settings_of
@@ -35,7 +35,7 @@ def backtest_forecasts(
     report = command.backtest_forecasts(settings_of(settings), wanted)
     if out is not None:
         command.write_page(report, out)
-    typer.echo(json.dumps(asdict(report)) if as_json else "\n".join(_sentences(report)))
+    typer.echo(orjson.dumps(asdict(report)).decode() if as_json else "\n".join(_sentences(report)))
 
 
 def _sentences(report: Any) -> Iterator[str]:

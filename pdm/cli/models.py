@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Annotated, Any
 
+import orjson
 import typer
 
 from pdm.cli.options import AsJson, SettingsFile, say, settings_of
@@ -88,7 +89,7 @@ def models_compare(
     from pdm.models_command import compare
 
     found = compare(settings_of(settings), class_name, version)
-    typer.echo(json.dumps(found) if as_json else "\n".join(_compared(found)))
+    typer.echo(orjson.dumps(found).decode() if as_json else "\n".join(_compared(found)))
 
 
 def _compared(found: dict[str, Any]) -> Iterator[str]:

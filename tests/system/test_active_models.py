@@ -191,6 +191,7 @@ def test_models_are_listed_shown_activated_and_rolled_back_by_command(
     compared = shell("models", "compare", "pump", first).out
     assert f"{first} beside {second}" in compared
     assert "none of its forecasts has met its end" in compared
+    assert json.loads(shell("models", "compare", "pump", first, "--json").out)["impact"]["machines"] == 0
     assert json.loads(shell("models", "rollback", "pump", "--json").out)["version"] == first
     shown = shell("models", "show", "pump").out
     assert "# Model of class pump" in shown
