@@ -5,10 +5,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 import typer
 
-from pdm.cli.options import AsJson, ClassName, SettingsFile, instant, settings_of
+from pdm.cli.options import AsJson, ClassName, SettingsFile, instant, json_of, settings_of
 from pdm.errors import ConfigurationError
 
 backtest_app = typer.Typer(help="What would have been said, on stored history.", no_args_is_help=True)
@@ -35,7 +34,7 @@ def backtest_forecasts(
     report = command.backtest_forecasts(settings_of(settings), wanted)
     if out is not None:
         command.write_page(report, out)
-    typer.echo(orjson.dumps(asdict(report)).decode() if as_json else "\n".join(_sentences(report)))
+    typer.echo(json_of(asdict(report)) if as_json else "\n".join(_sentences(report)))
 
 
 def _sentences(report: Any) -> Iterator[str]:

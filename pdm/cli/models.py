@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Annotated, Any
 
-import orjson
 import typer
 
-from pdm.cli.options import AsJson, SettingsFile, say, settings_of
+from pdm.cli.options import AsJson, SettingsFile, json_of, say, settings_of
 
 models_app = typer.Typer(help="Trained models: what there is, which one is active.", no_args_is_help=True)
 
@@ -89,7 +88,7 @@ def models_compare(
     from pdm.models_command import compare
 
     found = compare(settings_of(settings), class_name, version)
-    typer.echo(orjson.dumps(found).decode() if as_json else "\n".join(_compared(found)))
+    typer.echo(json_of(found) if as_json else "\n".join(_compared(found)))
 
 
 def _compared(found: dict[str, Any]) -> Iterator[str]:

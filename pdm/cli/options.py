@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import orjson
 import typer
 
 from pdm.errors import ConfigurationError
@@ -54,6 +55,11 @@ def pairs(given: list[str], option: str) -> dict[str, str]:
     if len(found) != len(given):
         raise ConfigurationError(f"expected NAME=VALUE, each name once, not {' '.join(given)!r}", key=option)
     return found
+
+
+def json_of(found: dict[str, Any]) -> str:
+    """One object for scripts; what is not known (NaN) is null."""
+    return orjson.dumps(found, default=tuple).decode()  # what it does not know are named tuples
 
 
 def say(facts: dict[str, Any], as_json: bool, sentence: str) -> None:
