@@ -16,6 +16,7 @@ from benchmarks import chaos_clocks as clocks
 from benchmarks import chaos_crash as crash
 from benchmarks import chaos_data as data
 from benchmarks import chaos_disk as disk
+from benchmarks import chaos_health as health
 from benchmarks import chaos_hostile as hostile
 from benchmarks import chaos_leader as leader
 from benchmarks import chaos_outage as outage
@@ -57,6 +58,8 @@ DRILLS = {
     "D4": Entry("no numbers", data.d4, "test_decode system/test_bad_messages"),
     "D5": Entry("hostile payloads", hostile.d5, "test_decode test_ingest test_mqtt test_lines web/test_influx"),
     "D6": Entry("poison among good ones", hostile.d6, "system/test_bad_messages adapters/test_reading_log"),
+    "D7": Entry("a unit that changes undeclared", health.d7, "test_sensor_health test_decode"),
+    "D8": Entry("sensors at fault", health.d8, "test_sensor_health"),
     "D9": Entry("a gateway that moves to another machine, a sensor replaced", sensors.d9, "test_tick test_new_sensors"),
     "D10": Entry("clocks and calendars", clocks.d10, "test_calendars test_schedule"),
     "D12": Entry("machines with strange names", data.d12, "test_influx web/test_hostile test_export"),

@@ -63,6 +63,15 @@ def test_a_spike_is_one_in_its_own_step_alone() -> None:
     assert judged(values)[100, 0] == Fault.SPIKE
 
 
+def test_after_a_rest_a_jump_is_not_believed_before_the_next_step_and_not_named_either() -> None:
+    values, state = noise(), health.start(FRAME, 1)
+    for number, step in enumerate(values):
+        jumped, follows = step + 30 * (number == 100), np.array([number != 100])
+        suspect = health.fold(FRAME, state, np.array([0]), jumped[None], np.zeros((2, 1)), follows)
+        assert suspect.all() == (number == 100)
+        assert not health.faults(FRAME, state).any()
+
+
 def test_a_trend_and_a_sensor_that_reports_on_change_are_no_faults() -> None:
     values = noise(2000)
     values[:, 0] += np.linspace(0, 40, 2000)

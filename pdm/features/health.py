@@ -132,9 +132,9 @@ def fold(
         part = slice(begin, begin + _CHUNK)
         values = state.values[:, rows[part]]
         view = _view(frame, values)
-        _fold(frame, view, columns[part], shift[:, part], follows[part])
+        held = _fold(frame, view, columns[part], shift[:, part], follows[part])
         state.values[:, rows[part]] = values
-        suspect[part] = _faults(frame, view).T != Fault.NONE
+        suspect[part] = ((_faults(frame, view) != Fault.NONE) | held).T
     return suspect
 
 
@@ -147,7 +147,8 @@ def _view(frame: Frame, values: NDArray[np.float32]) -> _View:
     return _View(*values.reshape(_ROWS, frame.sensors, values.shape[1]))
 
 
-def _fold(frame: Frame, view: _View, columns: Floats, shift: Floats, follows: NDArray[np.bool_]) -> None:
+def _fold(frame: Frame, view: _View, columns: Floats, shift: Floats, follows: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Returns `[p, m]` which values are not believed before the next step confirms them."""
     x = np.ascontiguousarray(columns.T[frame.kept], dtype=np.float32)
     u = operating_conditions(frame.conditions, columns)
     departure, _, inverse_sd = departures(frame, columns, u, nearest_regime(frame.conditions, u)[0])
@@ -159,9 +160,10 @@ def _fold(frame: Frame, view: _View, columns: Floats, shift: Floats, follows: ND
     _fold_dropout(view, heard)
     _fold_repeats(view, x, heard)
     _fold_noise(view, z, known & follows)
-    _fold_jump(view, z, known, follows)
+    held = _fold_jump(view, z, known, follows)
     np.copyto(view.before, z, where=known)
     view.seen[:] += heard & (states | known)
+    return held
 
 
 def _states(frame: Frame) -> NDArray[np.bool_]:
@@ -230,8 +232,12 @@ def _fold_noise(view: _View, z: NDArray[np.float32], known: NDArray[np.bool_]) -
     view.change[:] += (size - view.change) * _weight(view) * learns
 
 
-def _fold_jump(view: _View, z: NDArray[np.float32], known: NDArray[np.bool_], follows: NDArray[np.bool_]) -> None:
+def _fold_jump(
+    view: _View, z: NDArray[np.float32], known: NDArray[np.bool_], follows: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Returns `[p, m]` which sensors have jumped while nobody looked: a machine that warms up does so, too."""
     grown = view.seen >= YOUNG
     far = np.abs(z - view.trusted) > JUMP * np.maximum(view.change, LEAST)
     view.jumped[:] = np.where(known & follows & grown, (view.jumped + 1) * far, view.jumped)
     np.copyto(view.trusted, z, where=known & (view.jumped == 0) & (follows | ~grown))
+    return np.asarray(known & far & grown & ~follows)

@@ -1,0 +1,159 @@
+"""Drills of sensors that go wrong: faults put into the steps of unseen simulated pumps, folded as the service does."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.chaos_terms import Terms
+from benchmarks.report import Figure
+from pdm import twin
+from pdm.adapters import model_folder
+from pdm.demo.lives import START_MS, pump_steps
+from pdm.demo_plants import pump_plant
+from pdm.features.frame import Floats
+from pdm.plant import AssetClass
+from pdm.plant.file import parse_plant
+from pdm.prognosis import MEDIAN
+from pdm.prognosis.forecast import forecast
+from pdm.prognosis.learned import Model
+from pdm.settings import shipped_folder
+from pdm.simulated_plant import PUMP_SENSORS, PumpSensor, simulate_pumps
+from pdm.steps import Steps, joined
+from pdm.twin import Twin
+
+PUMPS, STATIONS, FIRST_SEED = 10, 3, 300_000
+JUDGED = PUMP_SENSORS[3:]  # the first three state how a pump is operated
+SINCE, LASTS = 100, 200  # running steps before a fault, and of it
+SIZE = 25.0  # of a spike or a new level, in standard deviations of the sensor's noise
+RUNNING_A_DAY = 16.0
+RECALL, FALSE_FLAGS = 0.95, 1.0  # least; most in 1,000 days of a sensor
+
+Wrong = Callable[[PumpSensor, np.random.Generator, Floats], Floats]
+
+KINDS: dict[str, Wrong] = {
+    "dropout": lambda sensor, random, x: np.full_like(x, np.nan),
+    "half_lost": lambda sensor, random, x: np.where(random.random(len(x)) < 0.5, np.nan, x),
+    "stuck": lambda sensor, random, x: np.full_like(x, x[0]),
+    "spike": lambda sensor, random, x: x + SIZE * sensor.noise * (np.arange(len(x)) == 0),
+    "level": lambda sensor, random, x: x + SIZE * sensor.noise,
+    "noise": lambda sensor, random, x: x + random.normal(0, np.sqrt(24) * sensor.noise, len(x)),
+}
+
+
+class Said(NamedTuple):
+    """What was said of pumps, step by step.
+
+    Attributes:
+        faults: for each pump `[steps, k]` what was wrong with the sensor behind each column.
+        medians: for each pump the median remaining life a day of running after its fault began.
+    """
+
+    faults: list[NDArray[np.int8]]
+    medians: Floats
+
+
+def d7(folder: Path, terms: Terms) -> list[Figure]:
+    """Temperatures that are told in degF from one day on, undeclared."""
+    asset_class, model, pumps = _pumps(terms.seed)
+    hot = [sensor for sensor in JUDGED if sensor.unit == "degC"]
+    sensors = [hot[pump % len(hot)] for pump in range(len(pumps))]
+    wrong = [
+        _with(asset_class, steps, sensors[pump], lambda x: 1.8 * x + 32, _since(pump))
+        for pump, steps in enumerate(pumps)
+    ]
+    sound, said = _said(asset_class, model, pumps), _said(asset_class, model, wrong)
+    first = [_first(asset_class, f, sensors[pump], _since(pump)) for pump, f in enumerate(said.faults)]
+    moved = np.nanmax(np.abs(said.medians / sound.medians - 1))
+    return [
+        Figure(
+            "D7.steps", f"most steps until a sensor of {len(pumps)} is named", 1.0 + max(first), bar=3, better="lower"
+        ),
+        Figure("D7.median", "most that it has moved a median remaining life by the next day", 100 * moved, "%"),
+    ]
+
+
+def d8(folder: Path, terms: Terms) -> list[Figure]:
+    """Each kind of fault on one sensor of each pump, and none."""
+    asset_class, model, pumps = _pumps(terms.seed)
+    figures = [_false_flags(asset_class, _said(asset_class, model, pumps))]
+    for kind, wrong in KINDS.items():
+        random = np.random.default_rng(terms.seed)
+        sensors = [JUDGED[pump % len(JUDGED)] for pump in range(len(pumps))]
+        faulty = [
+            _with(asset_class, steps, sensor, partial(wrong, sensor, random), _since(pump))
+            for pump, (steps, sensor) in enumerate(zip(pumps, sensors, strict=True))
+        ]
+        said, within = _said(asset_class, model, faulty), 3 if kind == "spike" else LASTS
+        seen = [_first(asset_class, f, sensors[pump], _since(pump)) < within for pump, f in enumerate(said.faults)]
+        figures.append(Figure(f"D8.{kind}", f"{kind} named, share of {len(pumps)}", float(np.mean(seen)), bar=RECALL))
+    return figures
+
+
+def _pumps(seed: int) -> tuple[AssetClass, Model, list[Steps]]:
+    """Pumps that the shipped model has not seen, from new to failure."""
+    asset_class = parse_plant(pump_plant(1, start_ms=START_MS)).classes["pump"]
+    models = shipped_folder("trained_models")
+    model = model_folder.load(models / "pump" / model_folder.versions(models, "pump")[-1], asset_class)
+    fleets = [
+        simulate_pumps(PUMPS, seed=FIRST_SEED + 100 * seed + station, start_ms=START_MS) for station in range(STATIONS)
+    ]
+    return asset_class, model, [pump_steps(asset_class, f, pump, START_MS) for f in fleets for pump in range(PUMPS)]
+
+
+def _since(pump: int) -> int:
+    """Running steps of a pump before its fault: at another hour of the day for each."""
+    return SINCE + 7 * pump
+
+
+def _with(
+    asset_class: AssetClass, steps: Steps, sensor: PumpSensor, wrong: Callable[[Floats], Floats], since: int
+) -> Steps:
+    """The same steps with one sensor at fault for a while."""
+    at = np.flatnonzero(steps.share > 0)[since : since + LASTS]
+    values, column = steps.values.copy(), asset_class.column_names.index(sensor.name)
+    values[at, column] = np.rint(wrong(values[at, column]) / sensor.resolution) * sensor.resolution
+    return replace(steps, values=values)
+
+
+def _said(asset_class: AssetClass, model: Model, pumps: list[Steps]) -> Said:
+    twins = twin.start(asset_class, model.frame, len(pumps))
+    faults: list[list[NDArray[np.int8]]] = [[] for _ in pumps]
+    medians = np.full(len(pumps), np.nan)
+    for rows in _hours(asset_class, model, twins, pumps):
+        found = twin.faults(asset_class, model.frame, twins)
+        for row in rows:
+            faults[row].append(found[row])
+        due = rows[twins.steps[rows] == SINCE + 7 * rows + RUNNING_A_DAY]
+        if len(due):
+            said = forecast(asset_class, model, twins, due, np.ones(len(due), dtype=np.bool_))
+            medians[due] = said.quantiles[:, MEDIAN]
+    return Said([np.array(found) for found in faults], medians)
+
+
+def _hours(asset_class: AssetClass, model: Model, twins: Twin, pumps: list[Steps]) -> Iterator[NDArray[np.int64]]:
+    """Fold hour by hour; the pumps that ran in each."""
+    steps = joined([replace(one, row=np.full(len(one), row)) for row, one in enumerate(pumps)])
+    order = np.argsort(steps.start_ms, kind="stable")
+    for part in np.split(order, np.flatnonzero(np.diff(steps.start_ms[order])) + 1):
+        hour = steps.take(part)
+        twin.fold(asset_class, model.frame, twins, hour)
+        yield hour.row[hour.share > 0]
+
+
+def _first(asset_class: AssetClass, faults: NDArray[np.int8], sensor: PumpSensor, since: int) -> float:
+    """Steps from the beginning of a fault to the first in which it is named, infinite if it is not."""
+    named = np.flatnonzero(faults[since : since + LASTS, asset_class.column_names.index(sensor.name)])
+    return float(named[0]) if len(named) else np.inf
+
+
+def _false_flags(asset_class: AssetClass, said: Said) -> Figure:
+    """Faults named where none was put in; those that the simulated plant has by itself count as well."""
+    begun = sum(int(((f[1:] != 0) & (f[:-1] == 0)).sum()) for f in said.faults)
+    days = sum(len(f) for f in said.faults) / RUNNING_A_DAY * len(asset_class.columns)
+    what = f"faults named where none was put in, in 1,000 of {days:.0f} days of a sensor"
+    return Figure("D8.false", what, 1000 * begun / days, bar=FALSE_FLAGS, better="lower")
