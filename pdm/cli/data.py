@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
@@ -20,6 +19,7 @@ from pdm.cli.options import (
     pairs,
     say,
     settings_of,
+    zone_of,
 )
 from pdm.errors import ConfigurationError
 
@@ -65,7 +65,7 @@ def import_readings(
     from pdm.words import plural
 
     loaded = settings_of(settings)
-    zone = None if time_zone is None else _zone(time_zone)
+    zone = None if time_zone is None else zone_of(time_zone)
     form = TableForm(
         source=source,
         source_column=source_column,
@@ -197,13 +197,6 @@ def _import_bucket(loaded: Any, bucket: Any, as_json: bool) -> None:
             problems = f"{plural(done.bad_values, 'bad value')}, {plural(len(done.mapped.remarks), 'remark')}"
             said += f"; {problems}: see {loaded.data_dir / REPORT}"
         typer.echo(json.dumps(facts) if as_json else said)
-
-
-def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError):
-        raise ConfigurationError(f"expected a zone such as Europe/Berlin, not {name!r}", key="--time-zone") from None
 
 
 def _delimiter(text: str) -> str:

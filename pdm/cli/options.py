@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import orjson
 import typer
@@ -65,3 +66,11 @@ def json_of(found: dict[str, Any]) -> str:
 def say(facts: dict[str, Any], as_json: bool, sentence: str) -> None:
     """Facts as one object, or in a sentence that has their names in braces."""
     typer.echo(json.dumps(facts) if as_json else sentence.format(**facts))
+
+
+def zone_of(name: str) -> ZoneInfo:
+    """The time zone of that name."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ConfigurationError(f"expected a zone such as Europe/Berlin, not {name!r}", key="--time-zone") from None

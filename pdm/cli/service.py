@@ -4,12 +4,12 @@ import json
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from pdm import __version__
-from pdm.cli.options import AsJson, SettingsFile, confirm, say, settings_of
+from pdm.cli.options import AsJson, SettingsFile, confirm, say, settings_of, zone_of
 from pdm.errors import ConfigurationError
 
 app = typer.Typer(
@@ -34,11 +34,35 @@ def version(show: Annotated[bool, typer.Option("--version", help="show the versi
 def init(
     folder: Annotated[Path, typer.Argument(help="where to write the files")] = Path(),
     force: Annotated[bool, typer.Option(help="overwrite files that are there")] = False,
+    from_csv: Annotated[Path | None, typer.Option(help="propose them from a CSV or Parquet file of readings")] = None,
+    source: Annotated[str | None, typer.Option(help="with --from-csv: the machine of all rows")] = None,
+    source_column: Annotated[str, typer.Option(help="with --from-csv: column that names the machine")] = "source",
+    time_column: Annotated[str, typer.Option(help="with --from-csv: column with the time")] = "time",
+    time_format: Annotated[str | None, typer.Option(help="with --from-csv: as %d.%m.%Y %H:%M")] = None,
+    time_zone: Annotated[str | None, typer.Option(help="with --from-csv: of times without an offset")] = None,
+    decimal: Annotated[Literal[".", ","] | None, typer.Option(help="with --from-csv: as the values show")] = None,
 ) -> None:
-    """Write a commented plant.yaml and rules.yaml for one critical machine."""
+    """Write a plant.yaml and a rules.yaml for one critical machine, or for those of a table of readings."""
     from pdm.templates import plant_template, rules_template
 
-    files = {folder / "plant.yaml": plant_template(), folder / "rules.yaml": rules_template()}
+    texts, said = (plant_template(), rules_template()), list[str]()
+    if from_csv is not None:
+        from pdm import own_plant
+        from pdm.ingest.own_table import look_at
+        from pdm.plant.wire import TableForm
+
+        form = TableForm(
+            source=source,
+            source_column=source_column,
+            time_column=time_column,
+            time_format=time_format,
+            time_zone=None if time_zone is None else zone_of(time_zone),
+            decimal=decimal,
+        )
+        look = look_at(from_csv, form)
+        texts, said = (own_plant.plant_text(look, from_csv), own_plant.rules_text(look)), own_plant.readiness(look)
+        said.append(f"bring it in after check and apply: {own_plant.import_command(look, from_csv.resolve())}")
+    files = {folder / "plant.yaml": texts[0], folder / "rules.yaml": texts[1]}
     present = [str(path) for path in files if path.exists()]
     if present and not force:
         raise ConfigurationError(f"is there already ({', '.join(present)}); --force overwrites", file=str(folder))
@@ -46,6 +70,8 @@ def init(
     for path, text in files.items():
         path.write_text(text, encoding="utf-8")
         typer.echo(f"wrote {path}")
+    for sentence in said:
+        typer.echo(f"- {sentence}")
     typer.echo("Fit them to your machine, then: pdm-twin check, pdm-twin apply, pdm-twin up")
 
 

@@ -1,6 +1,7 @@
 """The commands beside `up`: what they print, what they change, and the code that they end with."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,16 @@ def test_bad_usage_ends_with_2(shell: Shell, arguments: tuple[str, ...]) -> None
     ended = shell(*arguments)
     assert (ended.code, ended.out) == (2, "")
     assert "Usage" in ended.err
+
+
+def test_a_table_becomes_a_plant_with_its_readings_by_the_commands_that_init_says(shell: Shell, tmp_path: Path) -> None:
+    lines = [f"2026-01-{1 + hour // 24:02} {hour % 24:02}:00,{60 + hour % 7},Ada" for hour in range(240)]
+    (tmp_path / "press 4.csv").write_text("\n".join(["Time,Oil temp [C],operator", *lines]))
+    told = shell("init", "--from-csv", "press 4.csv", "--time-zone", "Europe/Berlin").out
+    assert shell("check").code == shell("apply", "--yes").code == 0
+    command = next(line for line in told.splitlines() if "pdm-twin import readings" in line).partition("pdm-twin ")[2]
+    assert "240 rows" in shell(*shlex.split(command)).out
+    assert shell("run", "tick").out.startswith("1 machine, ")
 
 
 def test_what_init_writes_can_be_checked_applied_and_ticked(shell: Shell, tmp_path: Path) -> None:

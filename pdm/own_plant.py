@@ -1,0 +1,198 @@
+"""`pdm-twin init --from-csv`: a plant file and rules proposed for machines of which there is a table of readings, and
+what that table is enough for."""
+
+import json
+import shlex
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pdm.durations import DAY_MS, HOUR_MS, UNITS_MS
+from pdm.ingest.own_table import Look, SeenSensor
+from pdm.plant.wire import TableForm
+from pdm.words import plural
+
+_MINUTE_MS = UNITS_MS["min"]
+_STEPS = ((_MINUTE_MS, "1 min", "minute"), (5 * _MINUTE_MS, "5 min", "five minutes"), (HOUR_MS, "1 h", "hour"))
+_FEWEST_STEPS = 200  # of a record, so that a life step is none too coarse
+_FORECAST_FROM, _SURE_FROM = 3, 10  # failed machines
+
+_PLANT = """# Proposed by `pdm-twin init --from-csv` from {file}.
+# Lines with "confirm" are guesses: change what is wrong, then run `pdm-twin check`. All that a plant file can say
+# stands in docs/plant-file.md; `pdm-twin init` writes a commented one.
+
+plant: {plant}
+currency: EUR                 # confirm; of all costs, ISO 4217
+time_zone: {zone}             # confirm; of shifts and of all times that people read
+
+classes:
+  machine:
+    title: Machine            # confirm
+    # The grain of life. Readings come about every {every}.
+    life_step: {life_step}    # confirm
+    # running_when: {{sensor: {first}, above: 0}}   # steps in which it stands still neither wear it nor alarm anybody
+    gap: unknown
+    notice: 48 h              # confirm; what your people need before they can start
+    horizon: {horizon}             # confirm; how far ahead a date is worth anything [life steps]
+    stale_after: {stale}
+    # A guess of how long such a machine lives gives a forecast from day one [life steps]:
+    # expected_life: {{mean: 10000, sd: 4000}}
+    # What the work costs when it is planned, and after the failure:
+    # costs: {{planned: 4000, unplanned: 20000}}
+    sensors:
+{sensors}
+    # Sensors that state how the machine is operated (load, speed, weather) rather than how it is:
+    conditions: []            # confirm: of {names}
+    failure_modes:
+      wear: {{title: Worn out, action: Inspect and repair, duration: 8 h}}   # confirm
+
+assets:
+{assets}
+"""
+
+_ASSET = "  - {{serial: {source}, class: machine, slot: {source}, source: {source}, start_of_life: unknown}}  # confirm"
+
+_RULES = """# Proposed by `pdm-twin init --from-csv`; limits on single sensors are yours to add (`kind: sensor_limit`).
+
+rules:
+  wear:
+    kind: failure_probability
+    title: Likely to fail soon
+    within: {within}
+    above: 30 %
+    clear: 20 %
+
+  silent:
+    kind: silent_sensor
+    title: No readings
+    for: {stale}
+"""
+
+
+def plant_text(look: Look, path: Path) -> str:
+    """A `plant.yaml` for the machines of a table."""
+    written, unit = _life_step(look)
+    steps_a_day = DAY_MS / _step_ms(look)
+    return _PLANT.format(
+        file=path.name,
+        plant=json.dumps(_title(path)),
+        zone=look.form.time_zone or "UTC",
+        every=_duration(look.every_ms),
+        life_step=f"{{{written}, unit: {unit}}}",
+        first=look.sensors[0].name,
+        horizon=max(10, round(30 * steps_a_day)),
+        stale=_duration(_stale_ms(look)),
+        sensors="\n".join(map(_sensor_line, look.sensors)),
+        names=", ".join(sensor.name for sensor in look.sensors),
+        assets="\n".join(_ASSET.format(source=json.dumps(source)) for source in look.machines),
+    )
+
+
+def rules_text(look: Look) -> str:
+    """A `rules.yaml` for them."""
+    return _RULES.format(within=max(1, round(7 * DAY_MS / _step_ms(look))), stale=_duration(_stale_ms(look)))
+
+
+def import_command(look: Look, path: Path) -> str:
+    """The command that brings the table in as it was understood."""
+    plain, form = TableForm(), look.form
+    options = [
+        *_said("--time-column", form.time_column, plain.time_column),
+        *_said("--time-format", form.time_format, None),
+        *_said("--time-zone", str(form.time_zone) if form.time_zone else None, None),
+        *_said("--epoch-unit", form.epoch_unit, None),
+        *_said("--source", form.source, None),
+        *_said("--source-column", form.source_column, plain.source_column),
+        *_said("--sensor-column", form.sensor_column, None),
+        *_said("--value-column", form.value_column, plain.value_column),
+        *_said("--decimal", form.decimal, None),
+        *_said("--delimiter", form.delimiter, None),
+        *(word for column, name in form.rename.items() for word in ("--rename", f"{column}={name}")),
+        *(word for column in form.ignore for word in ("--ignore", column)),
+    ]
+    return shlex.join(["pdm-twin", "import", "readings", str(path), *options])
+
+
+def readiness(look: Look) -> list[str]:
+    """What the table is enough for, and what would lift it further, in sentences."""
+    since, until = (datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d") for ms in (look.first_ms, look.last_ms))
+    steps = _steps(look)
+    machines, sensors = plural(len(look.machines), "machine"), plural(len(look.sensors), "sensor")
+    said = [
+        f"{machines}, {sensors}, {look.rows:,} rows from {since} to {until}, one about every "
+        f"{_duration(look.every_ms)}: about {steps:,.0f} life steps a machine",
+        "enough for: pages, limits on sensors, alerts on silence",
+    ]
+    if unknown := [sensor.name for sensor in look.sensors if not sensor.unit]:
+        said.append(f"units are not known of {', '.join(unknown)}: write them into plant.yaml before importing")
+    if gappy := [f"{sensor.name} ({sensor.missing:.0%})" for sensor in look.sensors if sensor.missing > 0.05]:
+        said.append(f"often without a value: {', '.join(gappy)}; a learned forecast leaves such sensors out")
+    if steps < _FEWEST_STEPS:
+        said.append(f"too short to learn from: {_FEWEST_STEPS} life steps at least show how a healthy machine reads")
+    said += [f"{column}: left out, {why}" for column, why in look.left_out.items()]
+    said.append(
+        "a forecast from day one needs `expected_life`, or failure modes with a limit and an expected life, and "
+        "`start_of_life` of each machine"
+    )
+    said.append(
+        f"a learned forecast needs failures: report them with `pdm-twin import events`, {_FORECAST_FROM} machines of a "
+        f"class from start to failure at least, {_SURE_FROM} for confidence, then `pdm-twin train machine`"
+    )
+    marked = [f"{column} is not zero in {count:,} rows" for column, count in look.labels.items() if count]
+    if marked:
+        said.append(f"may hold failures: {'; '.join(marked)}")
+    return said
+
+
+def _life_step(look: Look) -> tuple[str, str]:
+    """How the life step is written, and its unit."""
+    if look.every_ms > 2 * HOUR_MS or not look.every_ms:
+        return "each: reading", "reading"
+    fitting = [step for step in _STEPS if step[0] >= look.every_ms] or [_STEPS[-1]]
+    fine = [step for step in fitting if _measured_ms(look) / step[0] >= _FEWEST_STEPS]
+    _, every, unit = fine[-1] if fine else fitting[0]
+    return f"every: {every}", json.dumps(unit)
+
+
+def _step_ms(look: Look) -> int:
+    every = {f"every: {text}": ms for ms, text, _ in _STEPS}
+    return every.get(_life_step(look)[0], look.every_ms or DAY_MS)
+
+
+def _measured_ms(look: Look) -> float:
+    """How long a machine was measured, without the gaps."""
+    return look.rows / len(look.machines) * look.every_ms
+
+
+def _steps(look: Look) -> float:
+    """Life steps that were measured of a machine."""
+    return max(1.0, _measured_ms(look) / _step_ms(look))
+
+
+def _stale_ms(look: Look) -> int:
+    """Silence that is no accident of the line any more."""
+    return max(DAY_MS, 10 * look.every_ms)
+
+
+def _sensor_line(sensor: SeenSensor) -> str:
+    unit = json.dumps(sensor.unit or "1")
+    doubt = "unit not known: write it here" if not sensor.unit else "confirm the unit"
+    title = json.dumps(sensor.column)
+    return (
+        f"      {sensor.name}: {{unit: {unit}, title: {title}}}   # {doubt}; read {sensor.low:.4g} to {sensor.high:.4g}"
+    )
+
+
+def _duration(ms: int) -> str:
+    """A duration as plant files write it."""
+    for unit, length in (("d", DAY_MS), ("h", HOUR_MS), ("min", _MINUTE_MS)):
+        if ms >= length:
+            return f"{ms / length:.0f} {unit}"
+    return f"{max(1, round(ms / 1000))} s"
+
+
+def _said(option: str, value: str | None, default: str | None) -> list[str]:
+    return [] if value is None or value == default else [option, value]
+
+
+def _title(path: Path) -> str:
+    return path.name.split(".")[0].replace("_", " ").strip().capitalize() or "Our plant"

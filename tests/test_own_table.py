@@ -1,0 +1,148 @@
+"""What is proposed for machines of which there is nothing but a table of readings."""
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pdm.adapters.memory_readings import MemoryReadings
+from pdm.errors import ConfigurationError
+from pdm.ingest.history import import_files
+from pdm.ingest.own_table import look_at
+from pdm.own_plant import import_command, plant_text, readiness, rules_text
+from pdm.plant.file import parse_plant
+from pdm.plant.wire import TableForm
+from pdm.rules.ruleset import parse_rules
+
+PLAIN = TableForm()
+HOURS = pd.date_range("2026-01-01", periods=300, freq="h", tz="UTC")
+
+
+def table(**more: object) -> pd.DataFrame:
+    """300 hours of one machine."""
+    random = np.random.default_rng(1)
+    columns = {"Timestamp": HOURS, "Oil temp [C]": random.normal(60, 1, 300).round(1), "current_kA": random.random(300)}
+    return pd.DataFrame(columns | more)
+
+
+def written(folder: Path, frame: pd.DataFrame, name: str = "press_4.csv", **options: Any) -> Path:
+    frame.to_csv(folder / name, index=False, **options)
+    return folder / name
+
+
+def test_times_machine_sensors_and_units_are_read_off_a_wide_table(tmp_path: Path) -> None:
+    look = look_at(written(tmp_path, table()), PLAIN)
+    assert look.form.time_column == "Timestamp"
+    assert look.machines == ("press_4",)
+    assert look.form.source == "press_4"
+    assert [(one.name, one.column, one.unit) for one in look.sensors] == [
+        ("Oil_temp", "Oil temp [C]", "degC"),
+        ("current_kA", "current_kA", ""),
+    ]
+    assert (look.rows, look.every_ms, look.last_ms - look.first_ms) == (300, 3_600_000, 299 * 3_600_000)
+
+
+def test_a_column_that_repeats_names_tells_the_machines_apart(tmp_path: Path) -> None:
+    frame = pd.concat([table(machine=name) for name in ("A", "B")])
+    look = look_at(written(tmp_path, frame), PLAIN)
+    assert look.machines == ("A", "B")
+    assert look.form.source_column == "machine"
+    assert look.form.source is None
+
+
+def test_one_value_a_row_is_a_table_of_sensors(tmp_path: Path) -> None:
+    long = table().melt(id_vars="Timestamp", var_name="tag", value_name="value")
+    look = look_at(written(tmp_path, long), PLAIN)
+    assert (look.form.sensor_column, look.form.value_column) == ("tag", "value")
+    assert [one.name for one in look.sensors] == ["Oil_temp", "current_kA"]
+    assert look.rows == 300
+
+
+def test_german_cells_are_understood(tmp_path: Path) -> None:
+    frame = table().rename(columns={"Timestamp": "Zeit"})
+    frame["Zeit"] = frame["Zeit"].dt.strftime("%d.%m.%Y %H:%M")
+    path = written(tmp_path, frame, sep=";", decimal=",")
+    look = look_at(path, replace(PLAIN, time_zone=ZoneInfo("Europe/Berlin")))
+    assert look.form.time_format == "%d.%m.%Y %H:%M"
+    assert look.first_ms == 1_767_222_000_000  # midnight in Berlin
+    assert look.sensors[0].low == pytest.approx(frame["Oil temp [C]"].min())
+
+
+def test_numbers_since_1970_are_times_in_their_unit(tmp_path: Path) -> None:
+    frame = table(Timestamp=HOURS.as_unit("ms").asi8)
+    assert look_at(written(tmp_path, frame), PLAIN).form.epoch_unit == "ms"
+
+
+def test_dates_that_may_be_two_are_asked_about(tmp_path: Path) -> None:
+    days = pd.date_range("2026-01-01", periods=12, freq="D").strftime("%m/%d/%Y %H:%M")
+    path = written(tmp_path, pd.DataFrame({"time": days, "temp": np.arange(12) % 5}))
+    with pytest.raises(ConfigurationError, match="--time-format"):
+        look_at(path, PLAIN)
+    assert look_at(path, replace(PLAIN, time_format="%m/%d/%Y %H:%M")).every_ms == 86_400_000
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "why"),
+    [
+        ("failure", np.r_[np.zeros(299), 1], "label"),
+        ("row", np.arange(300), "counts the rows"),
+        ("firmware", np.full(300, 7.5), "always 7.5"),
+        ("operator", ["Ada"] * 300, "no numbers"),
+    ],
+)
+def test_what_is_no_sensor_is_left_out_with_the_reason(tmp_path: Path, column: str, values: object, why: str) -> None:
+    look = look_at(written(tmp_path, table(**{column: values})), PLAIN)
+    assert why in look.left_out[column]
+    assert column in look.form.ignore
+    assert [one.name for one in look.sensors] == ["Oil_temp", "current_kA"]
+
+
+def test_rows_marked_as_failures_are_counted_for_people(tmp_path: Path) -> None:
+    look = look_at(written(tmp_path, table(failure=np.r_[np.zeros(297), 1, 1, 1])), PLAIN)
+    assert "may hold failures: failure is not zero in 3 rows" in readiness(look)
+
+
+def test_a_table_without_times_or_sensors_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no column of a, b holds times"):
+        look_at(written(tmp_path, pd.DataFrame({"a": [1.5, 2.5, 3.5], "b": [4.0, 5.0, 7.0]})), PLAIN)
+    with pytest.raises(ConfigurationError, match="looks like a sensor"):
+        look_at(written(tmp_path, pd.DataFrame({"time": HOURS, "state": ["on"] * 300})), PLAIN)
+    with pytest.raises(ConfigurationError, match="has no column 'when'"):
+        look_at(written(tmp_path, table()), replace(PLAIN, time_column="when"))
+
+
+def test_the_proposed_plant_takes_the_whole_table_in(tmp_path: Path) -> None:
+    frame = pd.concat([table(machine=name, failure=0) for name in ("A 1", "B#2", "wêird/3")])
+    path = written(tmp_path, frame)
+    look = look_at(path, PLAIN)
+    plant = parse_plant(plant_text(look, path))
+    assert parse_rules(rules_text(look), plant).rules
+    store = MemoryReadings()
+    done = import_files([path], store, plant, look.form, 1_800_000_000_000, report=tmp_path / "report.csv")
+    assert (done[0].rows, done[0].bad_rows) == (900, 0)
+    assert len(store.window("machine", look.machines, 0, 2**60)) == 900
+
+
+def test_the_command_to_import_says_what_was_found(tmp_path: Path) -> None:
+    path = written(tmp_path, table(operator="Ada"))
+    words = shlex.split(import_command(look_at(path, PLAIN), path))
+    assert words[:4] == ["pdm-twin", "import", "readings", str(path)]
+    assert words[4:] == [
+        *("--time-column", "Timestamp", "--source", "press_4"),
+        *("--rename", "Oil temp [C]=Oil_temp", "--ignore", "operator"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("every", "rows", "step"),
+    [("1s", 20_000, "1 min"), ("1min", 2_000, "5 min"), ("1h", 300, "1 h"), ("12h", 300, "each: reading")],
+)
+def test_a_life_step_holds_a_reading_and_a_record_many(tmp_path: Path, every: str, rows: int, step: str) -> None:
+    times = pd.date_range("2026-01-01", periods=rows, freq=every, tz="UTC")
+    path = written(tmp_path, pd.DataFrame({"time": times, "temp": np.random.default_rng(1).random(rows)}))
+    assert f"{{{step}" in plant_text(look_at(path, PLAIN), path).replace("every: ", "")
