@@ -79,7 +79,7 @@ class MachineLoop:
         ran = history[history["share"] > 0]
         exposure = np.array([history["share"].sum()])
         features = features_of(self.model.frame, ran[list(self.asset_class.column_names)])
-        quantiles = learned.forecast(self.model, features, exposure)
+        quantiles = learned.forecast(self.model, features, exposure, np.array([True]))
         modes = [mode.name for mode in self.asset_class.failure_modes]
         mode = learned.first_mode(self.model, features, quantiles, modes)
         prognosis = Prognosis(quantiles, self.asset_class.horizon, np.ones(1, np.int8), np.zeros(1, np.int8), mode)

@@ -28,7 +28,14 @@ def measure_workers(model: Model, machines: int, rounds: int) -> list[Figure]:
     """P16."""
     random = np.random.default_rng(1)
     seen = random.normal(0.0, 3.0, (machines, len(model.frame.feature_names)))
-    task = model, seen, random.uniform(0.0, 5_000.0, machines), list(model.head.modes.names if model.head.modes else ())
+    complete = np.ones(machines, dtype=np.bool_)
+    task = (
+        model,
+        seen,
+        random.uniform(0.0, 5_000.0, machines),
+        complete,
+        list(model.head.modes.names if model.head.modes else ()),
+    )
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1") as cluster:
         where = {
             "dask": Workers(cluster.scheduler_address.replace("tcp", "dask"), 2),

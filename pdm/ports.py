@@ -364,7 +364,12 @@ class Workers(Protocol):
     """Where learned forecasts are worked out."""
 
     def infer(
-        self, model: Model, features: NDArray[np.float64], exposure: NDArray[np.float64], names: Sequence[str]
+        self,
+        model: Model,
+        features: NDArray[np.float64],
+        exposure: NDArray[np.float64],
+        complete: NDArray[np.bool_],
+        names: Sequence[str],
     ) -> Inferred:
         """As `learned.infer`, to the last bit."""
         ...

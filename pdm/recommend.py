@@ -42,8 +42,8 @@ _REFUSALS = {
     Refusal.NO_READINGS: "no life step with readings has closed yet; the first one lifts this",
     Refusal.STALE: "the latest reading is too old; the next reading lifts this",
     Refusal.HISTORY_INCOMPLETE: (
-        "its history does not reach back to the start of its life; importing older readings, or reporting a repair or "
-        "replacement, lifts this"
+        "its history does not reach back to the start of its life; importing older readings, reporting a repair or "
+        "replacement or, where a model was learned, waiting for some more steps lifts this"
     ),
     Refusal.NO_MODEL: "no life is declared for its class and no model was learned; either lifts this",
     Refusal.FOREIGN_MODEL: "the model in force was made for other machines; training one for this class lifts this",
@@ -258,6 +258,10 @@ def readiness(
         few = lives < FEW_LIVES
         today = f"Forecast learned from {lives} finished lives{', low confidence' if few else ''}."
         return Readiness("forecast", today, f"{FEW_LIVES - lives} more finished lives" if few else "")
+    if basis == Basis.LIFE_TABLE:
+        doubt = ", low confidence" if lives < FEW_LIVES else ""
+        today = f"Forecast from its age and {lives} finished lives of its class{doubt}: its sensors tell no more yet."
+        return Readiness("forecast", today, "more finished lives, or a sensor that shows what wears")
     if basis == Basis.DECLARED_LIFE and expected is not None:
         life = f"{words.life(expected.mean, unit)}, spread {words.life(expected.sd, unit)}"
         return Readiness("declared", f"Forecast from the declared life of its class ({life}) and its age.", learn)
@@ -320,6 +324,8 @@ def _how_we_know(asset_class: AssetClass, basis: Basis, lives: int) -> str:
     if basis == Basis.LEARNED:
         confidence = f" (fewer than {FEW_LIVES}: low confidence)" if lives < FEW_LIVES else ""
         return f"Learned from {lives} machines that ran to failure{confidence}."
+    if basis == Basis.LIFE_TABLE:
+        return f"From its age and {lives} finished lives of its class: on machines left out no sensor told more."
     expected = asset_class.expected_life
     if basis == Basis.DECLARED_LIFE and expected is not None:
         life = words.life(expected.mean, asset_class.life_step.unit)

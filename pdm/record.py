@@ -78,7 +78,8 @@ class _Recording:
         rows = rows[self.made.believed.prognosis.basis[rows] == Basis.LEARNED]
         if model is None or state is None or not len(rows):
             return {}
-        return dict(zip(rows.tolist(), learned.drivers(model, features.emit(model.frame, state, rows)), strict=True))
+        seen, complete = features.emit(model.frame, state, rows), self.machines.complete[rows]
+        return dict(zip(rows.tolist(), learned.drivers(model, seen, complete), strict=True))
 
 
 def record(

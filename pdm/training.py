@@ -16,6 +16,7 @@ from pdm.errors import ModelError
 from pdm.installations import Fleet
 from pdm.learn import Life, Progress, life_of, train
 from pdm.plant import AssetClass
+from pdm.prognosis import Basis
 from pdm.prognosis.learned import Origin
 from pdm.respond import Act
 from pdm.state.plants import current_fleet, current_plant
@@ -36,7 +37,10 @@ class Trained(NamedTuple):
 def train_class(
     engine: Engine, class_name: str, folder: Path, act: Act, progress: Progress = lambda what, share: None
 ) -> Trained:
-    """Train on the finished lives of a class, and publish unless age alone forecasts machines left out as well."""
+    """Train on the finished lives of a class, and publish what was learned.
+
+    A life table alone, where sensors tell no more, is published only where nothing else is declared to forecast by.
+    """
     with read(engine) as connection:
         plant = current_plant(connection)
         asset_class = plant.plant.classes[class_name]
@@ -46,8 +50,8 @@ def train_class(
         model = train(asset_class, lives, seed=SEED, origin=origin, progress=progress)
     except ModelError as error:
         return Trained(None, False, str(error))
-    ours, age = model.facts.figures["crps"], model.facts.figures["crps_age_only"]
-    if ours >= age:
+    ours, age = model.facts.ladder["learned"], model.facts.ladder["life_table"]
+    if model.facts.basis == Basis.LIFE_TABLE and (asset_class.expected_life is not None or asset_class.wearing):
         return Trained(
             None, False, f"{class_name}: not kept, its CRPS {ours:.4g} is no better than {age:.4g} by age alone"
         )

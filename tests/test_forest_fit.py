@@ -50,15 +50,13 @@ def test_steps_are_taken_more_densely_towards_the_failure() -> None:
 
 
 def test_lives_that_name_one_mode_have_nothing_to_tell_apart() -> None:
-    stack = stack_of([17, 40, 9])
-    rows = fold_lives(FRAME, stack, np.ones(40, dtype=bool))
-    assert fit_modes(stack, rows, ["belt", None, "belt"], ["belt", "bearing"], 40, 0) is None
-    assert fit_modes(stack, rows, ["belt", "unheard of", "belt"], ["belt", "bearing"], 40, 0) is None
+    rows = fold_lives(FRAME, stack_of([17, 40, 9]), np.ones(40, dtype=bool))
+    assert fit_modes(rows.features, rows.life, ["belt", None, "belt"], ["belt", "bearing"], 0) is None
+    assert fit_modes(rows.features, rows.life, ["belt", "unheard of", "belt"], ["belt", "bearing"], 0) is None
 
 
 def test_a_mode_head_knows_how_often_each_mode_occurs() -> None:
-    stack = stack_of([60, 60, 60, 60])
-    rows = fold_lives(FRAME, stack, np.ones(60, dtype=bool))
-    modes = fit_modes(stack, rows, ["belt", "bearing", "belt", "belt"], ["bearing", "belt"], 40, 0)
+    rows = fold_lives(FRAME, stack_of([60, 60, 60, 60]), np.ones(60, dtype=bool))
+    modes = fit_modes(rows.features, rows.life, ["belt", "bearing", "belt", "belt"], ["bearing", "belt"], 0)
     assert modes is not None
     assert dict(zip(modes.names, modes.shares.tolist(), strict=True)) == {"belt": 0.75, "bearing": 0.25}

@@ -7,9 +7,11 @@ import pytest
 
 from pdm.errors import ModelError
 from pdm.learn import FEWEST_FAILURES, Life, train
+from pdm.learn.choice import targets
 from pdm.learn.forest_fit import fold_lives
 from pdm.learn.frame_fit import Stack
-from pdm.prognosis import learned
+from pdm.prognosis import Basis, learned
+from pdm.prognosis.forests import Target
 from pdm.prognosis.learned import Model, Origin
 from pdm.scoring import score
 from tests.small_lives import FAN, fan_lives, fan_model
@@ -19,8 +21,11 @@ def content(model: Model) -> tuple[bytes, ...]:
     """Everything fitted, as bytes."""
     frame, head = model.frame, model.head
     assert head.modes is not None
-    arrays = (frame.projection, frame.own_change, frame.conditions.surface, head.spread.quantiles, head.spread.beyond)
-    forests = (head.squared, head.poisson, head.modes.forest)
+    spreads = [
+        spread for forests in (head.whole, head.late) for spread in (forests.spread.quantiles, forests.spread.beyond)
+    ]
+    arrays = (frame.projection, frame.own_change, frame.conditions.surface, *spreads)
+    forests = (head.whole.squared, head.whole.poisson, head.late.squared, head.late.poisson, head.modes.forest)
     return *(array.tobytes() for array in arrays), *(forest.model_to_string().encode() for forest in forests)
 
 
@@ -47,7 +52,7 @@ def test_lives_cut_short_count_in_the_life_table_only() -> None:
     alive = [replace(life, failed=False, share=np.full(len(life.share), 50.0)) for life in fan_lives(3, seed=9)]
     without, with_them = (train(FAN, some, seed=1, origin=Origin.PLANT) for some in (lives, lives + alive))
     assert with_them.head.life.mean > 2 * without.head.life.mean
-    assert with_them.head.squared.model_to_string() == without.head.squared.model_to_string()
+    assert with_them.head.whole.squared.model_to_string() == without.head.whole.squared.model_to_string()
     assert (with_them.facts.lives, with_them.facts.failures) == (9, 6)
 
 
@@ -61,7 +66,7 @@ def test_forecasts_of_unseen_machines_are_calibrated_and_better_than_age() -> No
         np.concatenate([one[-1] - one for one in used]),
     )
     rows = fold_lives(model.frame, stack, np.ones(stack.lengths.max(), dtype=bool))
-    quantiles = learned.forecast(model, rows.features, stack.used[rows.step])
+    quantiles = learned.forecast(model, rows.features, stack.used[rows.step], np.ones(len(rows.step), dtype=bool))
     scores = score(quantiles, stack.remaining[rows.step], rows.life, FAN.horizon).mean()
     assert 0.65 < scores.coverage_80 < 0.95
     assert scores.crps < 0.6 * model.facts.figures["crps_age_only"]
@@ -74,6 +79,33 @@ def test_figures_are_of_machines_left_out_and_in_the_facts() -> None:
     assert facts.figures["crps"] < 0.6 * facts.figures["crps_age_only"]
     assert facts.figures["mode_right"] > 0.7
     assert 0.6 < facts.figures["coverage_80"] < 0.95
+
+
+def test_whoever_is_better_on_machines_left_out_speaks() -> None:
+    facts = fan_model().facts
+    assert set(facts.ladder) == {"learned", "life_table"}
+    assert facts.ladder["learned"] < 0.6 * facts.ladder["life_table"]
+    assert facts.basis == Basis.LEARNED
+    blind = [
+        replace(life, columns=np.random.default_rng(i).normal(5, 1, life.columns.shape))
+        for i, life in enumerate(fan_lives(8))
+    ]
+    assert train(FAN, blind, seed=1, origin=Origin.PLANT).facts.basis == Basis.LIFE_TABLE
+
+
+def test_a_record_that_begins_late_teaches_what_to_say_of_such_machines() -> None:
+    late = [replace(life, complete=False) for life in fan_lives(6, seed=9)]
+    without, with_them = (
+        train(FAN, some, seed=1, origin=Origin.PLANT) for some in (fan_lives(4), [*fan_lives(4), *late])
+    )
+    assert with_them.head.whole.squared.model_to_string() == without.head.whole.squared.model_to_string()
+    assert with_them.head.late.squared.model_to_string() != without.head.late.squared.model_to_string()
+
+
+def test_what_is_estimated_is_one_of_what_is_tried() -> None:
+    assert targets(horizon=125, median_life=200) == [Target(cap=125), Target(), Target(log=True)]
+    assert targets(horizon=1000, median_life=200) == [Target(cap=1000), Target(cap=120), Target(), Target(log=True)]
+    assert fan_model().head.whole.target in targets(FAN.horizon, fan_model().facts.median_life)
 
 
 def test_rivals_are_chosen_on_the_training_machines() -> None:
@@ -117,7 +149,7 @@ def test_a_sensor_with_holes_is_learned_all_the_same() -> None:
         columns[random.random(columns.shape) < 0.03] = np.nan
         lives.append(replace(life, columns=columns))
     model = train(FAN, lives, seed=1, origin=Origin.PLANT)
-    assert np.isfinite(model.head.spread.quantiles).all()
+    assert np.isfinite(model.head.whole.spread.quantiles).all()
 
 
 def test_a_life_knows_its_length() -> None:

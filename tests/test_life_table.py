@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from pdm.degradation import Weibull
 from pdm.scoring.life_table import SHAPES, fit_life_table
 
 
@@ -37,3 +38,15 @@ def test_equal_lives_do_not_promise_a_day() -> None:
 def test_very_long_lives_do_not_overflow() -> None:
     law = fit_life_table(np.array([1e9, 1.1e9, 0.9e9]), np.ones(3, dtype=bool))
     assert np.isfinite(law.scale)
+
+
+def test_what_is_left_of_a_life_that_began_at_an_unknown_time() -> None:
+    random, law, seen = np.random.default_rng(3), Weibull(3.0, 100.0), 30.0
+    met_at, lives = random.uniform(0, 300, 400_000), 100 * random.weibull(3.0, 400_000)
+    left = (lives - met_at - seen)[lives > met_at + seen]
+    levels = np.array([0.1, 0.5, 0.9])
+    assert law.remaining_of_unknown_age(seen, levels) == pytest.approx(np.quantile(left, levels), rel=0.05)
+
+
+def test_a_machine_seen_for_longer_than_any_lived_has_nothing_left_that_is_known() -> None:
+    assert Weibull(4.0, 100.0).remaining_of_unknown_age(2_000.0, np.array([0.5, 0.99])).tolist() == [0.0, 0.0]

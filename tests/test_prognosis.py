@@ -35,13 +35,13 @@ def test_a_machine_that_wears_has_less_left_the_older_it_is() -> None:
     assert (old < young).all()
 
 
-def forecast_after(columns: np.ndarray) -> Prognosis:
+def forecast_after(columns: np.ndarray, *, complete: bool = True) -> Prognosis:
     """The learned forecast of a fan after these steps `[steps, k]`."""
     model, count = fan_model(), len(columns)
     fan, start = twin.start(FAN, model.frame, 1), np.arange(count) * HOUR
     row, held = np.zeros(count, dtype=np.int64), np.full(count, 3, dtype=np.int32)
     twin.fold(FAN, model.frame, fan, Steps(row, start, start + HOUR, np.ones(count), held, columns))
-    return forecast.forecast(FAN, model, fan, np.array([0]), np.array([True]))
+    return forecast.forecast(FAN, model, fan, np.array([0]), np.array([complete]))
 
 
 @pytest.mark.parametrize("silent", [0, 1])  # the load, a condition; the vibration, a sensor that shows wear
@@ -60,3 +60,12 @@ def test_values_lost_now_and_then_or_in_a_sensor_that_says_nothing_do_not_stop_t
     columns[np.random.default_rng(1).random(columns.shape) < 0.3] = np.nan
     columns[:, 3] = np.nan  # the nameplate
     assert forecast_after(columns).refusal[0] == Refusal.NONE
+
+
+def test_a_machine_that_joined_late_is_forecast_once_more_than_its_own_start_was_seen() -> None:
+    enough = fan_model().frame.baseline
+    columns = fan_life(100, seed=7).columns[30:]
+    assert forecast_after(columns[: enough - 1], complete=False).refusal[0] == Refusal.HISTORY_INCOMPLETE
+    late, whole = (forecast_after(columns[:enough], complete=complete) for complete in (False, True))
+    assert late.refusal[0] == Refusal.NONE
+    assert (late.quantiles != whole.quantiles).any()

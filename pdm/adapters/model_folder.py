@@ -34,7 +34,8 @@ from pdm.learn.model_card import card
 from pdm.plant import AssetClass
 from pdm.ports import TrainedVersion
 from pdm.prognosis import learned
-from pdm.prognosis.learned import RECIPE, Facts, Head, ModeHead, Model, Origin, Rivals, Spread
+from pdm.prognosis.forests import Forests, Spread, Target
+from pdm.prognosis.learned import RECIPE, Facts, Head, ModeHead, Model, Origin, Rivals
 
 MANIFEST = "manifest.json"
 LARGEST_FILE = 64 << 20
@@ -255,7 +256,8 @@ def golden_forecast(model: Model, steps: NDArray[np.float64]) -> NDArray[np.floa
     for step in steps:
         features.fold(model.frame, state, features.ALL, step)
     exposure = np.full(steps.shape[1], float(len(steps)))
-    return learned.forecast(model, features.emit(model.frame, state), exposure)
+    complete = np.arange(steps.shape[1]) % 2 == 0
+    return learned.forecast(model, features.emit(model.frame, state), exposure, complete)
 
 
 def _golden_steps(frame: Frame, seed: int) -> NDArray[np.float64]:
@@ -284,11 +286,18 @@ def _files(model: Model) -> dict[str, bytes]:
         "card.md": card(model).encode(),
         "frame.npz": _archive(arrays),
         "golden.npz": _archive({"steps": steps, "quantiles": golden_forecast(model, steps)}),
-        "poisson.txt": head.poisson.model_to_string().encode(),
-        "spread.npz": _archive({field.name: getattr(head.spread, field.name) for field in fields(Spread)}),
-        "squared.txt": head.squared.model_to_string().encode(),
+        **_forest_files("", head.whole),
+        **_forest_files("late_", head.late),
     }
     return files if head.modes is None else files | {"modes.txt": head.modes.forest.model_to_string().encode()}
+
+
+def _forest_files(prefix: str, forests: Forests) -> dict[str, bytes]:
+    return {
+        f"{prefix}squared.txt": forests.squared.model_to_string().encode(),
+        f"{prefix}poisson.txt": forests.poisson.model_to_string().encode(),
+        f"{prefix}spread.npz": _archive({field.name: getattr(forests.spread, field.name) for field in fields(Spread)}),
+    }
 
 
 def _described(model: Model) -> dict[str, Any]:
@@ -303,9 +312,16 @@ def _described(model: Model) -> dict[str, Any]:
         "facts": facts,
         "frame": {"column_names": list(frame.column_names), "reach": None if np.isinf(reach) else reach, **numbers},
         "horizon": head.horizon,
+        "late": _described_forests(head.late),
         "life": asdict(head.life),
         "modes": modes,
+        "whole": _described_forests(head.whole),
     }
+
+
+def _described_forests(forests: Forests) -> dict[str, Any]:
+    cap = forests.target.cap
+    return {"cap": None if np.isinf(cap) else cap, "log": forests.target.log, "reach": forests.reach}
 
 
 def _parse(contents: Contents, version: str) -> Model:
@@ -317,9 +333,8 @@ def _parse(contents: Contents, version: str) -> Model:
     frame = Frame(column_names=tuple(numbers["column_names"]), conditions=conditions, **fitted)
     head = Head(
         horizon=manifest["horizon"],
-        squared=_forest(files["squared.txt"]),
-        poisson=_forest(files["poisson.txt"]),
-        spread=Spread(**_arrays(files["spread.npz"])),
+        whole=_forests(contents, "whole", ""),
+        late=_forests(contents, "late", "late_"),
         life=Weibull(**manifest["life"]),
         modes=modes and ModeHead(tuple(modes["names"]), np.array(modes["shares"]), _forest(files["modes.txt"])),
     )
@@ -331,6 +346,18 @@ def _facts(stored: Mapping[str, Any]) -> Facts:
     interval = np.inf if rivals["interval"] is None else rivals["interval"]
     chosen = Rivals(tuple(rivals["lengths"]), interval, rivals["threshold"])
     return Facts(**{**stored, "origin": Origin(stored["origin"]), "rivals": chosen})
+
+
+def _forests(contents: Contents, kind: str, prefix: str) -> Forests:
+    described, files = contents.manifest[kind], contents.files
+    cap = np.inf if described["cap"] is None else described["cap"]
+    return Forests(
+        target=Target(cap, described["log"]),
+        reach=described["reach"],
+        squared=_forest(files[f"{prefix}squared.txt"]),
+        poisson=_forest(files[f"{prefix}poisson.txt"]),
+        spread=Spread(**_arrays(files[f"{prefix}spread.npz"])),
+    )
 
 
 def _forest(text: bytes) -> lgb.Booster:

@@ -50,11 +50,16 @@ class Workers:
         self._cluster: Any = None
 
     def infer(
-        self, model: Model, features: NDArray[np.float64], exposure: NDArray[np.float64], names: Sequence[str]
+        self,
+        model: Model,
+        features: NDArray[np.float64],
+        exposure: NDArray[np.float64],
+        complete: NDArray[np.bool_],
+        names: Sequence[str],
     ) -> Inferred:
         """As `learned.infer`."""
         parts = np.array_split(np.arange(len(features)), min(self._count, len(features) // FEWEST_ROWS) or 1)
-        tasks = [(model, features[part], exposure[part], names) for part in parts]
+        tasks = [(model, features[part], exposure[part], complete[part], names) for part in parts]
         done = self._spread(tasks) if len(tasks) > 1 else [learned.infer(*task) for task in tasks]
         return Inferred(*(np.concatenate(columns) for columns in zip(*done, strict=True)))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
-from scipy.special import gamma
+from scipy.special import gamma, gammaincc, gammainccinv
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +46,15 @@ class Weibull:
         return np.asarray(
             self.scale * (survived - np.log1p(-np.asarray(levels))) ** (1 / self.shape) - age, dtype=np.float64
         )
+
+    def remaining_of_unknown_age(self, seen: ArrayLike, levels: ArrayLike) -> NDArray[np.float64]:
+        """The same of those that nobody saw before they had `seen` left to be counted, at an age that nobody knows.
+
+        All ages at which they were first seen are equally likely (Cox 1962, Renewal Theory, section 5.2).
+        """
+        # P(R > r) = integral of S from seen + r on / integral of S from seen on,   S the survival function:
+        # Q(1/k, ((seen + r)/scale)^k) = (1 - q) Q(1/k, (seen/scale)^k),   Q the regularised upper incomplete gamma
+        seen = np.asarray(seen, dtype=np.float64)
+        reached = np.maximum(gammaincc(1 / self.shape, (seen / self.scale) ** self.shape), np.finfo(np.float64).tiny)
+        end = self.scale * gammainccinv(1 / self.shape, (1 - np.asarray(levels)) * reached) ** (1 / self.shape)
+        return np.asarray(np.maximum(end - seen, 0.0), dtype=np.float64)

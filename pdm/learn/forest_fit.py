@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from pdm import features
 from pdm.features.frame import Floats, Frame
 from pdm.learn.frame_fit import Stack
+from pdm.prognosis.forests import Target
 from pdm.prognosis.learned import ModeHead
 
 ROWS = 16_000  # about as many steps are enough: neighbours in a life say nearly the same
 NEAR = 0.5  # share of the horizon from which steps are taken ever more densely towards the failure
 UNTOLD, UNTOLD_WEIGHT = 0.3, 0.1  # this first share of a life counts little: nothing is to be seen yet
-LOSSES = (("regression", 0.03), ("poisson", 0.05))  # with their learning rates
-ROUNDS, MODE_ROUNDS = 300, 100
+MODE_ROUNDS = 100
 LEAF = (10, 200)  # fewest rows in a leaf: a fiftieth of all, within these
 FOREST: dict[str, Any] = {
     "num_leaves": 31,
@@ -24,11 +24,24 @@ FOREST: dict[str, Any] = {
     "bagging_fraction": 0.7,
     "bagging_freq": 1,
     "lambda_l2": 5.0,
+    "max_bin": 63,
     "num_threads": 1,
     "deterministic": True,
     "force_row_wise": True,
     "verbosity": -1,
 }
+
+
+class Plan(NamedTuple):
+    """How a forest is grown: under which loss, at which learning rate, for how many rounds."""
+
+    loss: str
+    rate: float
+    rounds: int
+
+
+SQUARED, POISSON = Plan("regression", 0.03, 300), Plan("poisson", 0.05, 300)
+SCOUT = Plan("regression", 0.1, 80)  # enough to tell which target is better
 
 
 class Rows(NamedTuple):
@@ -73,33 +86,56 @@ def fold_lives(frame: Frame, stack: Stack, wanted: NDArray[np.bool_]) -> Rows:
     return Rows(*(np.concatenate(column) for column in zip(*picked, strict=True)))
 
 
-def fit_forests(stack: Stack, rows: Rows, horizon: float, seed: int) -> tuple[lgb.Booster, lgb.Booster]:
-    """Forests for the remaining life, clipped to the horizon, under squared and under Poisson loss."""
-    remaining = np.minimum(stack.remaining[rows.step], horizon)
-    told = stack.used[rows.step] >= UNTOLD * (stack.used + stack.remaining)[rows.step]
-    weight = np.where(told, 1.0, UNTOLD_WEIGHT)
-    squared, poisson = (
-        _grow(rows.features, remaining, weight, {"objective": loss, "learning_rate": rate, "seed": seed}, ROUNDS)
-        for loss, rate in LOSSES
-    )
-    return squared, poisson
+def fit_forests(
+    rows: Rows,
+    remaining: Floats,
+    weight: Floats,
+    target: Target,
+    seed: int,
+    plans: Sequence[Plan] = (SQUARED, POISSON),
+) -> list[lgb.Booster]:
+    """Forests for the target of what `remaining` `[r]`, one for each plan.
+
+    Args:
+        weight: `[r]` how much each row counts.
+    """
+    value = target.of(remaining)
+    if target.log:  # where lives differ tenfold, the long ones would be all that is learned from
+        weight = weight / np.bincount(rows.life)[rows.life]
+    parameters = _parameters(len(value), seed)
+    data = _binned(rows.features, value, weight, parameters)
+    return [
+        lgb.train(parameters | {"objective": plan.loss, "learning_rate": plan.rate}, data, plan.rounds)
+        for plan in plans
+    ]
 
 
 def fit_modes(
-    stack: Stack, rows: Rows, modes: Sequence[str | None], names: Sequence[str], horizon: float, seed: int
+    features: NDArray[np.float32], life: NDArray[np.intp], modes: Sequence[str | None], names: Sequence[str], seed: int
 ) -> ModeHead | None:
-    """Which mode comes first, from steps within the horizon; None where the lives `[n]` name fewer than two."""
+    """Which mode comes first, from steps near the end of lives; None where the lives `[n]` name fewer than two.
+
+    Args:
+        features: `[r, F]`.
+        life: `[r]` which life each step is of.
+    """
     counts = {name: count for name in names if (count := sum(mode == name for mode in modes))}
     if len(counts) < 2:
         return None
-    number = np.array([list(counts).index(mode) if mode in counts else -1 for mode in modes])[rows.life]
-    near = (number >= 0) & (stack.remaining[rows.step] < horizon)
+    number = np.array([list(counts).index(mode) if mode in counts else -1 for mode in modes])[life]
+    named = number >= 0
     shares = np.array(list(counts.values()), dtype=np.float64)
-    parameters = {"objective": "multiclass", "num_class": len(counts), "learning_rate": 0.05, "seed": seed}
-    forest = _grow(rows.features[near], number[near], np.ones(int(near.sum())), parameters, MODE_ROUNDS)
+    parameters = _parameters(int(named.sum()), seed)
+    data = _binned(features[named], number[named], np.ones(int(named.sum())), parameters)
+    special = {"objective": "multiclass", "num_class": len(counts), "learning_rate": 0.05}
+    forest = lgb.train(parameters | special, data, MODE_ROUNDS)
     return ModeHead(tuple(counts), shares / shares.sum(), forest)
 
 
-def _grow(x: NDArray[np.float32], y: NDArray[Any], weight: Floats, special: dict[str, Any], rounds: int) -> lgb.Booster:
-    parameters = FOREST | {"min_data_in_leaf": int(np.clip(len(y) / 50, *LEAF))} | special
-    return lgb.train(parameters, lgb.Dataset(x, y, weight=weight, params={"verbosity": -1}), rounds)
+def _parameters(rows: int, seed: int) -> dict[str, Any]:
+    return FOREST | {"min_data_in_leaf": int(np.clip(rows / 50, *LEAF)), "seed": seed}
+
+
+def _binned(x: NDArray[np.float32], y: NDArray[Any], weight: Floats, parameters: dict[str, Any]) -> lgb.Dataset:
+    """Data that several forests are grown on."""
+    return lgb.Dataset(x, y, weight=weight, params=parameters)

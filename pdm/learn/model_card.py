@@ -1,6 +1,14 @@
 """The card of a trained model: what it was learned from, how right it was on machines left out, its limits."""
 
+from collections.abc import Mapping
+
+import numpy as np
+
+from pdm.learn.spread_fit import FEW
+from pdm.prognosis.forests import Target
 from pdm.prognosis.learned import Model
+
+_FEW = f", widened since fewer than {FEW} machines back it"
 
 
 def card(model: Model) -> str:
@@ -18,6 +26,8 @@ def card(model: Model) -> str:
 | median life | {facts.median_life:.4g} life steps |
 | life table | Weibull, shape {life.shape:.3g}, scale {life.scale:.5g} life steps |
 | horizon | {model.head.horizon:g} life steps |
+| estimated | {_target(model.head.whole.target)} |
+| who speaks | {facts.basis.name.lower()} ({_ladder(facts.ladder)}) |
 | seed, recipe | {facts.seed}, {facts.recipe} |
 
 On machines that were left out of training (five folds, each machine weighing the same):
@@ -27,8 +37,21 @@ On machines that were left out of training (five folds, each machine weighing th
 {figures}
 
 Method: recursive features of the whole life, two gradient-boosted forests for the expected remaining life, the spread
-around it from out-of-fold residuals; beyond the horizon the life table, conditional on having reached it.
+around it from out-of-fold residuals{_FEW if facts.failures < FEW else ""}; beyond the horizon the life table,
+conditional on having reached it. Machines whose history does not reach back to the start of their life have forests of
+their own, learned from lives of which the beginning was taken away.
 
-Limits: it speaks about machines of this class that are operated as those in training were, and whose history reaches
-back to the start of their life. It forecasts the first failure, whatever its mode.
+Limits: it speaks about machines of this class that are operated as those in training were. It forecasts the first
+failure, whatever its mode.
 """
+
+
+def _target(target: Target) -> str:
+    upto = "" if np.isinf(target.cap) else f", up to {target.cap:.4g} life steps"
+    return f"{'the logarithm of the remaining life' if target.log else 'the remaining life'}{upto}"
+
+
+def _ladder(ladder: Mapping[str, float]) -> str:
+    """CRPS on machines left out, the best first."""
+    ranked = sorted(ladder.items(), key=lambda rung: rung[1])
+    return "CRPS " + ", ".join(f"{name} {loss:.4g}" for name, loss in ranked)

@@ -1,44 +1,66 @@
-"""Fit the spread of the remaining life around its expectation to forecasts of machines that were left out of training.
+"""Fit the spread of the remaining life around its estimate to forecasts of machines that were left out of training.
 
-For an expectation p, forecasts near p count with a Gaussian kernel: the quantiles are p plus the weighted quantiles of
-their errors. Machines that outlived the horizon have no error to show; they make up the probability beyond it.
+For an estimate p, forecasts near p count with a Gaussian kernel: the quantiles are p plus the weighted quantiles of
+their errors, all in the unit of the target. Machines that outlived its cap have no error to show; they make up the
+probability beyond it.
 """
 
+from dataclasses import replace
+
 import numpy as np
-from scipy.stats import norm
+from scipy.stats import norm, t
 
 from pdm.features.frame import Floats
 from pdm.prognosis import LEVELS, MEDIAN
-from pdm.prognosis.learned import Spread
+from pdm.prognosis.forests import Spread, Target
 
 ENTRIES = 251
-KERNEL = 8 / 125  # standard deviation of the kernel [horizons]
+KERNEL = 8 / 125  # standard deviation of the kernel [target of the horizon]
+FARTHEST = 2.0  # estimates up to here are told apart [horizons]
+FEW = 10  # from so many machines on their errors are taken as they are
 LOW, HIGH = 2, 18  # levels 5 and 95 %: beyond them the tails follow a normal law
 TAIL = np.abs(norm.ppf(LEVELS)) / norm.ppf(LEVELS[HIGH])
 
 
-def fit_spread(expected: Floats, remaining: Floats, weights: Floats, horizon: float) -> Spread:
-    """The table for forecasts `expected` `[r]` of lives that had `remaining` `[r]` left [life steps]."""
-    order = np.argsort(remaining - expected, kind="stable")
-    expected, remaining, weights = expected[order], remaining[order], weights[order]
-    grid = np.linspace(0, horizon, ENTRIES)
-    table = [_entry(p, expected, remaining, weights, horizon) for p in grid]
-    return Spread(grid, np.array([quantiles for quantiles, _ in table]), np.array([share for _, share in table]))
+def fit_spread(expected: Floats, remaining: Floats, weights: Floats, target: Target, horizon: float) -> Spread:
+    """The table for estimates `expected` `[r]` [unit of the target] of lives that had `remaining` `[r]` left
+    [life steps]."""
+    error = target.of(remaining) - expected
+    order = np.argsort(error, kind="stable")
+    expected, remaining, error, weights = expected[order], remaining[order], error[order], weights[order]
+    end, width = target.of(np.array([FARTHEST, 1.0]) * horizon)
+    reach = min(target.cap, horizon)
+    quantiles, beyond = np.empty((ENTRIES, len(LEVELS))), np.empty(ENTRIES)
+    grid = np.linspace(0, end, ENTRIES)
+    for entry, p in enumerate(grid):
+        distance = ((expected - p) / (KERNEL * width)) ** 2 / 2
+        w = weights * np.exp(distance.min() - distance)  # the nearest forecast has a weight, however far it is
+        w /= w.sum()
+        beyond[entry] = w[remaining >= reach].sum()
+        known = remaining < target.cap
+        middle = np.cumsum(w[known]) - w[known] / 2
+        value = p + np.interp(LEVELS, middle, error[known]) if known.any() else np.full(len(LEVELS), np.inf)
+        q = target.life(value)
+        q[beyond[entry] > 1 - LEVELS] = reach
+        quantiles[entry] = np.maximum.accumulate(np.clip(_with_tails(q), 0, reach))
+    return Spread(grid, quantiles, beyond)
 
 
-def _entry(p: float, expected: Floats, remaining: Floats, weights: Floats, horizon: float) -> tuple[Floats, float]:
-    """Quantiles `[21]` and the probability beyond the horizon at expectation p, from forecasts sorted by error."""
-    distance = ((expected - p) / (KERNEL * horizon)) ** 2 / 2
-    w = weights * np.exp(distance.min() - distance)  # the nearest forecast has a weight, however far it is
-    w /= w.sum()
-    inside = remaining < horizon
-    beyond = float(w[~inside].sum())
-    if not inside.any():
-        return np.full(len(LEVELS), horizon), beyond
-    middle = np.cumsum(w[inside]) - w[inside] / 2
-    quantiles = p + np.interp(LEVELS, middle, (remaining - expected)[inside])
-    quantiles[beyond > 1 - LEVELS] = horizon
-    return np.maximum.accumulate(np.clip(_with_tails(quantiles), 0, horizon)), beyond
+def widened(spread: Spread, lives: int, reach: float) -> Spread:
+    """The table as so few machines back it: Student's law in place of the normal one, and a mean that is uncertain.
+
+    Student (1908), doi 10.1093/biomet/6.1.1.
+    """
+    if lives >= FEW:
+        return spread
+    outer = np.arange(len(LEVELS)) != MEDIAN
+    factor = np.ones(len(LEVELS))
+    # t(level, n - 1) / z(level) sqrt(1 + 1/n)
+    levels = LEVELS[outer]
+    factor[outer] = t.ppf(levels, max(lives - 1, 1)) / norm.ppf(levels) * np.sqrt(1 + 1 / lives)
+    middle = spread.quantiles[:, MEDIAN, None]
+    quantiles = np.clip(middle + (spread.quantiles - middle) * factor, 0, reach)
+    return replace(spread, quantiles=np.maximum.accumulate(quantiles, axis=1))
 
 
 def _with_tails(q: Floats) -> Floats:

@@ -56,7 +56,7 @@ def walk_forward(
     """Train at each cut [ms UTC] and forecast the steps up to the next one, the last up to `until_ms`.
 
     Args:
-        lives: with the times of their steps; those whose record begins late are neither learned from nor forecast.
+        lives: with the times of their steps; those whose record begins late are learned from, and not forecast.
     """
     told, refused = list[_Part](), list[tuple[int, str]]()
     ends = [*cuts[1:], until_ms]
@@ -102,7 +102,8 @@ def _told(asset_class: AssetClass, model: Model, lives: Sequence[Life], cut: int
         wanted = np.zeros(count, dtype=bool)
         wanted[count - 1 - due] = True
         rows = fold_lives(model.frame, stack, wanted)
-        yield np.full(len(due), number), times[rows.step], forecast(model, rows.features, used[rows.step])
+        said = forecast(model, rows.features, used[rows.step], np.ones(len(due), dtype=np.bool_))
+        yield np.full(len(due), number), times[rows.step], said
 
 
 def times_of(life: Life) -> NDArray[np.int64]:

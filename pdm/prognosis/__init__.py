@@ -21,8 +21,9 @@ class Basis(IntEnum):
 
     NONE = 0
     DECLARED_LIFE = 1  # the expected life that the class declares, conditional on age
-    LEARNED = 2  # machines of this class that ran to failure
+    LEARNED = 2  # what sensors showed on machines of this class that ran to failure
     DECLARED_WEAR = 3  # the wear measured on it, and the lives that its failure modes declare
+    LIFE_TABLE = 4  # how long machines of this class lived, conditional on age
 
 
 class Refusal(IntEnum):

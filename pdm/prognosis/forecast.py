@@ -14,7 +14,7 @@ from pdm.prognosis import LEVELS, Basis, Prognosis, Refusal, from_life_table, le
 from pdm.prognosis.learned import Inferred, Model
 from pdm.twin import Twin
 
-Infer = Callable[[Model, NDArray[np.float64], NDArray[np.float64], Sequence[str]], Inferred]
+Infer = Callable[[Model, NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_], Sequence[str]], Inferred]
 
 _TOGETHER = 10_000
 """So many machines are forecast at a time: the features of all would take more memory than everything else."""
@@ -55,8 +55,9 @@ def forecast(
         names = [mode.name for mode in asset_class.failure_modes]
         for part in np.split(np.flatnonzero(speaks), range(_TOGETHER, len(who), _TOGETHER)):
             seen = features.emit(model.frame, twin.features, rows[part])
-            made.quantiles[part], made.mode[part] = infer(model, seen, twin.exposure[rows[part]], names)
-        made.basis[speaks] = Basis.LEARNED
+            said = infer(model, seen, twin.exposure[rows[part]], complete[part], names)
+            made.quantiles[part], made.mode[part] = said
+        made.basis[speaks] = model.facts.basis
     elif asset_class.wearing and twin.wear is not None:
         law, made.mode[speaks] = wear.forecast(asset_class, twin.wear, who)
         made.quantiles[speaks] = first_passage.quantiles(law, LEVELS)
@@ -96,7 +97,8 @@ def _refusals(
     elif model is not None and twin.features is not None:
         refusal[features.outside(model.frame, twin.features, rows)] = Refusal.OUT_OF_ENVELOPE
         refusal[_blind(model.frame, twin.features, rows)] = Refusal.SENSOR_SUSPECT
-    refusal[~complete] = Refusal.HISTORY_INCOMPLETE
+    enough = 0 if model is None else model.frame.baseline
+    refusal[~complete & ((twin.steps[rows] < enough) | (model is None))] = Refusal.HISTORY_INCOMPLETE
     refusal[twin.steps[rows] == 0] = Refusal.NO_READINGS
     return refusal
 

@@ -1,8 +1,7 @@
 """The learned forecast: heads that turn features into the distribution of remaining life, the likely mode and the why.
 
-Two gradient-boosted forests (squared and Poisson loss) estimate the remaining life up to the horizon; their mean is the
-expectation. The spread around it was learned out of fold, on machines that the forests had not seen, and is kept as a
-table over the expectation. What lies beyond the horizon is the class's life table, conditional on having got there.
+A machine that was seen from the start of its life and one that joined late are two cases: features of a whole life mean
+something else for half a life. Each has forests of its own (`pdm.prognosis.forests`).
 """
 
 import hashlib
@@ -19,14 +18,17 @@ from numpy.typing import NDArray
 from pdm.degradation import Weibull
 from pdm.features.frame import Floats, Frame
 from pdm.plant import AssetClass
-from pdm.prognosis import LEVELS
+from pdm.prognosis import LEVELS, Basis
+from pdm.prognosis.forests import Forests, estimate, quantiles_around
 from pdm.prognosis.quantiles import failure_probability
 
-RECIPE = 2
+RECIPE = 3
 """Raised whenever the same lives and seed would give another model."""
 
 AGE = "age"
 OVERALL = "overall health"
+
+Flags = NDArray[np.bool_]
 
 
 class Origin(StrEnum):
@@ -35,21 +37,6 @@ class Origin(StrEnum):
     SIMULATED = "simulated"
     BENCHMARK = "benchmark"
     PLANT = "plant"
-
-
-@dataclass(frozen=True)
-class Spread:
-    """The spread of the remaining life around its expectation, as seen on unseen machines.
-
-    Attributes:
-        expected: `[G]` rising expectations from 0 to the horizon [life steps].
-        quantiles: `[G, 21]` remaining life at `LEVELS`, clipped to the horizon [life steps].
-        beyond: `[G]` probability that the remaining life exceeds the horizon.
-    """
-
-    expected: Floats
-    quantiles: Floats
-    beyond: Floats
 
 
 @dataclass(frozen=True)
@@ -72,16 +59,16 @@ class Head:
     """Turns features into a prognosis.
 
     Attributes:
-        horizon: up to where the forests look [life steps].
-        squared, poisson: forests for the remaining life, clipped to the horizon, under the two losses.
+        horizon: up to where a date is asked for [life steps].
+        whole: for machines that were seen from the start of their life.
+        late: for those that were not.
         life: the life table of the class.
         modes: None where the lives name no mode, or only one.
     """
 
     horizon: float
-    squared: lgb.Booster
-    poisson: lgb.Booster
-    spread: Spread
+    whole: Forests
+    late: Forests
     life: Weibull
     modes: ModeHead | None = None
 
@@ -109,6 +96,7 @@ class Facts:
         fingerprint: of the class description that the model belongs to.
         modes: how many training lives each failure mode ended.
         figures: on machines left out of training, by name (CRPS, coverage, ...).
+        ladder: CRPS there of each way to forecast the class, by the name of its basis [life steps].
         rivals: where the class declares costs.
     """
 
@@ -123,7 +111,13 @@ class Facts:
     median_life: float
     modes: Mapping[str, int] = field(default_factory=dict)
     figures: Mapping[str, float] = field(default_factory=dict)
+    ladder: Mapping[str, float] = field(default_factory=dict)
     rivals: Rivals = Rivals()
+
+    @property
+    def basis(self) -> Basis:
+        """Who speaks: whoever was best on machines left out."""
+        return Basis[min(self.ladder, key=lambda name: self.ladder[name]).upper()] if self.ladder else Basis.LEARNED
 
 
 @dataclass(frozen=True)
@@ -173,53 +167,33 @@ class Inferred(NamedTuple):
     modes: Floats
 
 
-def infer(model: Model, features: Floats, exposure: Floats, names: Sequence[str]) -> Inferred:
+def infer(model: Model, features: Floats, exposure: Floats, complete: Flags, names: Sequence[str]) -> Inferred:
     """All that takes trees, each asset by itself: any part of a cohort gives the same numbers.
 
     Args:
         features: `[n, F]`.
-        exposure: `[n]` life used so far [life steps].
+        exposure: `[n]` life used so far, as far as it was seen [life steps].
+        complete: `[n]` whether it was seen from its start.
         names: the failure modes of the class.
     """
-    quantiles = forecast(model, features, exposure)
+    quantiles = forecast(model, features, exposure, complete)
     return Inferred(quantiles, first_mode(model, features, quantiles, names))
 
 
-def expected_remaining(forests: Sequence[lgb.Booster], horizon: float, features: NDArray[Any]) -> Floats:
-    """Expected remaining life `[n]`, from 0 to the horizon, of features `[n, F]`: the mean of forests [life steps]."""
-    rows = features.astype(np.float32, copy=False)
-    each = [np.asarray(forest.predict(rows, num_threads=1), dtype=np.float64) for forest in forests]
-    return np.clip(sum(each, np.zeros(len(rows))) / len(each), 0, horizon)
-
-
-def forecast(model: Model, features: NDArray[Any], exposure: Floats) -> Floats:
-    """Quantiles `[n, 21]` of the remaining life at `LEVELS` of features `[n, F]` [life steps].
-
-    Args:
-        exposure: `[n]` life used so far [life steps].
-    """
-    head = model.head
-    expected = expected_remaining((head.squared, head.poisson), head.horizon, features)
-    return quantiles(head, expected, exposure)
-
-
-def quantiles(head: Head, expected: Floats, exposure: Floats) -> Floats:
-    """Quantiles `[n, 21]` around expectations `[n]`: the table of spreads, then the life table beyond the horizon."""
-    within, beyond = read_spread(head.spread, expected)
-    # P(R <= r | R > H) = (level - (1 - beyond)) / beyond
-    level = 1 - (1 - LEVELS) / np.maximum(beyond, 1 - LEVELS[-1])[:, None]
-    late = head.horizon + head.life.remaining((exposure + head.horizon)[:, None], np.maximum(level, 0))
-    return np.where(level > 0, late, within)
-
-
-def read_spread(spread: Spread, expected: Floats) -> tuple[Floats, Floats]:
-    """Quantiles `[n, 21]` and probability beyond the horizon `[n]`, linear between the entries of the table."""
-    after = np.clip(np.searchsorted(spread.expected, expected, side="right"), 1, len(spread.expected) - 1)
-    low, high = spread.expected[after - 1], spread.expected[after]
-    share = (expected - low) / (high - low)
-    within = spread.quantiles[after - 1] * (1 - share)[:, None] + spread.quantiles[after] * share[:, None]
-    beyond = spread.beyond[after - 1] * (1 - share) + spread.beyond[after] * share
-    return within, beyond
+def forecast(model: Model, features: NDArray[Any], exposure: Floats, complete: Flags) -> Floats:
+    """Quantiles `[n, 21]` of the remaining life at `LEVELS`, arguments as those of `infer` [life steps]."""
+    head, quantiles = model.head, np.empty((len(features), len(LEVELS)))
+    if model.facts.basis == Basis.LIFE_TABLE:
+        quantiles[complete] = head.life.remaining(exposure[complete, None], LEVELS)
+        quantiles[~complete] = head.life.remaining_of_unknown_age(exposure[~complete, None], LEVELS)
+        return quantiles
+    for forests, rows in ((head.whole, complete), (head.late, ~complete)):
+        if rows.any():
+            expected = estimate((forests.squared, forests.poisson), features[rows])
+            quantiles[rows] = quantiles_around(
+                forests.spread, forests.reach, head.life, expected, exposure[rows], since_new=forests is head.whole
+            )
+    return quantiles
 
 
 def first_mode(model: Model, features: Floats, quantiles: Floats, names: Sequence[str]) -> Floats:
@@ -243,7 +217,7 @@ def mode_near_failure(head: ModeHead, features: NDArray[Any]) -> Floats:
     return np.asarray(head.forest.predict(features.astype(np.float32, copy=False), num_threads=1), dtype=np.float64)
 
 
-def drivers(model: Model, features: Floats) -> list[list[Driver]]:
+def drivers(model: Model, features: Floats, complete: Flags) -> list[list[Driver]]:
     """Why the expected remaining life of each asset (features `[n, F]`) is what it is, most shortening first.
 
     Contributions are those of the squared-loss forest (SHAP values of trees; Lundberg et al. 2020,
@@ -251,8 +225,8 @@ def drivers(model: Model, features: Floats) -> list[list[Driver]]:
     has moved it since the asset's own start.
     """
     frame = model.frame
-    shap = np.asarray(model.head.squared.predict(features.astype(np.float32), pred_contrib=True, num_threads=1))
-    per_channel = _per_channel(frame, shap[:, :-1])
+    shap = _contributions(model, features, complete)
+    per_channel = _per_channel(frame, shap)
     named = {name: column for column, name in enumerate(frame.feature_names)}
     sensors = frame.channel_names[: frame.sensors]
     departure = features[:, [named[f"de15 {name}"] for name in sensors]]
@@ -271,6 +245,18 @@ def drivers(model: Model, features: Floats) -> list[list[Driver]]:
         )
         for i in range(len(features))
     ]
+
+
+def _contributions(model: Model, features: Floats, complete: Flags) -> Floats:
+    """By how much each feature moves the expected remaining life, `[n, F]` [life steps]."""
+    rows, moved = features.astype(np.float32), np.zeros(features.shape)
+    for forests, mine in ((model.head.whole, complete), (model.head.late, ~complete)):
+        if mine.any():
+            shap = np.asarray(forests.squared.predict(rows[mine], pred_contrib=True, num_threads=1))
+            expected = forests.target.life(shap.sum(axis=1))
+            # d ln(1 + R) = dR / (1 + R)
+            moved[mine] = shap[:, :-1] * (1 + expected[:, None]) if forests.target.log else shap[:, :-1]
+    return moved
 
 
 def _per_channel(frame: Frame, shap: Floats) -> Floats:

@@ -143,6 +143,17 @@ def crps(quantiles: Floats, truth: Floats) -> Floats:
     return np.asarray(2.0 * loss @ _WEIGHTS, dtype=np.float64)
 
 
+def clipped_crps(quantiles: Floats, truth: Floats, life: NDArray[np.intp], horizon: float) -> Floats:
+    """CRPS of each life, forecast and truth clipped to the horizon [life steps].
+
+    Who speaks is chosen by it. Unlike `score` it also counts truths beyond the horizon: whoever always says "soon"
+    would win otherwise.
+    """
+    loss = crps(np.minimum(quantiles, horizon), np.minimum(truth, horizon))
+    _, member = np.unique(life, return_inverse=True)
+    return np.asarray(np.bincount(member, weights=loss) / np.bincount(member), dtype=np.float64)
+
+
 def nasa_score(error: Floats, horizon: float) -> Floats:
     """Asymmetric score of errors (forecast minus truth), late forecasts weighing more.
 

@@ -232,4 +232,4 @@ def test_no_damage_to_a_forest_takes_this_process_down(copy: Path, seed: int) ->
         model = model_folder.load(copy, FAN)
     except DamagedModelError:
         return
-    assert np.isfinite(model.head.spread.quantiles).all()
+    assert np.isfinite(model.head.whole.spread.quantiles).all()

@@ -151,8 +151,9 @@ def test_a_comparison_lists_what_would_change_and_changes_nothing(services: Serv
     log.close()
     tick(services, START + 300 * HOUR)
     same = services.models["pump"]
-    spread = replace(same.head.spread, quantiles=same.head.spread.quantiles / 50)
-    short = replace(same, head=replace(same.head, spread=spread))
+    whole = same.head.whole
+    spread = replace(whole.spread, quantiles=whole.spread.quantiles / 50)
+    short = replace(same, head=replace(same.head, whole=replace(whole, spread=spread)))
     before = history(services)
     with read(services.engine) as connection:
         plant = current_plant(connection)

@@ -126,7 +126,7 @@ def _drivers(services: Services, model: Model, asset_class: AssetClass, twin: Tw
     seen = features.emit(model.frame, machines.twin.features, np.array([row]))
     # a tick may be folding meanwhile: reasons are told only for the very step that the page shows
     same = twin.seen_until is not None and int(machines.twin.last_end_ms[row]) == twin.seen_until
-    return learned.drivers(model, seen)[0] if same else []
+    return learned.drivers(model, seen, machines.complete[[row]])[0] if same else []
 
 
 def _folded(services: Services, model: Model, asset_class: AssetClass, serial: str) -> Cohort:
@@ -149,6 +149,8 @@ def _quiet(view: AssetView) -> str:
         return "From its age and the declared life of its class alone: nothing measured on it enters."
     if view.twin.prognosis.basis == "declared_wear":
         return "From the wear of its failure modes, each against its declared life."
+    if view.twin.prognosis.basis == "life_table":
+        return "From its age and the finished lives of its class alone: nothing measured on it enters."
     return "The reasons are worked out with the next tick."
 
 
@@ -179,7 +181,7 @@ def _grounds(services: Services, asset_class: AssetClass, view: AssetView, twin:
     grounds.append(
         Ground("History", "complete: from the start of its life")
         if twin.complete
-        else Ground("History", "does not reach back to the start of its life", warn=True)
+        else Ground("History", "does not reach back to the start of its life: judged by what was seen of it", warn=True)
     )
     grounds.append(_sensors(twin.sensors))
     grounds += [
@@ -201,6 +203,9 @@ def _basis(view: AssetView, twin: TwinView, model: Model | None) -> Ground:
     if twin.prognosis.basis == "declared_wear":
         text = "declared wear: low confidence, no failure was learned from yet"
         return Ground("Basis", text, warn=True)
+    if twin.prognosis.basis == "life_table" and model is not None:
+        text = f"its age and {model.facts.lives} finished lives, model {model.version}: its sensors told no more"
+        return Ground("Basis", text, warn=model.facts.lives < recommend.FEW_LIVES)
     return Ground("Basis", "the declared life of its class and its age; no failure was learned from yet")
 
 

@@ -49,7 +49,7 @@ class PrognosisView:
     Attributes:
         text: what a page says, for example "likely 10-27 Dec (4 in 5)".
         made_at: the plant time that dates and risks count from.
-        basis: none, declared_life, declared_wear or learned.
+        basis: none, declared_life, declared_wear, life_table or learned.
         refusal: why there is none, as a code (None: there is one); `refusal_text` says what would lift it.
         horizon: how far ahead a date is worth anything [unit].
         beyond_horizon: probability of outliving the horizon.

@@ -1,0 +1,70 @@
+"""Choose by evidence, on machines that were left out: what the forests estimate, and whose forecast is shown."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pdm.degradation import Weibull
+from pdm.features.frame import Floats
+from pdm.learn.forest_fit import SCOUT
+from pdm.learn.left_out import LeftOut, Part, judge, said_of, together
+from pdm.plant import AssetClass
+from pdm.prognosis import LEVELS, Basis
+from pdm.prognosis.forests import Target
+from pdm.scoring import clipped_crps
+
+SHARE = 0.6  # of the median life: a cap that is tried
+CLEAR = 2.0  # standard errors by which a target has to be better
+ALIKE = 1.25  # caps within this factor of each other are one
+
+
+def targets(horizon: float, median_life: float) -> list[Target]:
+    """What may be estimated: life up to the horizon, up to a share of the median life, all of it, its logarithm."""
+    share = SHARE * median_life
+    capped = [Target(cap=horizon), *([] if 1 / ALIKE < share / horizon < ALIKE else [Target(cap=share)])]
+    return [*capped, Target(), Target(log=True)]
+
+
+def choose_target(asset_class: AssetClass, parts: Sequence[Part], median_life: float, seed: int) -> Target:
+    """The target whose forecasts of machines left out have the lowest CRPS within the horizon.
+
+    Life up to the horizon stays where the best is not better by two standard errors over machines: a choice that chance
+    makes would come and go from one training to the next.
+    """
+    horizon, *others = targets(asset_class.horizon, median_life)
+    before = _scout(asset_class, parts, horizon, seed)
+    better = [_scout(asset_class, parts, target, seed) - before for target in others]
+    best = int(np.argmin([change.mean() for change in better]))
+    clear = better[best].mean() < -CLEAR * np.std(better[best], ddof=1) / np.sqrt(len(before))
+    return others[best] if clear else horizon
+
+
+def _scout(asset_class: AssetClass, parts: Sequence[Part], target: Target, seed: int) -> Floats:
+    """CRPS of each machine by forests that are quickly grown `[n]`."""
+    left_out = together([judge(part.whole, None, n, target, seed, (SCOUT,)) for n, part in enumerate(parts)])
+    tables = [part.life for part in parts]
+    said = said_of(left_out, target, asset_class.horizon, tables, since_new=True)
+    return _loss(left_out, said, asset_class.horizon)
+
+
+def ladder(left_out: LeftOut, said: Floats, tables: Sequence[Weibull], horizon: float) -> dict[str, float]:
+    """CRPS within the horizon of each way to forecast a class, by the name of its basis [life steps].
+
+    Args:
+        said: `[r, 21]` what the forests said of machines left out.
+        tables: for each part the life table of the others.
+    """
+    by_age = np.empty_like(said)
+    for part, table in enumerate(tables):
+        here = left_out.part == part
+        by_age[here] = table.remaining(left_out.used[here, None], LEVELS)
+    candidates = {Basis.LEARNED: said, Basis.LIFE_TABLE: by_age}
+    return {
+        basis.name.lower(): float(_loss(left_out, quantiles, horizon).mean()) for basis, quantiles in candidates.items()
+    }
+
+
+def _loss(left_out: LeftOut, said: Floats, horizon: float) -> Floats:
+    """CRPS of each machine that is judged."""
+    told = left_out.told
+    return clipped_crps(said[told], left_out.remaining[told], left_out.life[told], horizon)

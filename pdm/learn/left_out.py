@@ -1,0 +1,241 @@
+"""Forecasts of machines by somebody who has not seen them: each fifth by a frame and forests of the others.
+
+Whatever is said about a machine here rests on other machines alone: the spread of a part is that of the other parts.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import compress
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdm.degradation import Weibull
+from pdm.features.frame import Floats, Frame
+from pdm.learn.forest_fit import (
+    POISSON,
+    ROWS,
+    SQUARED,
+    UNTOLD,
+    UNTOLD_WEIGHT,
+    Plan,
+    Rows,
+    fit_forests,
+    fit_modes,
+    fold_lives,
+    learning_steps,
+)
+from pdm.learn.frame_fit import Stack, fit_frame
+from pdm.learn.lives import Life, late_copies, stacked
+from pdm.learn.spread_fit import fit_spread, widened
+from pdm.plant import AssetClass
+from pdm.prognosis import LEVELS
+from pdm.prognosis.forests import Spread, Target, estimate, quantiles_around
+from pdm.prognosis.learned import ModeHead, mode_near_failure
+from pdm.scoring.life_table import fit_life_table
+
+PARTS = 5
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Lives as one kind of record shows them: features of some of their steps, r in all.
+
+    Attributes:
+        rows: which steps of the stack.
+        machine: `[r]` which machine.
+        told: `[r]` which rows are judged.
+        weight: `[r]` how much each counts in learning.
+    """
+
+    stack: Stack
+    rows: Rows
+    machine: NDArray[np.intp]
+    told: NDArray[np.bool_]
+    weight: Floats
+
+    @property
+    def used(self) -> Floats:
+        return self.stack.used[self.rows.step]
+
+    @property
+    def remaining(self) -> Floats:
+        return self.stack.remaining[self.rows.step]
+
+
+class LeftOut(NamedTuple):
+    """What was forecast for machines by somebody who had not seen them, once per issue, r forecasts in all.
+
+    Attributes:
+        part: `[r]` which part of the machines it belongs to.
+        life: `[r]` which of the failed lives.
+        age: `[r]` how many steps of it came before.
+        used, remaining: `[r]` life used and left [life steps].
+        told: `[r]` which rows are judged.
+        expected: `[r]` [unit of the target].
+        mode: `[r]` the likeliest mode; empty without a mode head.
+    """
+
+    part: NDArray[np.intp]
+    life: NDArray[np.intp]
+    age: NDArray[np.int64]
+    used: Floats
+    remaining: Floats
+    told: NDArray[np.bool_]
+    expected: Floats
+    mode: NDArray[Any]
+
+
+class Split(NamedTuple):
+    """What is learned from, and what is judged."""
+
+    learned: Seen
+    judged: Seen
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the machines, and a frame of the others.
+
+    Attributes:
+        whole, late: both as seen from the start of their lives, and as somebody who came later saw them.
+        modes: learned from the others, None where they name fewer than two.
+        life: the life table of the others.
+    """
+
+    frame: Frame
+    whole: Split
+    late: Split
+    modes: ModeHead | None
+    life: Weibull
+
+
+def parts(asset_class: AssetClass, lives: Sequence[Life], alive: Sequence[Life], seed: int) -> Iterator[Part]:
+    """Parts of failed lives, those of incomplete record among them; lives `alive` count in every life table."""
+    complete = np.array([life.complete for life in lives])
+    count = min(PARTS, int(complete.sum()))
+    part_of = np.empty(len(lives), dtype=np.intp)
+    for group in (complete, ~complete):
+        part_of[group] = np.random.default_rng(seed).permutation(int(group.sum())) % count
+    for number in range(count):
+        yield _part(asset_class, lives, alive, part_of == number, seed)
+
+
+def _part(
+    asset_class: AssetClass, lives: Sequence[Life], alive: Sequence[Life], left_out: NDArray[np.bool_], seed: int
+) -> Part:
+    others = list(compress(lives, ~left_out))
+    whole = [life for life in others if life.complete]
+    frame = fit_frame(asset_class, stacked(whole), seed)
+    learned = see_whole(asset_class, frame, others), see_late(asset_class, frame, others, seed)
+    every = _issued_every(asset_class, sum(len(life.columns) for life in lives))
+    members, mine = np.flatnonzero(left_out), list(compress(lives, left_out))
+    judged = [
+        replace(seen, machine=members[seen.machine])
+        for seen in (see_whole(asset_class, frame, mine, every), see_late(asset_class, frame, mine, seed, every))
+    ]
+    return Part(
+        frame=frame,
+        whole=Split(learned[0], judged[0]),
+        late=Split(learned[1], judged[1]),
+        modes=modes_of(asset_class, others, learned, seed),
+        life=life_table([*whole, *alive]),
+    )
+
+
+def see_whole(asset_class: AssetClass, frame: Frame, lives: Sequence[Life], every: int | None = None) -> Seen:
+    """The complete ones of failed lives: steps to learn from, or, to judge, one in so many."""
+    machine = np.array([number for number, life in enumerate(lives) if life.complete], dtype=np.intp)
+    stack = stacked([lives[number] for number in machine])
+    rows = _rows(asset_class, frame, stack, every)
+    told = stack.used[rows.step] >= UNTOLD * (stack.used + stack.remaining)[rows.step]
+    return Seen(stack, rows, machine[rows.life], told, np.where(told, 1.0, UNTOLD_WEIGHT))
+
+
+def see_late(asset_class: AssetClass, frame: Frame, lives: Sequence[Life], seed: int, every: int | None = None) -> Seen:
+    """The same of lives whose record begins late, once that is longer than the own start of a machine."""
+    copies, machine = late_copies(lives, seed)
+    stack = stacked(copies)
+    rows = _rows(asset_class, frame, stack, every)
+    told = stack.age[rows.step] + 1 >= frame.baseline
+    return Seen(stack, rows, machine[rows.life], told, np.ones(len(told)))
+
+
+def _rows(asset_class: AssetClass, frame: Frame, stack: Stack, every: int | None) -> Rows:
+    if every is None:
+        return fold_lives(frame, stack, learning_steps(stack, asset_class.horizon))
+    return fold_lives(frame, stack, np.arange(stack.lengths.max()) % every == 0)
+
+
+def _issued_every(asset_class: AssetClass, steps: int) -> int:
+    """Steps between forecasts that count: as they are issued, but no more than needed of very long lives."""
+    duration, issued = asset_class.life_step.duration_ms, asset_class.issue_every_ms
+    issue = 1 if duration is None or issued is None else round(issued / duration)
+    return max(1, issue, round(steps / (2 * ROWS)))
+
+
+def modes_of(asset_class: AssetClass, lives: Sequence[Life], seen: Sequence[Seen], seed: int) -> ModeHead | None:
+    """The mode head of failed lives, for complete records and for others."""
+    names = [mode.name for mode in asset_class.failure_modes]
+    features = np.concatenate([one.rows.features for one in seen])
+    machine, remaining = (np.concatenate([getattr(one, name) for one in seen]) for name in ("machine", "remaining"))
+    near = remaining < asset_class.horizon
+    return fit_modes(features[near], machine[near], [life.mode for life in lives], names, seed)
+
+
+def life_table(whole: Sequence[Life]) -> Weibull:
+    """The life table of complete lives."""
+    return fit_life_table(np.array([one.length for one in whole]), np.array([one.failed for one in whole]))
+
+
+def judge(
+    split: Split,
+    modes: ModeHead | None,
+    part: int,
+    target: Target,
+    seed: int,
+    plans: Sequence[Plan] = (SQUARED, POISSON),
+) -> LeftOut:
+    """What is said of the machines of one part."""
+    learned, judged = split
+    forests = fit_forests(learned.rows, learned.remaining, learned.weight, target, seed, plans)
+    mode = np.full(len(judged.machine), "", dtype=object)
+    if modes is not None:
+        mode[:] = np.array(modes.names)[mode_near_failure(modes, judged.rows.features).argmax(axis=1)]
+    return LeftOut(
+        part=np.full(len(judged.machine), part),
+        life=judged.machine,
+        age=judged.stack.age[judged.rows.step],
+        used=judged.used,
+        remaining=judged.remaining,
+        told=judged.told,
+        expected=estimate(forests, judged.rows.features),
+        mode=mode,
+    )
+
+
+def together(judged: Sequence[LeftOut]) -> LeftOut:
+    return LeftOut(*(np.concatenate(column) for column in zip(*judged, strict=True)))
+
+
+def spread_of(left_out: LeftOut, target: Target, horizon: float, part: int | None = None) -> Spread:
+    """The spread seen on machines left out, those of one part not counted. Each machine weighs the same.
+
+    Few machines say little of each other: their spread is widened.
+    """
+    counted = left_out.told & (left_out.part != part)
+    life = left_out.life[counted]
+    weight = 1 / np.bincount(life)[life]
+    spread = fit_spread(left_out.expected[counted], left_out.remaining[counted], weight, target, horizon)
+    return widened(spread, len(np.unique(life)), min(target.cap, horizon))
+
+
+def said_of(left_out: LeftOut, target: Target, horizon: float, tables: Sequence[Weibull], *, since_new: bool) -> Floats:
+    """Quantiles `[r, 21]` said of machines left out, by the spread and the life table of the other parts."""
+    quantiles, reach = np.empty((len(left_out.part), len(LEVELS))), min(target.cap, horizon)
+    for part in np.unique(left_out.part):
+        here, spread = left_out.part == part, spread_of(left_out, target, horizon, part)
+        expected, used = left_out.expected[here], left_out.used[here]
+        quantiles[here] = quantiles_around(spread, reach, tables[part], expected, used, since_new=since_new)
+    return quantiles

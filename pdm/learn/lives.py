@@ -1,0 +1,93 @@
+"""The lives of machines that a model is learned from, and how they are laid out for it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdm.features.frame import Floats
+from pdm.learn.frame_fit import Stack
+from pdm.steps import Steps
+
+COPIES, MOST_COPIES = 400, 4  # so many copies are enough, and so many of each life
+LATEST = 0.8  # share of a life after which no copy begins
+
+
+@dataclass(frozen=True)
+class Life:
+    """One machine from the start of its record until it failed, or was taken out alive.
+
+    Attributes:
+        columns: `[L, k]` its running steps, columns in the order of the class, NaN where missing.
+        share: `[L]` life used in each [life steps].
+        mode: the failure mode that ended it, None if unknown.
+        complete: whether the record begins with the life.
+        end_ms: `[L]` when each step ended; None if they followed each other without a pause.
+    """
+
+    serial: str
+    columns: Floats
+    share: Floats
+    failed: bool
+    mode: str | None = None
+    complete: bool = True
+    end_ms: NDArray[np.int64] | None = None
+
+    @property
+    def length(self) -> float:
+        """The whole life, as far as it is on record [life steps]."""
+        return float(self.share.sum())
+
+
+def life_of(serial: str, steps: Steps, mode: str | None, *, failed: bool = True, complete: bool = True) -> Life:
+    """The life of a machine from its steps in order: those in which it ran.
+
+    What it used in a gap, as much as in other steps on average, counts with the next step.
+    """
+    usual = float(np.nanmean(steps.share)) if np.isfinite(steps.share).any() else 0.0
+    used = np.cumsum(np.where(np.isnan(steps.share), usual, steps.share))
+    ran = steps.share > 0
+    return Life(
+        serial=serial,
+        columns=steps.values[ran],
+        share=np.diff(used[ran], prepend=0.0),
+        failed=failed,
+        mode=mode,
+        complete=complete,
+        end_ms=steps.end_ms[ran],
+    )
+
+
+def begun_late(life: Life, share: float) -> Life:
+    """The same life as somebody saw it who came after this share of its steps."""
+    first = int(share * len(life.columns))
+    end_ms = None if life.end_ms is None else life.end_ms[first:]
+    return replace(life, columns=life.columns[first:], share=life.share[first:], complete=False, end_ms=end_ms)
+
+
+def late_copies(lives: Sequence[Life], seed: int) -> tuple[list[Life], NDArray[np.intp]]:
+    """Lives whose record begins late: some copies of each complete one, and those that do so anyway.
+
+    Returns:
+        The copies, and which of `lives` each is of.
+    """
+    random = np.random.default_rng([seed, 1])
+    each = int(np.clip(np.ceil(COPIES / len(lives)), 1, MOST_COPIES))
+    copies, of = list[Life](), list[int]()
+    for number, life in enumerate(lives):
+        shares = random.uniform(0, LATEST, each)
+        copies += [begun_late(life, share) for share in shares] if life.complete else [life]
+        of += [number] * (each if life.complete else 1)
+    return copies, np.array(of, dtype=np.intp)
+
+
+def stacked(lives: Sequence[Life]) -> Stack:
+    """Lives that ended in failure, one below the other."""
+    used = [np.cumsum(life.share) for life in lives]
+    return Stack(
+        columns=np.concatenate([life.columns for life in lives]),
+        lengths=np.array([len(life.columns) for life in lives]),
+        used=np.concatenate(used),
+        remaining=np.concatenate([one[-1] - one for one in used]),
+    )

@@ -1,0 +1,107 @@
+"""Two gradient-boosted forests that estimate the remaining life of a machine, and the spread around their estimate.
+
+What they estimate is the target: the remaining life up to a cap, or its logarithm. The spread was learned out of fold,
+on machines that the forests had not seen, and is kept as a table over the estimate. It tells the remaining life up to
+its reach; what lies beyond is the life table of the class, conditional on having got there.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+from numpy.typing import NDArray
+
+from pdm.degradation import Weibull
+from pdm.features.frame import Floats
+from pdm.prognosis import LEVELS
+
+
+@dataclass(frozen=True)
+class Target:
+    """What forests estimate of a remaining life: as much of it as the cap allows, or ln(1 + that).
+
+    Attributes:
+        cap: infinite for none [life steps].
+    """
+
+    cap: float = np.inf
+    log: bool = False
+
+    def of(self, remaining: Floats) -> Floats:
+        """The target of remaining lives of any shape."""
+        capped = np.minimum(remaining, self.cap)
+        return np.log1p(capped) if self.log else capped
+
+    def life(self, value: Floats) -> Floats:
+        """The remaining lives of which these values of any shape are the target [life steps]."""
+        return np.expm1(value) if self.log else value
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The spread of the remaining life around its estimate, as seen on unseen machines.
+
+    Attributes:
+        expected: `[G]` rising estimates, from 0 on [unit of the target].
+        quantiles: `[G, 21]` remaining life at `LEVELS`, clipped to the reach [life steps].
+        beyond: `[G]` probability that the remaining life exceeds the reach.
+    """
+
+    expected: Floats
+    quantiles: Floats
+    beyond: Floats
+
+
+@dataclass(frozen=True)
+class Forests:
+    """Turns features into the distribution of the remaining life.
+
+    Attributes:
+        target: what is estimated.
+        reach: up to where the spread tells [life steps].
+        squared, poisson: forests for the target under the two losses.
+    """
+
+    target: Target
+    reach: float
+    squared: lgb.Booster
+    poisson: lgb.Booster
+    spread: Spread
+
+
+def estimate(forests: Sequence[lgb.Booster], features: NDArray[Any]) -> Floats:
+    """The target `[n]` of features `[n, F]`, not below 0: the mean of forests."""
+    rows = features.astype(np.float32, copy=False)
+    each = [np.asarray(forest.predict(rows, num_threads=1), dtype=np.float64) for forest in forests]
+    return np.maximum(sum(each, np.zeros(len(rows))) / len(each), 0)
+
+
+def read_spread(spread: Spread, expected: Floats) -> tuple[Floats, Floats]:
+    """Quantiles `[n, 21]` and probability beyond the reach `[n]`, linear between the entries of the table."""
+    expected = np.minimum(expected, spread.expected[-1])
+    after = np.clip(np.searchsorted(spread.expected, expected, side="right"), 1, len(spread.expected) - 1)
+    low, high = spread.expected[after - 1], spread.expected[after]
+    share = (expected - low) / (high - low)
+    within = spread.quantiles[after - 1] * (1 - share)[:, None] + spread.quantiles[after] * share[:, None]
+    beyond = spread.beyond[after - 1] * (1 - share) + spread.beyond[after] * share
+    return within, beyond
+
+
+def quantiles_around(
+    spread: Spread, reach: float, life: Weibull, expected: Floats, exposure: Floats, *, since_new: bool = True
+) -> Floats:
+    """Quantiles `[n, 21]` around estimates `[n]`: the table of spreads, then the life table beyond its reach.
+
+    Args:
+        exposure: `[n]` life used so far [life steps].
+        since_new: whether that is all the life used, or what was seen of it.
+    """
+    within, beyond = read_spread(spread, expected)
+    # P(R <= r | R > H) = (level - (1 - beyond)) / beyond
+    level = 1 - (1 - LEVELS) / np.maximum(beyond, 1 - LEVELS[-1])[:, None]
+    remaining = life.remaining if since_new else life.remaining_of_unknown_age
+    row, column = np.nonzero(level > 0)
+    within[row, column] = reach + remaining(exposure[row] + reach, level[row, column])
+    return within
