@@ -16,9 +16,9 @@ from pdm.columns import Columns
 from pdm.degradation import Weibull, first_passage, wear
 from pdm.degradation.first_passage import Law
 from pdm.degradation.wear import Wear
-from pdm.exposure import Floats, stress_of
 from pdm.installations import Inspection
 from pdm.plant import AssetClass, FailureMode, GapRule
+from pdm.plant.exposure import Floats, stress_of
 from pdm.steps import Steps
 
 _OF_MACHINE, _OF_MODE = 4, 8  # rows of a state that are about the machine, and about each of its modes

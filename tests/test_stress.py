@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pdm import exposure, twin
+from pdm import twin
 from pdm.degradation import elementary, stress
-from pdm.plant import AssetClass, LifeStep, Sensor, Stress, StressLaw
+from pdm.plant import AssetClass, LifeStep, Sensor, Stress, StressLaw, exposure
 from pdm.steps import Steps
 
 HOUR = 3_600_000

@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from pdm import exposure
 from pdm.degradation.wear import WearScale, WearShape
 from pdm.durations import DAY_MS, duration_text
 from pdm.errors import ConfigurationFileError
@@ -30,6 +29,7 @@ from pdm.plant import (
     Sensor,
     Shift,
     Stress,
+    exposure,
 )
 from pdm.plant.entries import (
     AssetEntry,

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from markupsafe import Markup
 
-from pdm import cohort, exposure, features, recommend, words
+from pdm import cohort, features, recommend, words
 from pdm.cohort import Cohort
-from pdm.plant import AssetClass
+from pdm.plant import AssetClass, exposure
 from pdm.prognosis import learned
 from pdm.prognosis.learned import OVERALL, Driver, Model, Origin
 from pdm.services import Services
