@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")))
 
 PLANNED = re.compile(
-    r"iCalendar|Maximo|SAP\b|what-if|replay ID"
+    r"iCalendar|Maximo|SAP\b|replay ID"
     r"|accounts? of people",
     re.IGNORECASE,
 )

@@ -18,6 +18,7 @@ from pdm.web.api import (
     prognoses,
     readings,
     recommendations,
+    simulations,
     slots,
     track_record,
 )
@@ -37,6 +38,7 @@ _RESOURCES = (
     interventions,
     events,
     models,
+    simulations,
     operation,
 )
 

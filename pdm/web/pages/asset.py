@@ -18,6 +18,7 @@ from pdm.web.pages.fleet import SEVERITIES, asset_href
 from pdm.web.pages.mirror import MirrorPart, mirror_of
 from pdm.web.pages.reasons import Reasons, reasons_of
 from pdm.web.pages.stories import Story, stories_of, title_then
+from pdm.web.pages.what_if import duty_slider
 from pdm.web.shapes import AssetView, EventView, IssuedView, PrognosisView, RulView, TwinView
 from pdm.web.snapshot import Snapshot
 
@@ -91,6 +92,7 @@ class AssetPage:
     todo: Todo
     reasons: Reasons
     modes: Sequence[tuple[str, str]]
+    slider: str
     sensors: Sequence[tuple[str, str]]
 
 
@@ -131,6 +133,7 @@ def asset_page(services: Services, now: Snapshot, serial: str) -> AssetPage:
         todo=todo_of(now, view, stories, now_ms),
         reasons=reasons_of(services, now, view),
         modes=[(mode.name, mode.title or mode.name) for mode in asset_class.failure_modes],
+        slider="" if twin is None or twin.prognosis.refusal else duty_slider(asset_class),
         sensors=[(sensor.name, sensor.title or sensor.name) for sensor in asset_class.sensors],
     )
 

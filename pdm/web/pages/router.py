@@ -27,6 +27,7 @@ from pdm.web.pages.mirror import mirror_of
 from pdm.web.pages.models import models_page
 from pdm.web.pages.shell import shell_of
 from pdm.web.pages.track_record import track_record_page
+from pdm.web.pages.what_if import what_if_part
 from pdm.web.problems import RETRY_AFTER_SECONDS
 from pdm.web.shapes import rfc3339
 from pdm.web.snapshot import Snapshot
@@ -125,6 +126,13 @@ def make_router(services: Services) -> APIRouter:
             return {"mirror": mirror_of(services, now, views.asset_of(now, services, serial))}
 
         return page(request, "mirror.html", "mirror", part)
+
+    @router.get("/assets/{serial:path}/what-if")
+    def what_if(request: Request, serial: str) -> Response:
+        asked = dict(request.query_params)
+        return page(
+            request, "what_if.html", "what_if", lambda now: {"what_if": what_if_part(services, now, serial, asked)}
+        )
 
     @router.get("/assets/{serial:path}/forecasts.csv")
     def forecasts(serial: str) -> Response:

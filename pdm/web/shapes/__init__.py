@@ -64,6 +64,7 @@ from pdm.web.shapes.track_record import (
     TrackRecordView,
 )
 from pdm.web.shapes.values import Instant, Page, rfc3339, to_json
+from pdm.web.shapes.what_if import BeyondView, BranchView, EffectView, WhatIfView
 
 __all__ = [
     "ActivationView",
@@ -73,6 +74,8 @@ __all__ = [
     "AnswerView",
     "AssetRow",
     "AssetView",
+    "BeyondView",
+    "BranchView",
     "ClassModelsView",
     "CommittedView",
     "CostView",
@@ -80,6 +83,7 @@ __all__ = [
     "DifferenceView",
     "EdgeView",
     "EdgesView",
+    "EffectView",
     "EventView",
     "FailureView",
     "FalseAlarmView",
@@ -118,6 +122,7 @@ __all__ = [
     "TransitionView",
     "TwinView",
     "WearView",
+    "WhatIfView",
     "WindowView",
     "rfc3339",
     "to_json",
