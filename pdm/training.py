@@ -72,4 +72,4 @@ def lives_of(connection: Connection, fleet: Fleet, asset_class: AssetClass) -> I
             continue
         lived = steps.take(np.flatnonzero(mine))
         late = lived.start_ms[0] - life.from_ms > asset_class.stale_after_ms
-        yield life_of(serial, lived, life.mode, failed=life.failed, complete=life.start_known and not late)
+        yield life_of(asset_class, serial, lived, life.mode, failed=life.failed, complete=life.start_known and not late)

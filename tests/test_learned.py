@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pdm import features
 from pdm.degradation import Weibull
 from pdm.features.frame import Floats
-from pdm.plant import Sensor
+from pdm.plant import Sensor, Stress, StressLaw
 from pdm.prognosis import LEVELS, MEDIAN, learned
 from pdm.prognosis.forests import Spread, Target, quantiles_around
 from pdm.prognosis.learned import AGE, OVERALL, Model
@@ -156,6 +156,13 @@ def test_a_fingerprint_changes_with_what_the_model_reads() -> None:
     assert learned.fingerprint(replace(FAN, sensors=(*FAN.sensors, Sensor("extra", "1", "Extra")))) != before
     assert learned.fingerprint(replace(FAN, conditions=())) != before
     assert learned.fingerprint(replace(FAN, life_step=replace(FAN.life_step, unit="day"))) != before
+
+
+def test_a_model_counts_life_by_the_law_of_stress_under_which_it_was_learned() -> None:
+    law = Stress(StressLaw.INVERSE_POWER, (FAN.sensors[0].name,), (1500.0,), exponent=3.0)
+    under_law = replace(FAN, stress=(law,))
+    assert learned.fingerprint(under_law) != learned.fingerprint(FAN)
+    assert learned.fingerprint(replace(FAN, stress=(replace(law, exponent=2.0),))) != learned.fingerprint(under_law)
 
 
 def test_a_fingerprint_does_not_change_with_what_people_decide() -> None:

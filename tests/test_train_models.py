@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pdm import demo_plants
+from pdm import demo_plants, twin
 from pdm.adapters import model_folder
 from pdm.demo.lives import pump_lives
 from pdm.errors import ConfigurationError
@@ -23,7 +23,7 @@ from pdm.state.schema import read
 from pdm.steps import Steps
 from pdm.tick import tick
 from pdm.training import lives_of
-from tests.small_plant import HOUR, START, feed, make_services, readings, report
+from tests.small_plant import HOUR, PLANT, START, feed, make_services, readings, report
 
 LIVED = {"F-1": 40, "F-2": 55, "F-3": 48}
 
@@ -86,12 +86,28 @@ def test_what_was_used_in_a_gap_counts_with_the_next_step() -> None:
     hours = START + HOUR * np.arange(6)
     row = np.zeros(6, dtype=np.int64)
     steps = Steps(row, hours, hours + HOUR, share, np.ones(6, dtype=np.int32), np.arange(12.0).reshape(6, 2))
-    life = life_of("F-1", steps, None)
+    fan = parse_plant(PLANT).classes["fan"]
+    life = life_of(fan, "F-1", steps, None)
     # on average a step used (1 + 0.5 + 0 + 0.9 + 1) / 5 = 0.68
     assert life.share == pytest.approx([1.0, 0.5, 0.68 + 0.9, 1.0])
     assert life.columns[:, 0].tolist() == [0.0, 2.0, 8.0, 10.0]
     assert life.end_ms is not None
     assert life.end_ms[-1] == START + 6 * HOUR
+
+
+def test_a_life_is_counted_at_the_reference_duty_as_the_twin_counts_it() -> None:
+    text = PLANT.replace(
+        "    costs:", "    stress: {law: inverse_power, of: speed, reference: 1500, exponent: 3}\n    costs:"
+    )
+    fan = parse_plant(text).classes["fan"]
+    values = np.array([[1500.0, 2, 2], [3000, 2, 2], [0, 2, 2], [750, 2, 2]])
+    hours = START + HOUR * np.arange(4)
+    share = np.array([1.0, 0.5, 0.0, 1.0])
+    steps = Steps(np.zeros(4, dtype=np.int64), hours, hours + HOUR, share, np.ones(4, dtype=np.int32), values)
+    state = twin.start(fan, None, 1)
+    twin.fold(fan, None, state, steps)
+    assert life_of(fan, "F-1", steps, None).share == pytest.approx([1.0, 4.0, 0.125])
+    assert life_of(fan, "F-1", steps, None).length == pytest.approx(state.exposure[0])
 
 
 def test_simulated_pumps_are_the_same_for_the_same_seed_and_differ_otherwise() -> None:

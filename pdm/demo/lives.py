@@ -31,7 +31,7 @@ def pump_lives(asset_class: AssetClass, count: int, seed: int) -> list[Life]:
         simulated = simulate_pumps(pumps, seed=FIRST_STATION + 1000 * seed + station, start_ms=start_ms)
         for pump in range(pumps):
             steps, mode = pump_steps(asset_class, simulated, pump, start_ms), simulated.truth[pump].failure_mode
-            lives.append(life_of(f"pump-{station}-{pump}", steps, str(mode)))
+            lives.append(life_of(asset_class, f"pump-{station}-{pump}", steps, str(mode)))
     return lives
 
 

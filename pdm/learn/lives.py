@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from pdm.features.frame import Floats
 from pdm.learn.frame_fit import Stack
+from pdm.plant import AssetClass
+from pdm.plant.exposure import stress_of
 from pdm.steps import Steps
 
 COPIES, MOST_COPIES = 400, 4  # so many copies are enough, and so many of each life
@@ -40,13 +42,22 @@ class Life:
         return float(self.share.sum())
 
 
-def life_of(serial: str, steps: Steps, mode: str | None, *, failed: bool = True, complete: bool = True) -> Life:
-    """The life of a machine from its steps in order: those in which it ran.
+def life_of(
+    asset_class: AssetClass,
+    serial: str,
+    steps: Steps,
+    mode: str | None,
+    *,
+    failed: bool = True,
+    complete: bool = True,
+) -> Life:
+    """The life of a machine from its steps in order: those in which it ran, under the law of stress of its class.
 
     What it used in a gap, as much as in other steps on average, counts with the next step.
     """
-    usual = float(np.nanmean(steps.share)) if np.isfinite(steps.share).any() else 0.0
-    used = np.cumsum(np.where(np.isnan(steps.share), usual, steps.share))
+    exposure = _exposure(asset_class, steps)
+    usual = float(np.nanmean(exposure)) if np.isfinite(exposure).any() else 0.0
+    used = np.cumsum(np.where(np.isnan(exposure), usual, exposure))
     ran = steps.share > 0
     return Life(
         serial=serial,
@@ -57,6 +68,14 @@ def life_of(serial: str, steps: Steps, mode: str | None, *, failed: bool = True,
         complete=complete,
         end_ms=steps.end_ms[ran],
     )
+
+
+def _exposure(asset_class: AssetClass, steps: Steps) -> Floats:
+    """Life used in each step, NaN in a gap; where the duty was not measured its mean stress stands in [life steps]."""
+    stress = stress_of(asset_class, asset_class.stress, steps.values)
+    known = np.isfinite(stress) & (steps.share > 0)
+    mean = float(np.average(stress[known], weights=steps.share[known])) if known.any() else 1.0
+    return steps.share * np.where(np.isnan(stress), mean, stress)
 
 
 def begun_late(life: Life, share: float) -> Life:

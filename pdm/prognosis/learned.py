@@ -148,10 +148,12 @@ class Driver(NamedTuple):
 
 
 def fingerprint(asset_class: AssetClass) -> str:
-    """Tells whether a model can read the steps of a class: its columns, units, conditions and life step."""
+    """Tells whether a model can read a class: its columns, units, conditions, life step and law of stress."""
     step = asset_class.life_step
+    law = {"stress": repr(asset_class.stress)} if asset_class.stress else {}  # models from before there were any stay
     text = json.dumps(
-        {
+        law
+        | {
             "columns": [(c.name, asset_class.sensor(c.sensor).unit, str(c.summary)) for c in asset_class.columns],
             "conditions": sorted(asset_class.conditions),
             "life_step": [step.unit, step.duration_ms],
