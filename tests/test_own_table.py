@@ -47,6 +47,12 @@ def test_times_machine_sensors_and_units_are_read_off_a_wide_table(tmp_path: Pat
     assert (look.rows, look.every_ms, look.last_ms - look.first_ms) == (300, 3_600_000, 299 * 3_600_000)
 
 
+def test_a_parquet_file_is_looked_at_as_well(tmp_path: Path) -> None:
+    table().to_parquet(tmp_path / "press_4.parquet")
+    look = look_at(tmp_path / "press_4.parquet", PLAIN)
+    assert (look.machines, look.rows, look.every_ms) == (("press_4",), 300, 3_600_000)
+
+
 def test_a_column_that_repeats_names_tells_the_machines_apart(tmp_path: Path) -> None:
     frame = pd.concat([table(machine=name) for name in ("A", "B")])
     look = look_at(written(tmp_path, frame), PLAIN)

@@ -163,7 +163,7 @@ def _csv_pieces(path: Path, layout: Layout, skip: int, numbers: Collection[str] 
             ),
             convert_options=arrow_csv.ConvertOptions(
                 column_types={name: pa.float64() if name.strip() in (numbers or ()) else pa.string() for name in names},
-                null_values=["", *_spellings(layout.missing)],
+                null_values=["", *spellings(layout.missing)],
                 decimal_point=layout.decimal,
             ),
         )
@@ -200,7 +200,7 @@ def _full(batch: Any) -> NDArray[np.bool_]:
     return full
 
 
-def _spellings(words: Sequence[str]) -> list[str]:
+def spellings(words: Sequence[str]) -> list[str]:
     """Words as they are mostly written; any other spelling takes the slower way."""
     return list(dict.fromkeys(made for word in words for made in (word, word.upper(), word.title(), word.capitalize())))
 

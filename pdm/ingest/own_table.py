@@ -12,9 +12,10 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as parquet
 
 from pdm.errors import ConfigurationError
-from pdm.ingest.files import Layout, layout_of
+from pdm.ingest.files import Layout, layout_of, spellings
 from pdm.plant.wire import EpochUnit, TableForm
 
 MOST_ROWS = 1_000_000
@@ -118,14 +119,14 @@ def look_at(path: Path, form: TableForm) -> Look:
 
 def _read(path: Path, layout: Layout) -> Any:
     if not layout.delimiter:
-        table = pd.read_parquet(path).head(MOST_ROWS)
+        with parquet.ParquetFile(path) as file:
+            table = next(file.iter_batches(MOST_ROWS), file.schema_arrow.empty_table()).to_pandas()
     else:
-        words = [made for word in layout.missing for made in (word, word.upper(), word.title(), word.capitalize())]
         table = pd.read_csv(
             path,
             sep=layout.delimiter,
             decimal=layout.decimal,
-            na_values=words,
+            na_values=spellings(layout.missing),
             nrows=MOST_ROWS,
             on_bad_lines="skip",
             skipinitialspace=True,
@@ -168,7 +169,9 @@ def _moments(column: Any, form: TableForm) -> tuple[TableForm, Any] | None:
     if numbers.notna().mean() > _MOSTLY:
         typical = float(numbers.abs().median())
         unit = form.epoch_unit or next((u for u, first in _EPOCHS.items() if 0.5 * first < typical < 5 * first), None)
-        return unit and (replace(form, epoch_unit=unit), pd.to_datetime(numbers, unit=unit, utc=True, errors="coerce"))
+        if unit is None:
+            return None
+        return replace(form, epoch_unit=unit), pd.to_datetime(numbers, unit=unit, utc=True, errors="coerce")
     text = column.astype("string").str.strip()
     written = [_written(text, name) for name in ([form.time_format] if form.time_format else [None, *_FORMATS])]
     fitting = [(name, moments) for name, moments in written if moments.notna().mean() > _MOSTLY]
