@@ -90,11 +90,11 @@ def _view(services: Services, now: Snapshot, asset_class: AssetClass, branch: Br
 
 
 def _difference(today: BranchView, scenario: BranchView, at_ms: int) -> EffectView:
-    def less(of: str) -> float | None:
-        before, after = _figures(today, at_ms)[of], _figures(scenario, at_ms)[of]
-        return None if before is None or after is None else after - before
-
-    return EffectView(less("median_hours"), less("risk_week"), less("preferred_hours"), less("cost"))
+    before, after = _figures(today, at_ms), _figures(scenario, at_ms)
+    pairs = {name: (before[name], after[name]) for name in before}
+    return EffectView(
+        **{name: None if was is None or then is None else then - was for name, (was, then) in pairs.items()}
+    )
 
 
 def _figures(branch: BranchView, at_ms: int) -> dict[str, float | None]:
