@@ -30,6 +30,7 @@ from pdm.state.cohorts import (
 )
 from pdm.state.plants import CurrentPlant, current_fleet
 from pdm.state.steps import Asked
+from pdm.state.widenings import widening_of
 from pdm.steps import Steps, joined, laid_over
 from pdm.twin import Twin
 from pdm.wear import Inspections
@@ -54,7 +55,8 @@ class Cohort:
         cursors: what the class has already seen.
         before: the beliefs of the last tick in the order of `serials`.
         checkpoint_tick: number of the tick that wrote the newest checkpoint.
-        described_anew: whether the last tick knew another plant file or model.
+        described_anew: whether the last tick knew another plant file or model, or widened bands otherwise.
+        widening: how much wider bands are than they come from the model.
     """
 
     asset_class: AssetClass
@@ -77,6 +79,7 @@ class Cohort:
     before: Beliefs
     checkpoint_tick: int
     described_anew: bool
+    widening: float
 
     @property
     def frame(self) -> Frame | None:
@@ -169,6 +172,7 @@ def restored(
     if stored is not None:
         before = beliefs.rearranged(stored.beliefs, stored.facts, serials, asset_class, rules)
     checkpoint_tick, twins = _from_checkpoint(connection, asset_class, model, serials)
+    widening = widening_of(connection, asset_class.name, frame_name(model))
     cohort = Cohort(
         asset_class=asset_class,
         model=model,
@@ -180,7 +184,8 @@ def restored(
         cursors=load_cursors(connection, asset_class.name),
         before=before,
         checkpoint_tick=checkpoint_tick,
-        described_anew=stored is not None and not _same_description(stored.facts, plant, model),
+        described_anew=stored is not None and not _same_description(stored.facts, plant, model, widening),
+        widening=widening,
         **_of_fleet(fleet, asset_class, serials),
     )
     _catch_up(connection, cohort, checkpoint_tick)
@@ -188,9 +193,17 @@ def restored(
     return cohort
 
 
-def _same_description(facts: Mapping[str, Any], plant: CurrentPlant, model: Model | None) -> bool:
-    """Whether beliefs with these facts rest on this plant file and this model."""
-    return bool(facts["plant_number"] == plant.number and facts["model"] == (model and model.version))
+def _same_description(facts: Mapping[str, Any], plant: CurrentPlant, model: Model | None, widening: float) -> bool:
+    """Whether beliefs with these facts rest on this plant file, this model and this widening."""
+    before = (facts["plant_number"], facts["model"], facts.get("widening", 1.0))
+    return bool(before == (plant.number, model and model.version, widening))
+
+
+def note_widening(connection: Connection, cohort: Cohort) -> None:
+    """Take up the widening of bands that is in force now."""
+    factor = widening_of(connection, cohort.asset_class.name, frame_name(cohort.model))
+    cohort.described_anew |= factor != cohort.widening
+    cohort.widening = factor
 
 
 def advance(cohort: Cohort, believed: Beliefs, cursors: Cursors, tick: int) -> None:

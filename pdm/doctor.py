@@ -27,6 +27,7 @@ from pdm.adapters.model_folder import ModelFolders
 from pdm.adapters.mqtt import new_client
 from pdm.adapters.reading_log import ReadingLog
 from pdm.applying import read_files, what_changes
+from pdm.cohort import frame_name
 from pdm.durations import DAY_MS, HOUR_MS
 from pdm.errors import NotFoundError, PdmError
 from pdm.ingest.bucket import map_measurement
@@ -38,6 +39,7 @@ from pdm.state.cohorts import load_beliefs
 from pdm.state.engines import database_file, opened_engine, refuse_damaged
 from pdm.state.models import activations_of
 from pdm.state.plants import CurrentPlant, current_plant
+from pdm.state.widenings import widening_of
 
 BROKER_S = 5.0
 FEW_DAYS = 30
@@ -206,6 +208,10 @@ def _models(connection: Connection, plant: CurrentPlant, settings: Settings) -> 
             yield Finding(Level.OK, f"model of {name}", "none: declared life and limits speak")
         else:
             yield Finding(Level.OK, f"model of {name}", f"{model.version}, from {model.facts.failures} failures")
+        widening = widening_of(connection, name, frame_name(model))
+        if widening > 1.0:
+            found = f"{widening:.2g} times as wide as the model says them: too few truths lay within them"
+            yield Finding(Level.WARNING, f"bands of {name}", found, "train again on the lives that have ended since")
 
 
 def _heard(connection: Connection, plant: CurrentPlant) -> Iterator[Finding]:

@@ -128,6 +128,7 @@ def _facts(recording: _Recording) -> dict[str, Any]:
         "model": None if model is None else model.version,
         "plant": recording.plant_version,
         "plant_number": recording.plant.number,
+        "widening": recording.machines.widening,
     }
 
 

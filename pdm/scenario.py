@@ -15,6 +15,7 @@ from pdm.degradation import first_passage
 from pdm.plant import AssetClass, Stress, StressLaw
 from pdm.plant.exposure import Beyond, beyond, stress_of
 from pdm.prognosis import LEVELS, Basis, Prognosis
+from pdm.prognosis.quantiles import widened
 from pdm.wear import WearState
 
 Floats = NDArray[np.float64]
@@ -55,7 +56,13 @@ def duty_columns(asset_class: AssetClass) -> dict[str, bool]:
 
 
 def branched(
-    asset_class: AssetClass, prognosis: Prognosis, worn: Floats, latest: Floats, duty_rate: float, duty: Duty
+    asset_class: AssetClass,
+    prognosis: Prognosis,
+    worn: Floats,
+    latest: Floats,
+    duty_rate: float,
+    duty: Duty,
+    widening: float = 1.0,
 ) -> Branch:
     """The twin of one machine under another duty from now on.
 
@@ -64,6 +71,7 @@ def branched(
         worn: `[K]` its row of `Beliefs.wear`, of a class with a law of stress.
         latest: `[k]` its latest step columns.
         duty_rate: life used per hour of plant time lately [life steps/h].
+        widening: by how much its bands are widened.
     """
     state = WearState(worn[:, None].copy())
     lately = wear.view(state)
@@ -74,7 +82,8 @@ def branched(
     lately.used[:] *= faster
     if prognosis.basis[0] == Basis.DECLARED_WEAR:
         law, mode_shares = wear.forecast(asset_class, state, np.array([0]))
-        prognosis = replace(prognosis, quantiles=first_passage.quantiles(law, LEVELS), mode=mode_shares)
+        quantiles = widened(first_passage.quantiles(law, LEVELS), widening)
+        prognosis = replace(prognosis, quantiles=quantiles, mode=mode_shares)
     said = beyond(asset_class, _laws(asset_class), _columns(asset_class, latest, duty))
     return Branch(prognosis, duty_rate * faster, faster, tuple(one for one in said if one.column in duty_of(duty)))
 

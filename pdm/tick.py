@@ -68,6 +68,7 @@ def tick_class(services: Services, plant: CurrentPlant, asset_class: AssetClass,
     try:
         with read(services.engine) as connection:
             machines = cohort.current(connection, services, plant, asset_class)
+            cohort.note_widening(connection, machines)
             changed = what_changed(connection, services.readings, machines)
             closed = close_steps(connection, services.readings, machines, changed, at_ms)
             moved = fold_twins(connection, machines, closed)
@@ -114,7 +115,9 @@ def forecast_moved(
     lifted = np.isin(before.refusal, (Refusal.STALE, Refusal.FAILED, Refusal.NO_READINGS)) & ~stale & ~ended
     renewed = machines.described_anew & (machines.twin.first_start_ms >= 0)
     rows = np.flatnonzero(moved | lifted | renewed)
-    fresh = forecast.forecast(asset_class, machines.model, machines.twin, rows, machines.complete[rows], infer)
+    fresh = forecast.forecast(
+        asset_class, machines.model, machines.twin, rows, machines.complete[rows], machines.widening, infer
+    )
     made = forecast.updated(before, rows, fresh)
     forecast.refuse(made, stale, Refusal.STALE)
     forecast.refuse(made, ended, Refusal.FAILED)

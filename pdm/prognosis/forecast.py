@@ -12,6 +12,7 @@ from pdm.features.frame import Frame
 from pdm.plant import AssetClass, GapRule
 from pdm.prognosis import LEVELS, Basis, Prognosis, Refusal, from_life_table, learned
 from pdm.prognosis.learned import Inferred, Model
+from pdm.prognosis.quantiles import widened
 from pdm.twin import Twin
 
 Infer = Callable[[Model, NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_], Sequence[str]], Inferred]
@@ -37,12 +38,14 @@ def forecast(
     twin: Twin,
     rows: NDArray[np.int64],
     complete: NDArray[np.bool_],
+    widening: float = 1.0,
     infer: Infer = learned.infer,
 ) -> Prognosis:
     """Prognoses of the machines `rows`, in that order.
 
     Args:
         complete: `[len(rows)]` whether the history of each reaches back to the start of its life.
+        widening: by how much bands are widened (`pdm.widening`).
         infer: where `learned.infer` is worked out.
     """
     made = empty(asset_class, len(rows))
@@ -62,12 +65,14 @@ def forecast(
         law, made.mode[speaks] = wear.forecast(asset_class, twin.wear, who)
         made.quantiles[speaks] = first_passage.quantiles(law, LEVELS)
         made.basis[speaks] = Basis.DECLARED_WEAR
-        return made  # what was not seen in a gap is in the wear already
     elif asset_class.expected_life is not None:
         life = Weibull.from_moments(asset_class.expected_life.mean, asset_class.expected_life.sd)
         made.quantiles[speaks] = from_life_table(life, twin.exposure[who] - twin.unseen[who])
         made.basis[speaks] = Basis.DECLARED_LIFE
-    _age_unseen(asset_class, made, speaks, twin.unseen[who])
+    if widening != 1.0:
+        made.quantiles[speaks] = widened(made.quantiles[speaks], widening)
+    if not (made.basis[speaks] == Basis.DECLARED_WEAR).any():  # which holds what was not seen in a gap already
+        _age_unseen(asset_class, made, speaks, twin.unseen[who])
     return made
 
 

@@ -10,7 +10,7 @@ Rows of NaN (a refused prognosis) give NaN everywhere.
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pdm.prognosis import LEVELS
+from pdm.prognosis import LEVELS, MEDIAN
 
 Floats = NDArray[np.float64]
 
@@ -93,6 +93,23 @@ def quantile(quantiles: Floats, level: ArrayLike) -> Floats:
 def mean(quantiles: Floats) -> Floats:
     """E[T] of each row, `[n]` [life steps]."""
     return expected_excess(quantiles, 0.0)
+
+
+def widened(quantiles: Floats, factor: ArrayLike) -> Floats:
+    """Quantiles around the same median, by this factor further from it; `1 / factor` undoes it.
+
+    Args:
+        quantiles: `[n, 21]` remaining life at `LEVELS` [life steps].
+        factor: one for all, or one per row `[n]`; 1 changes nothing.
+
+    Returns:
+        `[n, 21]`.
+    """
+    middle, by = quantiles[:, MEDIAN, None], np.asarray(factor, dtype=np.float64).reshape(-1, 1)
+    # above the median   q' = m + k (q - m);   below it, where no life may be less than none,   q' = m (q / m)^k
+    with np.errstate(divide="ignore", invalid="ignore"):
+        below = middle * (quantiles / middle) ** by
+    return np.where(quantiles > middle, middle + by * (quantiles - middle), np.where(middle > 0, below, quantiles))
 
 
 def _per_row(quantiles: Floats, at: ArrayLike) -> tuple[Floats, tuple[int, ...]]:

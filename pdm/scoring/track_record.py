@@ -88,8 +88,8 @@ def banded(values: Floats) -> Figure:
 
 def pinball(judged: Judged, horizon: float, level: float) -> Floats:
     """Loss of one quantile per life `[L]` [life steps] (Gneiting and Raftery 2007, doi 10.1198/016214506000001437)."""
-    late = judged.remaining - np.minimum(judged.quantiles[:, _index(level)], horizon)
-    return _per_life(judged, np.maximum(level * late, (level - 1.0) * late))
+    late = judged.remaining - np.minimum(judged.quantiles[:, quantile_index(level)], horizon)
+    return per_life(judged, np.maximum(level * late, (level - 1.0) * late))
 
 
 def alpha_lambda(judged: Judged) -> Floats:
@@ -117,8 +117,8 @@ def prognostic_horizon(judged: Judged) -> Floats:
 def reliability(judged: Judged, horizon: float) -> list[tuple[float, Figure]]:
     """How often the truth lay below a quantile, for each stated probability."""
     counted = judged.inside(horizon)
-    below = [counted.remaining <= counted.quantiles[:, _index(level)] for level in STATED]
-    return [(level, banded(_per_life(counted, one))) for level, one in zip(STATED, below, strict=True)]
+    below = [counted.remaining <= counted.quantiles[:, quantile_index(level)] for level in STATED]
+    return [(level, banded(per_life(counted, one))) for level, one in zip(STATED, below, strict=True)]
 
 
 def transforms(judged: Judged, horizon: float) -> Floats:
@@ -126,12 +126,13 @@ def transforms(judged: Judged, horizon: float) -> Floats:
     counted = judged.inside(horizon)
     at = failure_probability(counted.quantiles, counted.remaining)
     place = np.minimum((at * BINS).astype(np.int64), BINS - 1)
-    return np.array([_per_life(counted, place == number).mean() for number in range(BINS)])
+    return np.array([per_life(counted, place == number).mean() for number in range(BINS)])
 
 
 def inside_band(quantiles: Floats, remaining: Floats) -> NDArray[np.bool_]:
     """Whether the truth lay in the band of four in five `[m]`."""
-    return np.asarray((remaining >= quantiles[:, _index(0.1)]) & (remaining <= quantiles[:, _index(0.9)]))
+    low, high = quantiles[:, quantile_index(0.1)], quantiles[:, quantile_index(0.9)]
+    return np.asarray((remaining >= low) & (remaining <= high))
 
 
 def _mass(judged: Judged, tolerance: Floats) -> Floats:
@@ -141,10 +142,12 @@ def _mass(judged: Judged, tolerance: Floats) -> Floats:
     return np.asarray(below[:, 1] - below[:, 0])
 
 
-def _per_life(judged: Judged, values: NDArray[np.generic]) -> Floats:
+def per_life(judged: Judged, values: NDArray[np.generic]) -> Floats:
+    """Mean over the forecasts of each life `[L]`."""
     _, member, count = np.unique(judged.life, return_inverse=True, return_counts=True)
     return np.bincount(member, weights=values.astype(np.float64), minlength=len(count)) / count
 
 
-def _index(level: float) -> int:
+def quantile_index(level: float) -> int:
+    """Place of a level in `LEVELS`, the nearest one."""
     return MEDIAN if level == 0.5 else int(np.argmin(np.abs(LEVELS - level)))

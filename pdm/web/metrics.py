@@ -15,7 +15,7 @@ from pdm.errors import NotFoundError, StoreError
 from pdm.services import Services
 from pdm.state import schema
 from pdm.state.told import AlertState
-from pdm.web import fleet, snapshot
+from pdm.web import fleet, snapshot, views
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -113,8 +113,10 @@ class _StateCollector(Collector):
         for (class_name, basis), number in fleet.count_by_basis(ranking).items():
             assets.add_metric([class_name, basis], number)
         age = GaugeMetricFamily("pdm_belief_age_seconds", "Plant time since the last tick.", labels=["class"])
+        wide = GaugeMetricFamily("pdm_widening", "How much wider bands are than the model says.", labels=["class"])
         plant_ms = self._services.clock.plant_ms()
         for name, of_class in now.classes.items():
             if of_class.stored is not None:
                 age.add_metric([name], (plant_ms - of_class.stored.at_ms) / 1000)
-        yield from (assets, age)
+                wide.add_metric([name], views.widening_in(of_class))
+        yield from (assets, age, wide)

@@ -12,6 +12,7 @@ from pdm.services import Services
 from pdm.state import schema
 from pdm.state.plants import standing_events
 from pdm.state.steps import Asked, history, latest_tick
+from pdm.state.widenings import widening_of
 from pdm.twin import Twin
 from pdm.web import snapshot
 from pdm.web.forecasts import instant, known, prognosis_view, usual_times
@@ -39,20 +40,21 @@ def past_twin(services: Services, serial: str, as_of_ms: int, known_ms: int | No
         steps = history(connection, asset_class, [serial], Asked(known_ms=known_ms))
         happened = [event for event in standing_events(connection, known_ms) if event.at_ms <= as_of_ms]
         tick = latest_tick(connection, asset_class.name, known_ms)
+        model = services.models.get(asset_class.name)
+        widening = widening_of(connection, asset_class.name, cohort.frame_name(model), as_of_ms)
     fleet = fleet_of(now.current.plant, happened)
     life = fleet.lives.get(serial, now.fleet.lives[serial])
     replaced = NewSensors.of(asset_class, fleet.new_sensors, [serial])
     inspections = cohort.inspections_of(asset_class, fleet, [serial])
-    model = services.models.get(asset_class.name)
     folded = twin.start(asset_class, None if model is None else model.frame, 1)
     lived = steps.take((steps.start_ms >= life.from_ms) & (steps.start_ms < life.to_ms) & (steps.end_ms <= as_of_ms))
     twin.fold(asset_class, None if model is None else model.frame, folded, lived, replaced, inspections)
     begins, start_known = np.array([life.from_ms], dtype=np.int64), np.array([life.start_known])
     complete = twin.history_complete(asset_class, folded, begins, start_known)
-    prognosis = forecast.forecast(asset_class, model, folded, np.array([0]), complete)
+    prognosis = forecast.forecast(asset_class, model, folded, np.array([0]), complete, widening)
     _refuse(asset_class, prognosis, folded, life, as_of_ms)
     faults = twin.faults(asset_class, None if model is None else model.frame, folded)[0].tolist()
-    return _view(now, machine, folded, faults, prognosis, bool(complete[0]), tick, as_of_ms)
+    return _view(now, machine, folded, faults, prognosis, bool(complete[0]), widening, tick, as_of_ms)
 
 
 def _refuse(asset_class: AssetClass, prognosis: Prognosis, folded: Twin, life: Life, as_of_ms: int) -> None:
@@ -72,6 +74,7 @@ def _view(
     faults: list[int],
     prognosis: Prognosis,
     complete: bool,
+    widening: float,
     tick: int,
     at_ms: int,
 ) -> TwinView:
@@ -92,6 +95,7 @@ def _view(
         complete=complete,
         running_share=known(folded.share[0]),
         duty_rate=known(duty_rate),
+        widening=widening,
         sensors=sensor_views(asset_class, folded.latest[0].tolist(), faults),
         wear=wear_views(asset_class, worn(folded.wear, 1)[0]),
         prognosis=prognosis_view(asset_class, plant.time_zone, at_ms, prognosis, 0, duty_rate, times),

@@ -1,6 +1,7 @@
 """What came of forecasts, for the API and the page: lives that ended, and what had been said of them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +15,19 @@ from pdm.scoring.track_record import FEWEST_LIVES, Figure, Judged
 from pdm.services import Services
 from pdm.state import schema
 from pdm.state.outcomes import Outcomes, StoredAlert, alerts_about, outcomes
+from pdm.state.widenings import widenings_of
 from pdm.web.forecasts import known
-from pdm.web.shapes import FailureView, FalseAlarmView, FigureView, ReliabilityView, RulView, TrackRecordView
+from pdm.web.shapes import (
+    FailureView,
+    FalseAlarmView,
+    FigureView,
+    ReliabilityView,
+    RulView,
+    TrackRecordView,
+    WideningView,
+)
 from pdm.web.snapshot import Snapshot
+from pdm.web.views import widening_in
 
 
 def track_record(
@@ -37,9 +48,12 @@ def track_record(
             now.made[key] = (
                 outcomes(connection, asset_class, now.fleet),
                 alerts_about(connection, now.fleet.serials_of(asset_class.name)),
+                widenings_of(connection, asset_class.name),
             )
-    found, alerts = now.made[key]
-    return _view(asset_class, found, alerts, mode, model)
+    found, alerts, widened = now.made[key]
+    view = _view(asset_class, found, alerts, mode, model)
+    changes = [WideningView(row.from_ms, row.model, row.factor, row.lives, row.coverage) for row in reversed(widened)]
+    return replace(view, widening=widening_in(now.classes[asset_class.name]), widenings=tuple(changes))
 
 
 def _view(
@@ -61,6 +75,8 @@ def _view(
         forecasts=len(scored.life),
         enough=len(np.unique(scored.life)) >= FEWEST_LIVES,
         under_covered=coverage is not None and coverage.high < 0.8,
+        widening=1.0,
+        widenings=(),
         models=tuple(sorted(set(found.models))),
         modes=tuple(sorted({one.life.mode for one in found.lives if one.life.failed and one.life.mode})),
         figures=tuple(FigureView(name, *_known(one)) for name, one in found_figures.items()),

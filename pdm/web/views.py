@@ -144,6 +144,7 @@ def twin_of(now: Snapshot, machine: Asset) -> TwinView | None:
         complete=bool(beliefs.complete[row]),
         running_share=known(beliefs.share[row]),
         duty_rate=known(beliefs.duty_rate[row]),
+        widening=widening_in(of_class),
         sensors=sensor_views(asset_class, beliefs.latest[row].tolist(), beliefs.faults[row].tolist()),
         wear=wear_views(asset_class, beliefs.wear[row]),
         prognosis=prognosis_view(
@@ -156,6 +157,11 @@ def twin_of(now: Snapshot, machine: Asset) -> TwinView | None:
             usual_times(plant, asset_class, at_ms),
         ),
     )
+
+
+def widening_in(of_class: ClassBeliefs) -> float:
+    """By how much the bands of a class are widened."""
+    return 1.0 if of_class.stored is None else float(of_class.stored.facts.get("widening", 1.0))
 
 
 def window_of(now: Snapshot, machine: Asset) -> WindowView | None:

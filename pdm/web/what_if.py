@@ -42,7 +42,8 @@ def what_if(services: Services, now: Snapshot, serial: str, duty: Duty) -> WhatI
         return _refused(serial, stored.tick, stored.at_ms, NO_DUTY_EFFECT, _NO_LAW)
     _check(asset_class, duty)
     rate, prognosis = float(beliefs.duty_rate[row]), _of_row(beliefs, row)
-    branch = branched(asset_class, prognosis, beliefs.wear[row], beliefs.latest[row], rate, duty)
+    widening = views.widening_in(of_class)
+    branch = branched(asset_class, prognosis, beliefs.wear[row], beliefs.latest[row], rate, duty, widening)
     today = _view(services, now, asset_class, Branch(prognosis, rate, 1.0, ()), stored.at_ms)
     scenario = _view(services, now, asset_class, branch, stored.at_ms)
     return WhatIfView(

@@ -178,6 +178,9 @@ def _grounds(services: Services, asset_class: AssetClass, view: AssetView, twin:
     grounds = [_basis(view, twin, model)] if twin.prognosis.refusal is None else []
     if model is not None and twin.prognosis.basis == "learned":
         grounds += _figures(model, twin.unit)
+    if twin.widening > 1.0:
+        text = f"{words.number(twin.widening, 2)} times as wide as the model says: too few truths lay within them"
+        grounds.append(Ground("Bands", text, warn=True))
     grounds.append(
         Ground("History", "complete: from the start of its life")
         if twin.complete

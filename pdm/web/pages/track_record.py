@@ -9,7 +9,7 @@ from markupsafe import Markup
 from pdm import words
 from pdm.services import Services
 from pdm.web import charts
-from pdm.web.shapes import FailureView, FigureView, TrackRecordView
+from pdm.web.shapes import FailureView, FigureView, TrackRecordView, WideningView
 from pdm.web.snapshot import Snapshot
 from pdm.web.track_record import track_record
 
@@ -71,6 +71,8 @@ class TrackRecordPage:
     counted: str
     too_few: bool
     under_covered: bool
+    widened: str
+    widenings: tuple[tuple[str, str, str], ...]
     failures: tuple[FailureRow, ...]
     false_alarms: tuple[tuple[str, str, str], ...]
     figures: tuple[FigureRow, ...]
@@ -94,6 +96,8 @@ def track_record_page(services: Services, now: Snapshot, asked: Mapping[str, str
         counted=_counted(view),
         too_few=not view.enough,
         under_covered=view.under_covered,
+        widened=f"{words.number(view.widening, 2)} times" if view.widening > 1.0 else "",
+        widenings=tuple((words.moment(one.from_at, zone, now_ms), one.model, _widening(one)) for one in view.widenings),
         failures=tuple(_failure(view, one, now) for one in sorted(view.failures, key=lambda one: -one.failed_at)),
         false_alarms=tuple(
             (_name(one.serial, now), words.span(one.opened_at, one.closed_at, zone, now_ms), one.title)
@@ -151,6 +155,13 @@ def _figure(view: TrackRecordView, one: FigureView) -> FigureRow:
 
     band = "" if one.low is None else f"{said(one.low)} to {said(one.high)}"
     return FigureRow(_NAMES[one.name], said(one.value), band)
+
+
+def _widening(one: WideningView) -> str:
+    truths = f"{words.percent(one.coverage)} of the truths of {words.plural(one.lives, 'life', 'lives')}"
+    if one.factor == 1.0:
+        return f"as it says them again: {truths} lay in the 80 % band"
+    return f"{words.number(one.factor, 2)} times as wide as it says them: {truths} lay in the 80 % band"
 
 
 def _range(low: float | None, high: float | None) -> str:

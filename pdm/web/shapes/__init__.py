@@ -62,6 +62,7 @@ from pdm.web.shapes.track_record import (
     FigureView,
     ReliabilityView,
     TrackRecordView,
+    WideningView,
 )
 from pdm.web.shapes.values import Instant, Page, rfc3339, to_json
 from pdm.web.shapes.what_if import BeyondView, BranchView, EffectView, WhatIfView
@@ -123,6 +124,7 @@ __all__ = [
     "TwinView",
     "WearView",
     "WhatIfView",
+    "WideningView",
     "WindowView",
     "rfc3339",
     "to_json",

@@ -55,6 +55,7 @@ class TwinView:
         exposure: life used [unit]; `used_life` its share of used plus median remaining life, 0 to 1.
         complete: whether the history reaches back to the start of this life.
         running_share: share of the latest step that the machine ran, None in a gap.
+        widening: how much wider bands are than they come from the model, since too few truths lay within them.
         wear: of the failure modes that declare an expected life.
     """
 
@@ -70,6 +71,7 @@ class TwinView:
     complete: bool
     running_share: float | None
     duty_rate: float | None
+    widening: float
     sensors: tuple[SensorView, ...]
     wear: tuple[WearView, ...]
     prognosis: PrognosisView

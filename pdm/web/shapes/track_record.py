@@ -55,12 +55,25 @@ class FalseAlarmView:
 
 
 @dataclass(frozen=True, slots=True)
+class WideningView:
+    """From when on the bands of a model are `factor` times as wide as it says them, and why: the share of the truths of
+    so many finished lives that lay in its 80 % bands."""
+
+    from_at: Instant
+    model: str
+    factor: float
+    lives: int
+    coverage: float
+
+
+@dataclass(frozen=True, slots=True)
 class TrackRecordView:
     """What came of the forecasts of one class; lives are in `unit`.
 
     `failed` lives are what figures are counted in, `censored` ones ended alive; `enough` is false where they are too
-    few to tell. `under_covered`: fewer truths lay in the 80 % band than chance explains. `spread`: share of truths in
-    each tenth of what was said.
+    few to tell. `under_covered`: fewer truths lay in the 80 % band than chance explains. `widening`: how much wider
+    bands are now than the model says them, 1 for not at all; `widenings` are all changes of it, the newest first.
+    `spread`: share of truths in each tenth of what was said.
     """
 
     class_name: str
@@ -71,6 +84,8 @@ class TrackRecordView:
     forecasts: int
     enough: bool
     under_covered: bool
+    widening: float
+    widenings: tuple[WideningView, ...]
     models: tuple[str, ...]
     modes: tuple[str, ...]
     figures: tuple[FigureView, ...]
