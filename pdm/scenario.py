@@ -16,9 +16,12 @@ from pdm.plant import AssetClass, Stress, StressLaw
 from pdm.plant.exposure import Beyond, beyond, stress_of
 from pdm.prognosis import LEVELS, Basis, Prognosis
 from pdm.prognosis.quantiles import widened
-from pdm.wear import WearState
+from pdm.wear import Clock, WearState
 
 Floats = NDArray[np.float64]
+
+_SLOWEST = 1e-9
+"""A duty for ever that uses up no life ends it never: dates lie beyond all that is shown."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +33,21 @@ class Duty:
 
 
 @dataclass(frozen=True)
+class Stretch:
+    """A duty, and for how long it holds [h of plant time]; the last of a profile holds for ever."""
+
+    duty: Duty
+    hours: float = np.inf
+
+
+@dataclass(frozen=True)
 class Branch:
-    """One machine under another duty.
+    """One machine under another duty. Under a duty that changes, its life is told in steps as they were used lately.
 
     Attributes:
         prognosis: of the one machine.
         duty_rate: life used per hour of plant time [life steps/h].
-        stress: how much faster life passes than lately.
+        stress: how much faster life passes than lately, NaN where that changes.
         beyond: what of the duty lies where a law does not hold.
     """
 
@@ -61,10 +72,10 @@ def branched(
     worn: Floats,
     latest: Floats,
     duty_rate: float,
-    duty: Duty,
+    profile: Sequence[Stretch],
     widening: float = 1.0,
 ) -> Branch:
-    """The twin of one machine under another duty from now on.
+    """The twin of one machine under another duty from now on, or under several, one after another.
 
     Args:
         prognosis: of the one machine, not refused.
@@ -74,18 +85,62 @@ def branched(
         widening: by how much its bands are widened.
     """
     state = WearState(worn[:, None].copy())
-    lately = wear.view(state)
-    faster = _faster(asset_class, asset_class.stress, _usual(lately.used, lately.ran), latest, duty)
-    for place, mode in enumerate(asset_class.wearing):
-        laws, usual = mode.stress or asset_class.stress, _usual(lately.stressed[place], lately.ran)
-        lately.stressed[place] *= _faster(asset_class, laws, usual, latest, duty)
-    lately.used[:] *= faster
-    if prognosis.basis[0] == Basis.DECLARED_WEAR:
-        law, mode_shares = wear.forecast(asset_class, state, np.array([0]))
-        quantiles = widened(first_passage.quantiles(law, LEVELS), widening)
-        prognosis = replace(prognosis, quantiles=quantiles, mode=mode_shares)
-    said = beyond(asset_class, _laws(asset_class), _columns(asset_class, latest, duty))
-    return Branch(prognosis, duty_rate * faster, faster, tuple(one for one in said if one.column in duty_of(duty)))
+    lately, laws = wear.view(state), (asset_class.stress, *_of_modes(asset_class))
+    lives = (lately.used, *lately.stressed)
+    faster = np.array(
+        [
+            [_faster(asset_class, law, _usual(life, lately.ran), latest, stretch.duty) for stretch in profile]
+            for law, life in zip(laws, lives, strict=True)
+        ]
+    )  # [1 + modes, stretches]
+    said = tuple(_beyond(asset_class, latest, profile))
+    if len(profile) > 1:
+        clocks = [_clock(profile, factors, duty_rate) for factors in faster]
+        return Branch(_by(clocks, asset_class, prognosis, state, widening), duty_rate, np.nan, said)
+    for life, factor in zip(lives, faster[:, 0], strict=True):
+        life *= factor
+    clocks = [lambda life: life] * len(laws)
+    stress = float(faster[0, 0])
+    return Branch(_by(clocks, asset_class, prognosis, state, widening), duty_rate * stress, stress, said)
+
+
+def _by(
+    clocks: Sequence[Clock], asset_class: AssetClass, prognosis: Prognosis, state: WearState, widening: float
+) -> Prognosis:
+    """The prognosis by these clocks, of the class and of each failure mode that declares a life."""
+    if prognosis.basis[0] != Basis.DECLARED_WEAR:
+        return replace(prognosis, quantiles=clocks[0](prognosis.quantiles))
+    law, shares = wear.forecast(asset_class, state, np.array([0]), clocks[1:])
+    return replace(prognosis, quantiles=widened(first_passage.quantiles(law, LEVELS), widening), mode=shares)
+
+
+def _beyond(asset_class: AssetClass, latest: Floats, profile: Sequence[Stretch]) -> list[Beyond]:
+    """What of the duties asked for lies where a law does not hold, each once."""
+    found = [
+        one
+        for stretch in profile
+        for one in beyond(asset_class, _laws(asset_class), _columns(asset_class, latest, stretch.duty))
+        if one.column in duty_of(stretch.duty)
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _of_modes(asset_class: AssetClass) -> list[tuple[Stress, ...]]:
+    """The laws of each failure mode that declares a life: its own, or those of the class."""
+    return [mode.stress or asset_class.stress for mode in asset_class.wearing]
+
+
+def _clock(profile: Sequence[Stretch], faster: Floats, duty_rate: float) -> Clock:
+    """Turns life at the duty of lately into life as it is used lately until the same is used up under a profile."""
+    # life passes f_k times as fast in stretch k:   used(x) = sum f_k dx_k,  and what is wanted is x of used
+    ends = duty_rate * np.cumsum([0.0, *(stretch.hours for stretch in profile[:-1])])
+    used = np.concatenate([[0.0], np.cumsum(faster[:-1] * np.diff(ends))])
+    at_last = max(float(faster[-1]), _SLOWEST)
+
+    def clock(life: Floats) -> Floats:
+        return np.where(life > used[-1], ends[-1] + (life - used[-1]) / at_last, np.interp(life, used, ends))
+
+    return clock
 
 
 def duty_of(duty: Duty) -> set[str]:

@@ -3,7 +3,7 @@
 There is none for a class that declares neither a law of stress nor an expected life of a failure mode.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from math import inf
@@ -20,6 +20,8 @@ from pdm.installations import Inspection
 from pdm.plant import AssetClass, FailureMode, GapRule
 from pdm.plant.exposure import Floats, stress_of
 from pdm.steps import Steps
+
+Clock = Callable[[Floats], Floats]
 
 _OF_MACHINE, _OF_MODE = 4, 8  # rows of a state that are about the machine, and about each of its modes
 
@@ -185,16 +187,20 @@ def fold(
     return used
 
 
-def forecast(asset_class: AssetClass, state: WearState, rows: NDArray[np.int64]) -> tuple[Law, Floats]:
+def forecast(
+    asset_class: AssetClass, state: WearState, rows: NDArray[np.int64], clocks: Sequence[Clock] = ()
+) -> tuple[Law, Floats]:
     """The remaining life of machines by the modes that declare one, and how probably each mode is first `[n, modes]`.
 
     A mode of which nothing was measured ages by its declared life alone. Modes that declare none are not in it.
+    `clocks` tell for each mode how long the life that is left lasts where the duty changes.
     """
     now = _view(state.values[:, rows])
     laws = [
         _law(mode, place, now).slower(1.0 / _ratio(now.stressed[place], now.used, 1.0))
         for place, mode in enumerate(asset_class.wearing)
     ]
+    laws = [law.by(clock) for law, clock in zip(laws, clocks, strict=True)] if clocks else laws
     first, shares = first_passage.earliest(laws)
     every = np.zeros((len(rows), len(asset_class.failure_modes)))
     every[:, [asset_class.failure_modes.index(mode) for mode in asset_class.wearing]] = shares

@@ -8,6 +8,7 @@ A law of remaining life is kept as a `Law`: ln t and the normal score of P(T <= 
 between them, which is exact for a log-normal law.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -49,6 +50,10 @@ class Law(NamedTuple):
     def slower(self, factor: Floats) -> "Law":
         """The same lives in a unit of which each old one makes `factor` `[n]`."""
         return Law(self.log_life + log(factor)[:, None], self.score)
+
+    def by(self, clock: Callable[[Floats], Floats]) -> "Law":
+        """The same lives by another clock, which rises."""
+        return Law(np.log(np.maximum(clock(np.exp(self.log_life)), 1e-300)), self.score)
 
 
 def of_wear(wear: Wear, prior: WearPrior) -> Law:

@@ -1,5 +1,7 @@
 """A change of duty, answered from the live twin of one machine. Nothing is written."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from pdm.beliefs import Beliefs
@@ -10,10 +12,10 @@ from pdm.plant.marked_yaml import did_you_mean
 from pdm.prognosis import Prognosis, Refusal
 from pdm.recommend import refusal_text
 from pdm.respond import RequestError
-from pdm.scenario import Branch, Duty, branched, duty_columns, duty_of
+from pdm.scenario import Branch, Duty, Stretch, branched, duty_columns, duty_of
 from pdm.services import Services
 from pdm.web import views
-from pdm.web.forecasts import prognosis_view, usual_times, window_view
+from pdm.web.forecasts import known, prognosis_view, usual_times, window_view
 from pdm.web.shapes import BeyondView, BranchView, EffectView, WhatIfView
 from pdm.web.snapshot import Snapshot
 from pdm.windows import Windows, advice
@@ -22,8 +24,8 @@ NO_DUTY_EFFECT = "no_duty_effect_known"
 _NO_LAW = "its class declares no law of stress: nobody has said how duty changes its life; declaring one lifts this"
 
 
-def what_if(services: Services, now: Snapshot, serial: str, duty: Duty) -> WhatIfView:
-    """What this duty from now on would mean for a machine.
+def what_if(services: Services, now: Snapshot, serial: str, profile: Sequence[Stretch]) -> WhatIfView:
+    """What these duties from now on, one after another, would mean for a machine.
 
     Raises:
         NotFoundError: no such machine, or no tick has seen it yet.
@@ -40,10 +42,11 @@ def what_if(services: Services, now: Snapshot, serial: str, duty: Duty) -> WhatI
         return _refused(serial, stored.tick, stored.at_ms, refusal.code, refusal_text(refusal))
     if not duty_columns(asset_class) or not beliefs.wear.shape[1]:
         return _refused(serial, stored.tick, stored.at_ms, NO_DUTY_EFFECT, _NO_LAW)
-    _check(asset_class, duty)
+    for stretch in profile:
+        _check(asset_class, stretch.duty)
     rate, prognosis = float(beliefs.duty_rate[row]), _of_row(beliefs, row)
     widening = views.widening_in(of_class)
-    branch = branched(asset_class, prognosis, beliefs.wear[row], beliefs.latest[row], rate, duty, widening)
+    branch = branched(asset_class, prognosis, beliefs.wear[row], beliefs.latest[row], rate, profile, widening)
     today = _view(services, now, asset_class, Branch(prognosis, rate, 1.0, ()), stored.at_ms)
     scenario = _view(services, now, asset_class, branch, stored.at_ms)
     return WhatIfView(
@@ -52,7 +55,7 @@ def what_if(services: Services, now: Snapshot, serial: str, duty: Duty) -> WhatI
         made_at=stored.at_ms,
         refusal=None,
         refusal_text=None,
-        faster=branch.stress,
+        faster=known(branch.stress),
         beyond=tuple(BeyondView(*one) for one in branch.beyond),
         today=today,
         scenario=scenario,

@@ -1,5 +1,6 @@
 """What if the duty were another one: exact under the declared law, refused without one, never a change of the twin."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ from hypothesis import strategies as st
 
 from pdm import twin
 from pdm.plant.file import parse_plant
-from pdm.prognosis import MEDIAN
+from pdm.prognosis import MEDIAN, Basis, Prognosis
 from pdm.prognosis.forecast import forecast
-from pdm.scenario import Duty, branched, duty_columns
+from pdm.scenario import Duty, Stretch, branched, duty_columns
 from pdm.services import Services
 from pdm.state.plants import store_plant
 from pdm.state.schema import write
@@ -164,7 +165,7 @@ def hours_left(duty: Duty) -> Any:
     """Quantiles of the time to failure under a duty [h]."""
     assert FOLDED.wear is not None
     worn = FOLDED.wear.to_columns()["wear_state"][0]
-    found = branched(WEARING, SAID, worn, FOLDED.latest[0], float(FOLDED.duty_rate[0]), duty)
+    found = branched(WEARING, SAID, worn, FOLDED.latest[0], float(FOLDED.duty_rate[0]), [Stretch(duty)])
     return found.prognosis.quantiles[0] / found.duty_rate
 
 
@@ -180,6 +181,62 @@ def test_each_mode_has_its_own_clock() -> None:
     assert 2.0 < ratio < 8.0
     np.testing.assert_allclose(hours_left(Duty(factor={"speed": 1.0})), SAID.quantiles[0] / FOLDED.duty_rate[0])
     np.testing.assert_allclose(hours_left(Duty(value={"speed": 750.0})), hours_left(Duty(factor={"speed": 0.5})))
+
+
+AGED = replace(SAID, basis=np.array([Basis.LIFE_TABLE], dtype=np.int8))
+
+
+def hours_under(*profile: Stretch, said: Prognosis = AGED) -> Any:
+    """Quantiles of the time to failure under duties that follow each other [h]."""
+    assert FOLDED.wear is not None
+    worn = FOLDED.wear.to_columns()["wear_state"][0]
+    found = branched(WEARING, said, worn, FOLDED.latest[0], float(FOLDED.duty_rate[0]), profile)
+    return found.prognosis.quantiles[0] / found.duty_rate
+
+
+HALF, FULL = Duty(factor={"speed": 0.5}), Duty(factor={"speed": 1.0})
+
+
+@pytest.mark.parametrize("said", [AGED, SAID], ids=["one clock", "a clock for each mode"])
+def test_a_profile_of_one_duty_is_that_duty(said: Prognosis) -> None:
+    np.testing.assert_allclose(
+        hours_under(Stretch(HALF, 48.0), Stretch(HALF, 200.0), Stretch(HALF), said=said),
+        hours_under(Stretch(HALF), said=said),
+        rtol=1e-9 if said is AGED else 0.02,  # laws of several modes are kept at some points only
+    )
+
+
+def test_a_day_at_rest_moves_every_date_by_a_day() -> None:
+    resting = replace(WEARING, stress=(replace(WEARING.stress[0], low=None),))
+    worn = FOLDED.wear.to_columns()["wear_state"][0] if FOLDED.wear else np.empty(0)
+    profile = [Stretch(Duty(value={"speed": 0.0}), 24.0), Stretch(FULL)]
+    rate = float(FOLDED.duty_rate[0])
+    found = branched(resting, AGED, worn, FOLDED.latest[0], rate, profile).prognosis.quantiles[0] / rate
+    np.testing.assert_allclose(found, AGED.quantiles[0] / rate + 24.0)
+
+
+@given(st.floats(1.0, 2000.0))
+def test_sparing_it_for_longer_never_shortens_life(hours: float) -> None:
+    spared = hours_under(Stretch(HALF, hours), Stretch(FULL))
+    assert (spared >= hours_under(Stretch(FULL)) * (1 - 1e-9)).all()
+    assert (spared <= hours_under(Stretch(HALF)) * (1 + 1e-9)).all()
+
+
+def test_a_profile_is_asked_for_by_stretches_of_which_the_last_goes_on(stressed: TestClient) -> None:
+    spared = [{"lasting": "10 d", "factor": {"speed": 0.5}}, {"factor": {"speed": 1.0}}]
+    found = stressed.post("/api/v1/simulations", json={"serial": "F-1", "profile": spared}).json()
+    # ten days at an eighth of the life: 8.75 days gained
+    assert found["difference"]["median_hours"] == pytest.approx(210.0, rel=1e-3)
+    assert found["faster"] is None
+    assert found["difference"]["risk_week"] < 0
+    for profile, said in (
+        ([{"factor": {"speed": 0.5}}, {"factor": {"speed": 1.0}}], "of each stretch but the last"),
+        ([{"lasting": "soon", "factor": {"speed": 0.5}}, {"factor": {"speed": 1.0}}], "expected a duration"),
+        ([{"lasting": "3 d"}, {"factor": {"speed": 1.0}}], "expected a duty or a factor"),
+    ):
+        answer = stressed.post("/api/v1/simulations", json={"serial": "F-1", "profile": profile})
+        assert answer.status_code == 422
+        assert said in answer.text
 
 
 def test_a_factor_means_nothing_of_a_temperature() -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pdm import words
 from pdm.plant import AssetClass
-from pdm.scenario import Duty, duty_columns
+from pdm.scenario import Duty, Stretch, duty_columns
 from pdm.services import Services
 from pdm.web.shapes import BranchView, WhatIfView
 from pdm.web.snapshot import Snapshot
@@ -49,7 +49,7 @@ def what_if_part(services: Services, now: Snapshot, serial: str, asked: Mapping[
     asset_class = now.current.plant.class_of(now.fleet.assets[serial]) if serial in now.fleet.assets else None
     percent = _percent(asked.get("percent", ""))
     factor = dict.fromkeys(_scaled(asset_class), percent / 100) if asset_class is not None else {}
-    found = what_if(services, now, serial, Duty(factor=factor))
+    found = what_if(services, now, serial, [Stretch(Duty(factor=factor))])
     if found.refusal is not None or found.today is None or found.scenario is None:
         return WhatIfPart("", (), (), words.sentence(found.refusal_text or "there is no answer"))
     return WhatIfPart(

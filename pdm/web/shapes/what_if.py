@@ -47,7 +47,7 @@ class WhatIfView:
     Attributes:
         tick: version of the twin that this branched from, `made_at` its plant time.
         refusal: why there is no answer, as a code (None: there is one).
-        faster: how much faster than lately life passes.
+        faster: how much faster than lately life passes, None under a profile, whose life is told as used lately.
         beyond: duty at which the laws of stress do not hold.
     """
 
