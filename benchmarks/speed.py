@@ -1,6 +1,6 @@
 """Speed as ratios, side by side in one run: all of it, or the parts that are named.
 
-    python -m benchmarks.speed [ingest compaction influx ticks scale workers] [--rounds 5]
+    python -m benchmarks.speed [ingest compaction influx fold ticks scale workers] [--rounds 5]
 
 Every figure is the median over interleaved rounds of a ratio within one run; CPU times where other work on the machine
 would count otherwise.
@@ -19,6 +19,7 @@ from benchmarks.influx import measure_influx
 from benchmarks.ingest import measure_ingest
 from benchmarks.report import Figure, write_report
 from benchmarks.speed_fleet import trained_model
+from benchmarks.speed_fold import measure_fold
 from benchmarks.speed_scale import MACHINES as MANY
 from benchmarks.speed_scale import measure_scale
 from benchmarks.speed_ticks import measure_ticks
@@ -28,6 +29,7 @@ PARTS: dict[str, Callable[[int, Path], list[Figure]]] = {
     "ingest": measure_ingest,
     "compaction": measure_reads,
     "influx": measure_influx,
+    "fold": measure_fold,
     "ticks": measure_ticks,
     "scale": measure_scale,
     "workers": lambda rounds, _: measure_workers(trained_model(), MANY, rounds),

@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 from pdm.features.frame import (
     HEALTH,
     Frame,
-    nearest_regime,
-    operating_conditions,
     project,
     project_own,
-    standardise,
+    read,
+    standardised,
 )
 from pdm.plant import AssetClass, Plant
 from pdm.prognosis import Prognosis, learned
@@ -145,13 +144,12 @@ def features_of(frame: Frame, steps: pd.DataFrame) -> NDArray[np.float64]:
 
 def _channels(frame: Frame, columns: NDArray[np.float64]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Sensors against what they should read and the health that they show together, step by step; their levels."""
-    u = operating_conditions(frame.conditions, columns)
-    regime, _ = nearest_regime(frame.conditions, u)
-    departures, made = standardise(frame, columns, u, regime)
+    step = read(frame, columns)
+    departures, made = standardised(frame, step), step.made * step.inverse_sd
     z, levels = pd.DataFrame(departures.T), pd.DataFrame((departures + made).T[:, frame.levels])
     own_start = z.iloc[: frame.baseline].expanding().mean().reindex(z.index, method="ffill")
     change = z.ewm(alpha=1 - frame.memory(15)).mean() - own_start
-    together = project(frame, z.to_numpy().T, regime)
+    together = project(frame, z.to_numpy().T, step.regime)
     own = project_own(frame, change.to_numpy().T, own_start.to_numpy().T)
     health = pd.DataFrame(np.vstack([together, own]).T, columns=list(HEALTH))
     return pd.concat([z, health], axis=1), levels

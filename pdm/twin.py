@@ -16,7 +16,6 @@ from pdm.columns import Columns
 from pdm.durations import HOUR_MS
 from pdm.features import FeatureState, health
 from pdm.features.frame import Frame
-from pdm.features.health import SensorState
 from pdm.installations import ALWAYS_MS, NEVER_MS
 from pdm.new_sensors import NewSensors
 from pdm.plant import AssetClass
@@ -26,10 +25,10 @@ from pdm.wear import Inspections, WearState
 DUTY_MEMORY_HOURS = 28 * 24.0
 """How far back the measured duty reaches that a forecast assumes to go on [h]."""
 
-FORM = 3
+FORM = 4
 """Raised whenever a twin holds more, or other things, than before: older checkpoints are of no use then."""
 
-_FEATURES, _SENSORS, _WEAR = "features.", "sensors.", "wear."
+_FEATURES, _WEAR = "features.", "wear."
 
 
 @dataclass(slots=True)
@@ -48,8 +47,7 @@ class Twin:
         latest: `[n, k]` columns of the latest step that held a reading.
         revision: how often the history of this machine was folded again.
         new_sensors: which replacements of its sensors this rests on: the sum of their numbers.
-        features: feature state of the active frame, None without a model.
-        sensors: health of the sensors that the frame reads, None without a model.
+        features: feature state of the active frame with the health of its sensors, None without a model.
         wear: duty and declared wear, None where the class declares none.
     """
 
@@ -68,7 +66,6 @@ class Twin:
     revision: NDArray[np.int64]
     new_sensors: NDArray[np.int64]
     features: FeatureState | None
-    sensors: SensorState | None
     wear: WearState | None
 
     def __len__(self) -> int:
@@ -77,11 +74,8 @@ class Twin:
     def take(self, rows: NDArray[Any]) -> "Twin":
         """A copy of some machines (indices or mask)."""
         features = None if self.features is None else self.features.take(rows)
-        sensors = None if self.sensors is None else self.sensors.take(rows)
         worn = None if self.wear is None else self.wear.take(rows)
-        return Twin(
-            features=features, sensors=sensors, wear=worn, **{name: getattr(self, name)[rows] for name in _PLAIN}
-        )
+        return Twin(features=features, wear=worn, **{name: getattr(self, name)[rows] for name in _PLAIN})
 
     @property
     def duty_rate(self) -> NDArray[np.float64]:
@@ -90,7 +84,7 @@ class Twin:
         return np.where(known, self.duty_exposure / np.where(known, self.duty_hours, 1.0), np.nan)
 
 
-_PLAIN = tuple(field.name for field in fields(Twin) if field.name not in ("features", "sensors", "wear"))
+_PLAIN = tuple(field.name for field in fields(Twin) if field.name not in ("features", "wear"))
 
 
 def start(asset_class: AssetClass, frame: Frame | None, count: int) -> Twin:
@@ -111,7 +105,6 @@ def start(asset_class: AssetClass, frame: Frame | None, count: int) -> Twin:
         revision=np.zeros(count, dtype=np.int64),
         new_sensors=np.zeros(count, dtype=np.int64),
         features=None if frame is None else features.start(frame, count),
-        sensors=None if frame is None else health.start(frame, count),
         wear=wear.start(asset_class, count),
     )
 
@@ -138,8 +131,6 @@ def fold(
             columns = new if turn is None else new[turn]
             some = np.flatnonzero(columns.any(axis=1))
             features.renew(frame, twin.features, made.row[some], columns[some])
-            if twin.sensors is not None:
-                health.renew(frame, twin.sensors, made.row[some], columns[some])
         mine = inspected if inspected is None or turn is None else _of_turn(inspected, turn)
         _fold_one_each(asset_class, frame, twin, made, mine)
 
@@ -183,8 +174,6 @@ def put(twin: Twin, rows: NDArray[np.int64], other: Twin) -> None:
             getattr(twin, name)[rows] = getattr(other, name)
     if twin.features is not None and other.features is not None:
         twin.features.put(rows, other.features)
-    if twin.sensors is not None and other.sensors is not None:
-        twin.sensors.put(rows, other.sensors)
     if twin.wear is not None and other.wear is not None:
         twin.wear.put(rows, other.wear)
 
@@ -201,8 +190,6 @@ def rearranged(
         getattr(made, name)[kept] = getattr(twin, name)[source]
     if made.features is not None and twin.features is not None:
         made.features.put(kept, twin.features.take(source))
-    if made.sensors is not None and twin.sensors is not None:
-        made.sensors.put(kept, twin.sensors.take(source))
     if made.wear is not None and twin.wear is not None:
         made.wear.put(kept, twin.wear.take(source))
     return made
@@ -220,12 +207,10 @@ def to_columns(twin: Twin, serials: NDArray[Any]) -> Columns:
     """The twin as columns to store in a checkpoint."""
     plain = {"serial": serials, **{name: getattr(twin, name) for name in _PLAIN}}
     learned = {} if twin.features is None else twin.features.to_columns()
-    sensors = {} if twin.sensors is None else twin.sensors.to_columns()
     worn = {} if twin.wear is None else twin.wear.to_columns()
     return {
         **plain,
         **{_FEATURES + name: values for name, values in learned.items()},
-        **{_SENSORS + name: values for name, values in sensors.items()},
         **{_WEAR + name: values for name, values in worn.items()},
     }
 
@@ -234,11 +219,9 @@ def from_columns(frame: Frame | None, columns: Mapping[str, NDArray[Any]]) -> Tw
     """What `to_columns` stored, as arrays that may be written to."""
     learned = {name.removeprefix(_FEATURES): v for name, v in columns.items() if name.startswith(_FEATURES)}
     state = FeatureState.from_columns(frame, learned) if frame is not None else None
-    judged = {name.removeprefix(_SENSORS): v for name, v in columns.items() if name.startswith(_SENSORS)}
-    sensors = SensorState.from_columns(judged) if frame is not None else None
     worn = {name.removeprefix(_WEAR): v for name, v in columns.items() if name.startswith(_WEAR)}
     wear_state = WearState.from_columns(worn) if worn else None
-    return Twin(features=state, sensors=sensors, wear=wear_state, **{name: np.array(columns[name]) for name in _PLAIN})
+    return Twin(features=state, wear=wear_state, **{name: np.array(columns[name]) for name in _PLAIN})
 
 
 def _of_steps(asset_class: AssetClass, twin: Twin, steps: Steps, inspections: Inspections) -> Inspections:
@@ -286,8 +269,7 @@ def _fold_one_each(
     ran = steps.share > 0
     twin.steps[rows[ran]] += 1
     if frame is not None and twin.features is not None and ran.any():
-        believed = _believed(frame, twin, rows[ran], steps.values[ran], follows[ran])
-        features.fold(frame, twin.features, rows[ran], believed)
+        features.fold(frame, twin.features, rows[ran], steps.values[ran], follows[ran])
 
 
 def _follows(asset_class: AssetClass, twin: Twin, steps: Steps) -> NDArray[np.bool_]:
@@ -300,24 +282,9 @@ def _follows(asset_class: AssetClass, twin: Twin, steps: Steps) -> NDArray[np.bo
 def faults(asset_class: AssetClass, frame: Frame | None, twin: Twin) -> NDArray[np.int8]:
     """What is wrong with the sensor behind each column of the class `[n, k]`, as numbers of `Fault`."""
     found = np.zeros((len(twin), len(asset_class.columns)), dtype=np.int8)
-    if frame is not None and twin.sensors is not None:
-        found[:, frame.kept] = health.faults(frame, twin.sensors)
+    if frame is not None and twin.features is not None:
+        found[:, frame.kept] = health.faults(frame, twin.features.sensors)
     return found
-
-
-def _believed(
-    frame: Frame, twin: Twin, rows: NDArray[np.int64], values: NDArray[np.float64], follows: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """The values `[m, k]` without those of sensors that cannot be right."""
-    if twin.features is None or twin.sensors is None:
-        return values
-    shift = features.shifts(frame, twin.features, rows)
-    suspect = health.fold(frame, twin.sensors, rows, values, shift, follows)
-    if not suspect.any():
-        return values
-    believed = values.copy()
-    believed[:, frame.kept] = np.where(suspect, np.nan, values[:, frame.kept])
-    return believed
 
 
 def _hours(asset_class: AssetClass, twin: Twin, steps: Steps) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pdm.errors import ModelError
-from pdm.features.frame import Floats, Frame, nearest_regime, operating_conditions, project, standardise
+from pdm.features.frame import Floats, Frame, project, read, standardised
 from pdm.learn.frame_fit import CLIP_FLOOR, Stack, fit_frame
 from tests.small_lives import FAN, fan_lives
 
@@ -23,9 +23,7 @@ def fans(count: int = 12) -> list[Floats]:
 
 
 def departures(frame: Frame, columns: Floats) -> Floats:
-    u = operating_conditions(frame.conditions, columns)
-    regime, _ = nearest_regime(frame.conditions, u)
-    return standardise(frame, columns, u, regime)[0]
+    return standardised(frame, read(frame, columns))
 
 
 def kept_names(frame: Frame) -> list[str]:

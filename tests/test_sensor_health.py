@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pdm.features import health
+from pdm import features
+from pdm.features import FeatureState, health
 from pdm.features.frame import Frame
 from pdm.features.health import Fault
 from pdm.prognosis import MEDIAN
@@ -20,11 +21,10 @@ FRAME = plain_frame(2)
 
 def judged(values: NDArray[np.float64], frame: Frame = FRAME) -> NDArray[np.int8]:
     """What is said of each sensor after each step `[steps, k]` of one machine that never rests."""
-    state, said = health.start(frame, 1), []
+    state, said = features.start(frame, 1), []
     for step in values:
-        shift, follows = np.zeros((frame.sensors, 1)), np.ones(1, dtype=np.bool_)
-        health.fold(frame, state, np.array([0]), step[None], shift, follows)
-        said.append(health.faults(frame, state)[0])
+        features.fold(frame, state, features.ALL, step[None], np.ones(1, dtype=np.bool_))
+        said.append(health.faults(frame, state.sensors)[0])
     return np.array(said)
 
 
@@ -64,12 +64,12 @@ def test_a_spike_is_one_in_its_own_step_alone() -> None:
 
 
 def test_after_a_rest_a_jump_is_not_believed_before_the_next_step_and_not_named_either() -> None:
-    values, state = noise(), health.start(FRAME, 1)
+    values, state = noise(), features.start(FRAME, 1)
     for number, step in enumerate(values):
         jumped, follows = step + 30 * (number == 100), np.array([number != 100])
-        suspect = health.fold(FRAME, state, np.array([0]), jumped[None], np.zeros((2, 1)), follows)
-        assert suspect.all() == (number == 100)
-        assert not health.faults(FRAME, state).any()
+        features.fold(FRAME, state, features.ALL, jumped[None], follows)
+        assert (features.silent_steps(FRAME, state) > 0).all() == (number == 100)
+        assert not health.faults(FRAME, state.sensors).any()
 
 
 def test_a_trend_and_a_sensor_that_reports_on_change_are_no_faults() -> None:
@@ -85,16 +85,17 @@ def test_a_trend_and_a_sensor_that_reports_on_change_are_no_faults() -> None:
 
 def test_a_machine_alone_and_among_others_saved_and_loaded_gets_the_same_bits() -> None:
     frame = random_frame(4)
-    made = steps_of(frame, 1, 60, 7)
-    together, alone = health.start(frame, 7), [health.start(frame, 1) for _ in range(7)]
+    made = steps_of(frame, 1, 120, 7)
+    together, alone = features.start(frame, 7), [features.start(frame, 1) for _ in range(7)]
     for step in made:
-        shift, follows = np.zeros((frame.sensors, 7)), np.ones(7, dtype=np.bool_)
-        health.fold(frame, together, np.arange(7), step, shift, follows)
+        follows = np.ones(7, dtype=np.bool_)
+        features.fold(frame, together, features.ALL, step, follows)
         for number in range(7):
-            one = health.SensorState.from_columns(alone[number].to_columns())
-            health.fold(frame, one, np.array([0]), step[[number]], shift[:, :1], follows[:1])
+            one = FeatureState.from_columns(frame, alone[number].to_columns())
+            features.fold(frame, one, features.ALL, step[[number]], follows[:1])
             alone[number] = one
-    assert np.hstack([one.values for one in alone]).tobytes() == together.values.tobytes()
+    for name, values in together.to_columns().items():
+        assert np.vstack([one.to_columns()[name] for one in alone]).tobytes() == values.tobytes()
 
 
 def test_an_undeclared_change_of_unit_is_named_at_once_and_moves_no_forecast(tmp_path: Path) -> None:

@@ -26,17 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdm.columns import Columns
-from pdm.features.frame import (
-    HEALTH,
-    Floats,
-    Frame,
-    departures,
-    nearest_regime,
-    operating_conditions,
-    project,
-    project_own,
-    strange_conditions,
-)
+from pdm.features import health
+from pdm.features.frame import HEALTH, Floats, Frame, Read, project, project_own, read, strange_conditions
+from pdm.features.health import SensorState
 
 Rows = NDArray[np.intp] | slice
 ALL = slice(None)
@@ -51,36 +43,40 @@ class FeatureState:
 
     Attributes:
         values: `[K, N]` float64, one column per asset, rows as in `_View`.
+        sensors: what is known of their sensors.
     """
 
     values: Floats
+    sensors: SensorState
 
     def __len__(self) -> int:
         return int(self.values.shape[1])
 
-    def take(self, rows: NDArray[Any]) -> "FeatureState":
-        """A copy of the state of these assets (indices or mask)."""
-        return FeatureState(np.ascontiguousarray(self.values[:, rows]))
+    def take(self, rows: NDArray[Any] | slice) -> "FeatureState":
+        """The state of these assets (indices or mask: a copy; a slice: the same memory)."""
+        return FeatureState(self.values[:, rows], self.sensors.take(rows))
 
     def grow(self, count: int) -> "FeatureState":
         """The same assets followed by `count` that have no step yet."""
-        return FeatureState(np.hstack([self.values, np.zeros((len(self.values), count))]))
+        return FeatureState(np.pad(self.values, ((0, 0), (0, count))), self.sensors.grow(count))
 
-    def put(self, rows: NDArray[Any], other: "FeatureState") -> None:
+    def put(self, rows: NDArray[Any] | slice, other: "FeatureState") -> None:
         """Replace the state of these assets."""
         self.values[:, rows] = other.values
+        self.sensors.put(rows, other.sensors)
 
     def to_columns(self) -> Columns:
         """One row per asset, for a checkpoint."""
-        return {"feature_state": np.ascontiguousarray(self.values.T)}
+        return {"feature_state": np.ascontiguousarray(self.values.T), **self.sensors.to_columns()}
 
     @staticmethod
     def from_columns(frame: Frame, columns: Mapping[str, NDArray[Any]]) -> "FeatureState":
         """Read what `to_columns` wrote; ValueError if it was written for another frame."""
         values = np.asarray(columns["feature_state"], dtype=np.float64)
-        if values.shape[1] != _height(frame):
+        sensors = SensorState.from_columns(columns)
+        if values.shape[1] != _height(frame) or not health.fits(frame, sensors):
             raise ValueError(f"a feature state of {values.shape[1]} values does not fit a frame of {_height(frame)}")
-        return FeatureState(np.ascontiguousarray(values.T).copy())
+        return FeatureState(np.ascontiguousarray(values.T).copy(), sensors)
 
 
 class _View(NamedTuple):
@@ -91,9 +87,6 @@ class _View(NamedTuple):
     s60: Floats  # [3, m] S0, S1, S2
     s120: Floats  # [3, m]
     strange: Floats  # [m] weight of steps under strange conditions in the memory of span 15
-    silent: Floats  # [p, m] steps in a row without a value
-    left: Floats  # [p, m] steps in which a new sensor is still silent, 0 for one that is not new
-    shift: Floats  # [p, m] by how much a new sensor reads higher than the one before [its unit]
     x15: Floats  # [C, m] X0
     start: Floats  # [C, m] mean over the first steps
     mean: Floats  # [C, m] mean over all steps
@@ -107,22 +100,26 @@ class _View(NamedTuple):
 
 def start(frame: Frame, count: int) -> FeatureState:
     """The state of `count` assets before their first step."""
-    return FeatureState(np.zeros((_height(frame), count)))
+    return FeatureState(np.zeros((_height(frame), count)), health.start(frame, count))
 
 
-def fold(frame: Frame, state: FeatureState, rows: Rows, columns: Floats) -> None:
+def fold(
+    frame: Frame, state: FeatureState, rows: Rows, columns: Floats, follows: NDArray[np.bool_] | None = None
+) -> None:
     """Take in one step of the assets `rows`, in place.
 
     Args:
         rows: the assets that have a step, each at most once.
         columns: `[m, k]` the step of each, columns in the order of the class, NaN where missing. A missing sensor
             brings no news: its own recent mean stands in.
+        follows: `[m]` whether each machine ran until the step began. With it sensors are judged, and those that cannot
+            be right are missing, too; without it all are believed.
     """
     for part, begin, end in _chunks(rows, len(state)):
-        values = state.values[:, part]
-        _fold(frame, _view(frame, values), columns[begin:end])
+        some = state.take(part)
+        _fold(frame, some, columns[begin:end], None if follows is None else follows[begin:end])
         if not isinstance(part, slice):
-            state.values[:, part] = values
+            state.put(part, some)
 
 
 def renew(frame: Frame, state: FeatureState, rows: NDArray[np.intp], columns: NDArray[np.bool_]) -> None:
@@ -130,16 +127,11 @@ def renew(frame: Frame, state: FeatureState, rows: NDArray[np.intp], columns: ND
 
     Before its first step there is nothing that a new sensor could differ from.
     """
-    view = _view(frame, state.values)
-    new = columns[:, frame.kept].T & (view.n[rows] > 0)
+    health.renew(frame, state.sensors, rows, columns)
+    left = health.view(frame, state.sensors).left
+    new = columns[:, frame.kept].T & (_view(frame, state.values).n[rows] > 0)
     # the step in which it was replaced may hold readings of both: it is one more than is gathered
-    view.left[:, rows] = np.where(new, frame.baseline + 1, view.left[:, rows])
-
-
-def shifts(frame: Frame, state: FeatureState, rows: NDArray[np.intp]) -> Floats:
-    """`[p, m]` by how much new sensors read higher than those before [their unit], NaN while that is gathered."""
-    view = _view(frame, state.values)
-    return np.where(view.left[:, rows] > 0, np.nan, view.shift[:, rows])
+    left[:, rows] = np.where(new, frame.baseline + 1, left[:, rows])
 
 
 def emit(frame: Frame, state: FeatureState, rows: Rows = ALL) -> Floats:
@@ -159,16 +151,16 @@ def outside(frame: Frame, state: FeatureState, rows: Rows = ALL) -> NDArray[np.b
 
 def silent_steps(frame: Frame, state: FeatureState, rows: Rows = ALL) -> Floats:
     """`[m, p]` for how many steps in a row each kept sensor has brought no value."""
-    return _view(frame, state.values).silent[:, rows].T.copy()
+    return health.view(frame, state.sensors).silent[:, rows].T.astype(np.float64)
 
 
 def _height(frame: Frame) -> int:
-    return _SUMS + 3 * frame.sensors + 6 * frame.channels + 2 * len(HEALTH) + len(frame.levels)
+    return _SUMS + 6 * frame.channels + 2 * len(HEALTH) + len(frame.levels)
 
 
 def _view(frame: Frame, values: Floats) -> _View:
-    p, C, H = frame.sensors, frame.channels, len(HEALTH)
-    ends = np.cumsum([_SUMS, p, p, p, C, C, C, C, C, C, H, H])
+    C, H = frame.channels, len(HEALTH)
+    ends = np.cumsum([_SUMS, C, C, C, C, C, C, H, H])
     return _View(values[0], values[1], values[2:5], values[5:8], values[8], *np.split(values, ends)[1:])
 
 
@@ -188,20 +180,18 @@ def _as_slice(rows: NDArray[np.intp]) -> Rows:
     return slice(int(rows[0]), int(rows[-1]) + 1) if neighbours else rows
 
 
-def _fold(frame: Frame, view: _View, columns: Floats) -> None:
-    p = frame.sensors
-    u = operating_conditions(frame.conditions, columns)
-    regime, distance = nearest_regime(frame.conditions, u)
-    departure, made, inverse_sd = departures(frame, columns, u, regime)
-    _gather_shift(frame, view, departure, inverse_sd)
-    z = np.clip((departure - view.shift) * inverse_sd, -frame.clip, frame.clip)
-    _fill_missing(view, z)
-    _fold_levels(frame, view, z + made * inverse_sd)
+def _fold(frame: Frame, state: FeatureState, columns: Floats, follows: NDArray[np.bool_] | None) -> None:
+    p, view, sensors = frame.sensors, _view(frame, state.values), health.view(frame, state.sensors)
+    step = _believed(frame, sensors, columns, follows)
+    _gather_shift(frame, view, sensors, step)
+    z = np.clip(_aligned(sensors, step), -frame.clip, frame.clip)
+    _fill_missing(view, sensors, z)
+    _fold_levels(frame, view, z + step.made * step.inverse_sd)
 
     t = view.n.copy()
     view.n[:] = t + 1
     q15, q60, q120 = (frame.memory(span) for span in (15, 60, 120))
-    view.strange[:] = q15 * view.strange + strange_conditions(frame.conditions, u, distance)
+    view.strange[:] = q15 * view.strange + strange_conditions(frame.conditions, step.u, step.distance)
     view.s15[:] = q15 * view.s15 + 1
     _fold_weights(view.s60, q60)
     _fold_weights(view.s120, q120)
@@ -209,7 +199,7 @@ def _fold(frame: Frame, view: _View, columns: Floats) -> None:
     x = np.empty_like(view.x15)
     x[:p] = z
     _fold_start(frame, view, x, slice(0, p))
-    x[p:-1] = project(frame, z, regime)
+    x[p:-1] = project(frame, z, step.regime)
     x[-1] = project_own(frame, view.x15[:p] / view.s15 - view.start[:p], view.start[:p])
     _fold_start(frame, view, x, slice(p, None))
 
@@ -219,26 +209,51 @@ def _fold(frame: Frame, view: _View, columns: Floats) -> None:
     _fold_slope(view.x120, view.y120, x[p:], q120)
 
 
-def _gather_shift(frame: Frame, view: _View, departure: Floats, inverse_sd: Floats) -> None:
-    """How far new sensors read, on average, from what stands in for them, by departures `[p, m]` in their units."""
-    new = view.left > 0
+def _believed(frame: Frame, sensors: health.View, columns: Floats, follows: NDArray[np.bool_] | None) -> Read:
+    """One step `[m, k]` without the values of sensors that cannot be right."""
+    step = read(frame, columns)
+    if follows is None:
+        return step
+    z = _aligned(sensors, step)
+    if not (step.inverse_sd > 0).all() or sensors.left.any():
+        z[(sensors.left > 0) | (step.inverse_sd <= 0)] = np.nan
+    suspect = health.judge(frame, sensors, step.values, z, follows)
+    if not suspect.any():
+        return step
+    if not suspect[frame.stating].any():
+        return step._replace(departure=np.where(suspect, np.nan, step.departure))
+    believed = columns.copy()  # without its conditions nobody knows what any sensor should read
+    believed[:, frame.kept] = np.where(suspect.T, np.nan, columns[:, frame.kept])
+    return read(frame, believed)
+
+
+def _aligned(sensors: health.View, step: Read) -> Floats:
+    """Departures `[p, m]` of the sensors as if none had been replaced [standard deviations]."""
+    departure = step.departure - sensors.shift if sensors.shift.any() else step.departure
+    return departure * step.inverse_sd
+
+
+def _gather_shift(frame: Frame, view: _View, sensors: health.View, step: Read) -> None:
+    """How far new sensors read, on average, from what stands in for them."""
+    new = sensors.left > 0
     if not new.any():
         return
-    moves = inverse_sd > 0
-    heard = new & moves & np.isfinite(departure)
+    moves = step.inverse_sd > 0
+    heard = new & moves & np.isfinite(step.departure)
     # shift = mean of (departure - recent mean of the sensor before)
-    apart = departure - _recent(view, len(departure)) / np.where(moves, inverse_sd, 1)
-    change = (apart - view.shift) / np.maximum(frame.baseline - view.left + 1, 1)
-    np.add(view.shift, change, out=view.shift, where=heard & (view.left <= frame.baseline))
-    view.left[:] -= heard
+    apart = step.departure - _recent(view, frame.sensors) / np.where(moves, step.inverse_sd, 1)
+    left = sensors.left.astype(np.float64)
+    change = (apart - sensors.shift) / np.maximum(frame.baseline - left + 1, 1)
+    np.add(sensors.shift, change, out=sensors.shift, where=heard & (left <= frame.baseline))
+    sensors.left[:] -= heard
 
 
-def _fill_missing(view: _View, z: Floats) -> None:
+def _fill_missing(view: _View, sensors: health.View, z: Floats) -> None:
     """A missing value is replaced by the sensor's own recent mean (0 before its first), and counted; so is, uncounted,
     that of a new sensor whose shift is not known yet."""
     missing = np.isnan(z)
-    view.silent[:] = (view.silent + 1) * missing
-    missing |= view.left > 0
+    sensors.silent[:] = np.where(missing, np.minimum(sensors.silent, 65_534) + 1, 0)
+    missing |= sensors.left > 0
     if missing.any():
         np.copyto(z, _recent(view, len(z)), where=missing)
 

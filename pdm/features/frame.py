@@ -8,6 +8,7 @@ with them. Cohorts are the last axis everywhere (m assets), regimes the last axi
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations_with_replacement
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,6 +106,11 @@ class Frame:
         return np.flatnonzero(self.conditions.surface.any(axis=0))
 
     @cached_property
+    def stating(self) -> NDArray[np.bool_]:
+        """`[p]` which kept sensors state how the machine is operated."""
+        return np.isin(self.kept, self.conditions.columns)
+
+    @cached_property
     def channel_names(self) -> tuple[str, ...]:
         return (*(self.column_names[column] for column in self.kept), *HEALTH)
 
@@ -138,28 +144,48 @@ def strange_conditions(conditions: Conditions, u: Floats, squared_distance: Floa
     return np.asarray(outside.any(axis=0) | (squared_distance > conditions.reach**2), dtype=np.bool_)
 
 
-def standardise(frame: Frame, columns: Floats, u: Floats, regime: NDArray[np.intp]) -> tuple[Floats, Floats]:
-    """Departures `[p, m]` of the kept sensors from what they should read, and what the surface makes of it `[p, m]`.
+class Read(NamedTuple):
+    """One step of m machines as a frame reads it.
 
-    Both in standard deviations, NaN where unknown; zero for a sensor from which no surface is taken out.
+    Attributes:
+        u: `[c, m]` operating conditions [standardised].
+        regime: `[m]` the nearest regime.
+        distance: `[m]` to its centre, squared.
+        values: `[p, m]` what the kept sensors say, NaN where missing.
+        departure: `[p, m]` how much that is above what they should say [their units], NaN where unknown.
+        made: `[p, m]` what the surface makes of it, zero for a sensor from which none is taken out [their units].
+        inverse_sd: `[p, m]` or `[p, 1]` 1 / standard deviation, 0 for a sensor that does not move in this regime.
     """
-    departure, made, inverse_sd = departures(frame, columns, u, regime)
-    return np.clip(departure * inverse_sd, -frame.clip, frame.clip), made * inverse_sd
+
+    u: Floats
+    regime: NDArray[np.intp]
+    distance: Floats
+    values: Floats
+    departure: Floats
+    made: Floats
+    inverse_sd: Floats
 
 
-def departures(frame: Frame, columns: Floats, u: Floats, regime: NDArray[np.intp]) -> tuple[Floats, Floats, Floats]:
-    """The same in the units of the sensors and unclipped, and 1 / standard deviation `[p, m]` (or `[p, 1]`)."""
+def read(frame: Frame, columns: Floats) -> Read:
+    """Read one step of each machine, columns `[m, k]` in the order of the class, NaN where missing."""
     conditions = frame.conditions
-    x = np.ascontiguousarray(columns.T[frame.kept])
-    x[~np.isfinite(x)] = np.nan
+    u = operating_conditions(conditions, columns)
+    regime, distance = nearest_regime(conditions, u)
+    values = np.ascontiguousarray(columns.T[frame.kept])
+    values[~np.isfinite(values)] = np.nan
     inside = np.clip(u, conditions.low[:, None], conditions.high[:, None])  # a square must not extrapolate
-    made = np.zeros_like(x)
+    made = np.zeros_like(values)
     for term, coefficients in zip(terms(inside), conditions.surface, strict=False):
         made += coefficients[:, None] * term
-    x -= of_regime(conditions.mean, regime)
-    x -= made
-    x[:, ~np.isfinite(u).all(axis=0)] = np.nan
-    return x, made, of_regime(conditions.inverse_sd, regime)
+    departure = values - of_regime(conditions.mean, regime)
+    departure -= made
+    departure[:, ~np.isfinite(u).all(axis=0)] = np.nan
+    return Read(u, regime, distance, values, departure, made, of_regime(conditions.inverse_sd, regime))
+
+
+def standardised(frame: Frame, step: Read) -> Floats:
+    """Departures `[p, m]` of the kept sensors from what they should read [standard deviations], NaN where unknown."""
+    return np.clip(step.departure * step.inverse_sd, -frame.clip, frame.clip)
 
 
 def terms(u: Floats) -> list[Floats]:

@@ -1,7 +1,8 @@
 """Health of the sensors of a machine as a fold over its steps: which of them cannot be right at present, and how.
 
-Each sensor is judged by its own past alone, in bounded memory: one machine and thousands get the same bits. With x what
-it says, z its departure from what it should read, and d the change of z from one running step to the next:
+Each sensor is judged by its own past alone, in bounded memory, without exp, log or power: one machine and thousands get
+the same bits. With x what it says, z its departure from what it should read, and d how far z is from its last value
+that was believed:
 
     dropout  sequential test (Wald 1945) of missing values against the share that is usually missing
     stuck    the same value more often in a row than repeats of its past allow, by a chance of one in ten million
@@ -14,7 +15,6 @@ reports on change, or its digits are coarse) says too little: only their dropout
 cannot be told from wear.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -24,7 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdm.columns import Columns
-from pdm.features.frame import Floats, Frame, departures, nearest_regime, operating_conditions
+from pdm.features.frame import Floats, Frame
+
+Flags = NDArray[np.bool_]
+Singles = NDArray[np.float32]
 
 
 class Fault(IntEnum):
@@ -43,201 +46,243 @@ class Fault(IntEnum):
 
 
 YOUNG = 30  # steps in which a sensor shows what is usual
-JUMP = 8.0  # mean changes, from which on a change is none of the machine
+JUMP = np.float32(8.0)  # mean changes, from which on a change is none of the machine
 LASTING = 3  # steps from which on a jump is no spike
-MEMORY = 1 / 80  # weight of a step in what is usual
-CHANCE = 1e-7  # of a run of equal values that is still believed
-DROPPED, NOISY = 9.0, 14.0  # log of the odds from which on a test has decided
+MEMORY = np.float32(1 / 80)  # weight of a step in what is usual
+LOG_CHANCE = np.float32(16.1)  # of a run of equal values that is still believed: one in ten million
 MOSTLY = 0.5  # share of repeats from which on a sensor says too little to be judged by its values
 SHORTEST = 4  # equal values in a row that are always believed
-LOG_CHANCE, LOG_2, LOG_3 = math.log(CHANCE), math.log(2), math.log(3)
-LEAST = 0.02  # standard deviations; smaller changes than these are none
+LEAST = np.float32(0.02)  # standard deviations; smaller changes than these are none
+FAR = 1e9  # standard deviations; nothing is farther off than this
 
-_ROWS = 11
-_CHUNK = 1024  # assets at a time, so that their state stays in the cache
+_ODDS = 12  # logs of odds are kept in twelfths
+_DROPPED, _NOISY = 105, 168  # from which on a test has decided, in twelfths: 8.75 and 14
+_LOG_2, _LOG_3 = 8, 13  # in twelfths
+_SHARE = 65_535  # shares are kept in 1 / 65,535
+_MOST = 65_535, 255  # what is counted in 16 and in 8 bits stops there
+
+_VALUES, _COUNTS, _MARKS = 4, 5, 4
 
 
 @dataclass
 class SensorState:
-    """What is known of the sensors of a cohort.
+    """What is known of the sensors of a cohort, one column per asset, rows as in `View`.
 
     Attributes:
-        values: `[K, N]` float32, one column per asset, rows as in `_View`.
+        values: `[4 p, N]` float32.
+        counts: `[5 p, N]` uint16.
+        marks: `[4 p, N]` uint8.
     """
 
-    values: NDArray[np.float32]
+    values: Singles
+    counts: NDArray[np.uint16]
+    marks: NDArray[np.uint8]
 
-    def take(self, rows: NDArray[Any]) -> "SensorState":
-        """A copy of the state of these assets (indices or mask)."""
-        return SensorState(np.ascontiguousarray(self.values[:, rows]))
+    def take(self, rows: NDArray[Any] | slice) -> "SensorState":
+        """The state of these assets (indices or mask: a copy; a slice: the same memory)."""
+        return SensorState(self.values[:, rows], self.counts[:, rows], self.marks[:, rows])
 
-    def put(self, rows: NDArray[Any], other: "SensorState") -> None:
+    def put(self, rows: NDArray[Any] | slice, other: "SensorState") -> None:
         """Replace the state of these assets."""
-        self.values[:, rows] = other.values
+        self.values[:, rows], self.counts[:, rows], self.marks[:, rows] = other.values, other.counts, other.marks
+
+    def grow(self, count: int) -> "SensorState":
+        """The same assets followed by `count` that have no step yet."""
+        more = ((0, 0), (0, count))
+        return SensorState(np.pad(self.values, more), np.pad(self.counts, more), np.pad(self.marks, more))
 
     def to_columns(self) -> Columns:
         """One row per asset, for a checkpoint."""
-        return {"sensor_state": np.ascontiguousarray(self.values.T)}
+        return {
+            "sensor_values": np.ascontiguousarray(self.values.T),
+            "sensor_counts": np.ascontiguousarray(self.counts.T),
+            "sensor_marks": np.ascontiguousarray(self.marks.T),
+        }
 
     @staticmethod
     def from_columns(columns: Mapping[str, NDArray[Any]]) -> "SensorState":
         """Read what `to_columns` wrote."""
-        return SensorState(np.ascontiguousarray(np.asarray(columns["sensor_state"], dtype=np.float32).T).copy())
+        names = ("sensor_values", "sensor_counts", "sensor_marks")
+        return SensorState(*(np.ascontiguousarray(columns[name].T).copy() for name in names))
 
 
-class _View(NamedTuple):
+class View(NamedTuple):
     """The rows of a state by name, each `[p, m]`."""
 
-    seen: NDArray[np.float32]  # steps with a value
-    said: NDArray[np.float32]  # the last value
-    run: NDArray[np.float32]  # values in a row that were equal to it
-    repeats: NDArray[np.float32]  # share of values that are equal to the one before
-    missing: NDArray[np.float32]  # share of steps without a value
-    dropped: NDArray[np.float32]  # log odds of a dropout
-    before: NDArray[np.float32]  # z of the last value
-    trusted: NDArray[np.float32]  # z of the last value that is trusted
-    change: NDArray[np.float32]  # mean of |d|
-    noisy: NDArray[np.float32]  # log odds of more noise
-    jumped: NDArray[np.float32]  # steps since a jump, 0 before any
+    said: Singles  # the last value
+    trusted: Singles  # z of the last value that is trusted
+    change: Singles  # mean of |d|
+    shift: Singles  # by how much a new sensor reads higher than the one before [its unit]
+    run: NDArray[np.uint16]  # values in a row that were equal to the last
+    repeats: NDArray[np.uint16]  # share of values that are equal to the one before
+    missing: NDArray[np.uint16]  # share of steps without a value
+    silent: NDArray[np.uint16]  # steps in a row without a value that is believed
+    left: NDArray[np.uint16]  # steps in which a new sensor is still silent, 0 for one that is not new
+    seen: NDArray[np.uint8]  # steps with a value
+    dropped: NDArray[np.uint8]  # log odds of a dropout
+    noisy: NDArray[np.uint8]  # log odds of more noise
+    jumped: NDArray[np.uint8]  # steps since a jump, 0 before any
 
 
 def start(frame: Frame, count: int) -> SensorState:
     """The state of `count` assets before their first step."""
-    return SensorState(np.zeros((_ROWS * frame.sensors, count), dtype=np.float32))
+    p = frame.sensors
+    return SensorState(
+        np.zeros((_VALUES * p, count), dtype=np.float32),
+        np.zeros((_COUNTS * p, count), dtype=np.uint16),
+        np.zeros((_MARKS * p, count), dtype=np.uint8),
+    )
 
 
-def renew(frame: Frame, state: SensorState, rows: NDArray[np.intp], columns: NDArray[np.bool_]) -> None:
-    """Other sensors stand behind these columns `[m, k]` of the assets `rows`: nothing is known of them."""
-    new = np.tile(columns[:, frame.kept].T, (_ROWS, 1))
-    state.values[:, rows] = np.where(new, 0, state.values[:, rows])
+def view(frame: Frame, state: SensorState) -> View:
+    """The rows of a state by name, in the same memory."""
+    shape = frame.sensors, state.values.shape[1]
+    return View(
+        *state.values.reshape(_VALUES, *shape),
+        *state.counts.reshape(_COUNTS, *shape),
+        *state.marks.reshape(_MARKS, *shape),
+    )
 
 
-def fold(
-    frame: Frame,
-    state: SensorState,
-    rows: NDArray[np.intp],
-    columns: Floats,
-    shift: Floats,
-    follows: NDArray[np.bool_],
-) -> NDArray[np.bool_]:
-    """Judge one step of the assets `rows`, in place; returns `[m, p]` which kept sensors are not to be believed.
+def fits(frame: Frame, state: SensorState) -> bool:
+    """Whether the state was made for a frame of as many sensors."""
+    return len(state.values) == _VALUES * frame.sensors and len(state.marks) == _MARKS * frame.sensors
+
+
+def renew(frame: Frame, state: SensorState, rows: NDArray[np.intp], columns: Flags) -> None:
+    """Other sensors stand behind these columns `[m, k]` of the assets `rows`: nothing is known of their health."""
+    old, new = state.take(rows), columns[:, frame.kept].T
+    seen = view(frame, old)
+    for row in (*seen[:3], *seen[5:8], *seen[9:]):  # all but shift, silent and left
+        row[new] = 0
+    state.put(rows, old)
+
+
+def judge(frame: Frame, seen: View, values: Floats, z: Floats, follows: Flags) -> Flags:
+    """Judge one step in place; returns `[p, m]` which sensors are not to be believed.
 
     Args:
-        columns: `[m, k]` the step of each, NaN where missing.
-        shift: `[p, m]` by how much new sensors read higher [units]; NaN while that is not known.
+        values: `[p, m]` what they say, NaN where missing.
+        z: `[p, m]` their departures [standard deviations], NaN where unknown.
         follows: `[m]` whether the machine ran until the step began: while it warms up it jumps.
     """
-    suspect = np.zeros((len(rows), frame.sensors), dtype=np.bool_)
-    for begin in range(0, len(rows), _CHUNK):
-        part = slice(begin, begin + _CHUNK)
-        values = state.values[:, rows[part]]
-        view = _view(frame, values)
-        held = _fold(frame, view, columns[part], shift[:, part], follows[part])
-        state.values[:, rows[part]] = values
-        suspect[part] = ((_faults(frame, view) != Fault.NONE) | held).T
-    return suspect
+    stating = frame.stating[:, None]
+    with np.errstate(over="ignore"):
+        x = values.astype(np.float32)
+    u = np.clip(np.where(stating, np.nan, z), -FAR, FAR).astype(np.float32)
+    heard, known, grown = x == x, u == u, seen.seen >= YOUNG
+    weight = _weight(seen)
+    _fold_dropout(seen, heard, grown, weight)
+    _fold_repeats(seen, x, heard, grown, weight)
+    held = _fold_changes(seen, u, known, follows, grown, weight)
+    seen.seen[:] += (heard & (known | stating)) & (seen.seen < _MOST[1])
+    return _suspect(frame, seen) | held
 
 
 def faults(frame: Frame, state: SensorState) -> NDArray[np.int8]:
-    """`[n, p]` what is wrong with each kept sensor."""
-    return np.ascontiguousarray(_faults(frame, _view(frame, state.values)).T)
-
-
-def _view(frame: Frame, values: NDArray[np.float32]) -> _View:
-    return _View(*values.reshape(_ROWS, frame.sensors, values.shape[1]))
-
-
-def _fold(frame: Frame, view: _View, columns: Floats, shift: Floats, follows: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Returns `[p, m]` which values are not believed before the next step confirms them."""
-    x = np.ascontiguousarray(columns.T[frame.kept], dtype=np.float32)
-    u = operating_conditions(frame.conditions, columns)
-    departure, _, inverse_sd = departures(frame, columns, u, nearest_regime(frame.conditions, u)[0])
-    departure -= shift
-    departure *= inverse_sd
-    states = _states(frame)
-    z = np.where((inverse_sd > 0) & ~states, departure, np.nan).astype(np.float32)
-    heard, known = np.isfinite(x), np.isfinite(z)
-    _fold_dropout(view, heard)
-    _fold_repeats(view, x, heard)
-    _fold_noise(view, z, known & follows)
-    held = _fold_jump(view, z, known, follows)
-    np.copyto(view.before, z, where=known)
-    view.seen[:] += heard & (states | known)
-    return held
-
-
-def _states(frame: Frame) -> NDArray[np.bool_]:
-    """`[p, 1]` which kept sensors state how the machine is operated."""
-    return np.isin(frame.kept, frame.conditions.columns)[:, None]
-
-
-def _faults(frame: Frame, view: _View) -> NDArray[np.int8]:
-    """`[p, m]`; of several the one that says most."""
-    speaks = (view.repeats < MOSTLY) & ~_states(frame)
-    found = np.zeros(view.seen.shape, dtype=np.int8)
-    found[view.noisy > NOISY] = Fault.NOISE
-    found[view.jumped > 0] = Fault.SPIKE
-    found[view.jumped >= LASTING] = Fault.LEVEL
-    found[_too_long(view)] = Fault.STUCK
+    """`[n, p]` what is wrong with each kept sensor; of several things the one that says most."""
+    seen = view(frame, state)
+    speaks = _speaks(frame, seen)
+    found = np.zeros(seen.seen.shape, dtype=np.int8)
+    found[seen.noisy > _NOISY] = Fault.NOISE
+    found[seen.jumped > 0] = Fault.SPIKE
+    found[seen.jumped >= LASTING] = Fault.LEVEL
+    found[_too_long(seen)] = Fault.STUCK
     found[~speaks] = Fault.NONE
-    found[view.dropped > DROPPED] = Fault.DROPOUT
-    return found
+    found[seen.dropped > _DROPPED] = Fault.DROPOUT
+    return np.ascontiguousarray(found.T)
 
 
-def _too_long(view: _View) -> NDArray[np.bool_]:
+def _suspect(frame: Frame, seen: View) -> Flags:
+    """`[p, m]` which sensors are at fault."""
+    wrong = (seen.noisy > _NOISY) | (seen.jumped > 0) | _too_long(seen)
+    return np.asarray((wrong & _speaks(frame, seen)) | (seen.dropped > _DROPPED))
+
+
+def _speaks(frame: Frame, seen: View) -> Flags:
+    return np.asarray((seen.repeats < MOSTLY * _SHARE) & ~frame.stating[:, None])
+
+
+def _too_long(seen: View) -> Flags:
     """`[p, m]` which runs of equal values are longer than is believed."""
-    long = view.run > SHORTEST
+    long = seen.run > SHORTEST
     if long.any():
-        share = view.repeats[long] + 2 / np.sqrt(np.minimum(view.seen[long], 300))  # a few values tell it badly
-        long[long] = view.run[long] * np.log(np.clip(share, 0.02, 0.98)) < LOG_CHANCE
+        known = np.minimum(seen.seen[long], np.float32(_MOST[1]))
+        share = seen.repeats[long] / np.float32(_SHARE) + 2 / np.sqrt(known)  # a few values tell it badly
+        share = np.clip(share, np.float32(0.02), np.float32(0.98))
+        # share^run < chance, with -log(share) by the first term of its series in (1 - share) / (1 + share)
+        long[long] = seen.run[long] * (2 * (1 - share)) > LOG_CHANCE * (1 + share)
     return long
 
 
-def _weight(view: _View) -> NDArray[np.float32]:
+def _weight(seen: View) -> Any:
     """Of this step in what is usual: a plain mean at first."""
-    return np.maximum(1 / (view.seen + 1), MEMORY)
+    if seen.seen.min(initial=_MOST[1]) >= 80:
+        return MEMORY
+    return np.maximum(1 / (seen.seen.astype(np.float32) + 1), MEMORY)
 
 
-def _fold_dropout(view: _View, heard: NDArray[np.bool_]) -> None:
-    # log odds of missing (1 + usual) / 2 against the usual share; a step that nobody saw is no news
-    news = np.full(heard.shape, -LOG_2, dtype=np.float32)
-    if not heard.all():
-        usual = np.clip(view.missing[~heard], 0.02, 0.9)
-        news[~heard] = np.log((1 + usual) / (2 * usual))
-        news *= heard.any(axis=0)
-    view.dropped[:] = np.clip(view.dropped + news, 0, 2 * DROPPED) * (view.seen >= YOUNG)
-    view.missing[:] += (~heard - view.missing) * _weight(view) * (view.dropped < DROPPED)
+def _towards(shares: NDArray[np.uint16], now: Any, weight: Any) -> None:
+    """Move shares towards what they are now, by this weight, in place."""
+    moved = shares.astype(np.float32)
+    moved += (_SHARE * np.float32(1) * now - moved) * weight
+    moved += np.float32(0.5)
+    shares[:] = moved
 
 
-def _fold_repeats(view: _View, x: NDArray[np.float32], heard: NDArray[np.bool_]) -> None:
-    again = heard & (x == view.said) & (view.seen > 0)
+def _fold_dropout(seen: View, heard: Flags, grown: Flags, weight: Any) -> None:
+    if heard.all() and not seen.dropped.any():
+        _towards(seen.missing, np.float32(0), weight)
+        return
+    usual = np.clip(seen.missing / np.float32(_SHARE), np.float32(0.02), np.float32(0.9))
+    # log odds of missing (1 + usual) / 2 against the usual share, by its series; a step that nobody saw is no news
+    r = (1 - usual) / (1 + 3 * usual)
+    r2 = r * r
+    gained = 2 * _ODDS * r * (1 + r2 * (1 / 3 + r2 * (1 / 5 + r2 * (1 / 7 + r2 * (1 / 9 + r2 / 11)))))
+    odds = seen.dropped + np.where(heard, np.float32(-_LOG_2), np.rint(gained)) * heard.any(axis=0)
+    seen.dropped[:] = np.clip(odds, 0, 2 * _DROPPED) * grown
+    _towards(seen.missing, ~heard, weight * (seen.dropped < _DROPPED))
+
+
+def _fold_repeats(seen: View, x: Singles, heard: Flags, grown: Flags, weight: Any) -> None:
+    again = heard & (x == seen.said) & (seen.seen > 0)
     # later on a run counts once it has ended, so that one that is too long does not excuse itself
-    young, ended = view.seen < YOUNG, heard & ~again & ~_too_long(view)
-    share = np.where(young, again, view.run / (view.run + 1))
-    weight = _weight(view) * np.where(young, heard, np.minimum(view.run + 1, 1 / MEMORY) * ended)
-    view.repeats[:] += (share - view.repeats) * weight
-    view.run[:] = np.where(heard, (view.run + 1) * again, view.run)
-    np.copyto(view.said, x, where=heard)
+    ended = heard & ~again & ~_too_long(seen)
+    run = seen.run.astype(np.float32) + 1
+    share = np.where(grown, (run - 1) / run, again)
+    _towards(seen.repeats, share, weight * np.where(grown, np.minimum(run, 80) * ended, heard))
+    np.minimum(run, _MOST[0], out=run)
+    seen.run[:] = np.where(heard, run * again, seen.run)
+    np.copyto(seen.said, x, where=heard)
 
 
-def _fold_noise(view: _View, z: NDArray[np.float32], known: NDArray[np.bool_]) -> None:
-    # a value that is said again is no change: a sensor that reports on change would seem to jump at each
-    known = known & (view.seen > 0) & (view.run == 0)
-    size = np.where(known, np.abs(z - view.before), 0)
-    # mean |d| = sd sqrt(2/pi);  log odds = u^2/2 (1 - 1/9) - log 3
-    u2 = np.minimum((size / np.maximum(view.change, LEAST)) ** 2 * (2 / math.pi), 16)
-    view.noisy[:] = np.clip(view.noisy + (u2 * (4 / 9) - LOG_3) * known, 0, 1.5 * NOISY) * (view.seen >= YOUNG)
-    learns = known & (view.noisy < NOISY) & (view.jumped == 0)
-    size = np.where(view.seen < YOUNG, size, np.minimum(size, 4 * view.change))
-    view.change[:] += (size - view.change) * _weight(view) * learns
-
-
-def _fold_jump(
-    view: _View, z: NDArray[np.float32], known: NDArray[np.bool_], follows: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
+def _fold_changes(seen: View, z: Singles, known: Flags, follows: Flags, grown: Flags, weight: Any) -> Flags:
     """Returns `[p, m]` which sensors have jumped while nobody looked: a machine that warms up does so, too."""
-    grown = view.seen >= YOUNG
-    far = np.abs(z - view.trusted) > JUMP * np.maximum(view.change, LEAST)
-    view.jumped[:] = np.where(known & follows & grown, (view.jumped + 1) * far, view.jumped)
-    np.copyto(view.trusted, z, where=known & (view.jumped == 0) & (follows | ~grown))
-    return np.asarray(known & far & grown & ~follows)
+    usual = np.maximum(seen.change, LEAST)
+    size = np.where(known, np.abs(z - seen.trusted), np.float32(0))
+    far = (size > JUMP * usual) & grown
+    believed = seen.jumped == 0
+    # a value that is said again is no change: a sensor that reports on change would seem to jump at each
+    news = known & follows & believed & (seen.seen > 0) & (seen.run == 0)
+    _fold_noise(seen, size, usual, news, grown, weight)
+    if far.any() or not believed.all():
+        steps = (np.minimum(seen.jumped, _MOST[1] - 1) + np.uint8(1)) * far
+        seen.jumped[:] = np.where(known & follows & grown, steps, seen.jumped)
+        believed = seen.jumped == 0
+    np.copyto(seen.trusted, z, where=known & believed & ~far)
+    return np.asarray(known & far & ~follows)
+
+
+def _fold_noise(seen: View, size: Singles, usual: Singles, news: Flags, grown: Flags, weight: Any) -> None:
+    # mean |d| = sd sqrt(2/pi);  log odds = u^2/2 (1 - 1/9) - log 3, of no more than five mean changes
+    u = np.minimum(size / usual, 5)
+    odds = u * u * np.float32(_ODDS * 4 / 9 * 2 / np.pi)
+    odds -= _LOG_3
+    odds *= news
+    odds += seen.noisy
+    seen.noisy[:] = (np.clip(odds, 0, 1.5 * _NOISY) + np.float32(0.5)) * grown
+    size = np.where(grown, np.minimum(size, 4 * seen.change), size)
+    size -= seen.change
+    size *= weight
+    size *= news & (seen.noisy < _NOISY)
+    seen.change[:] += size

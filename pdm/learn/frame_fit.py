@@ -19,8 +19,8 @@ from pdm.features.frame import (
     Floats,
     Frame,
     nearest_regime,
-    operating_conditions,
-    standardise,
+    read,
+    standardised,
     terms,
 )
 from pdm.plant import AssetClass
@@ -92,13 +92,11 @@ def fit_frame(asset_class: AssetClass, stack: Stack, seed: int) -> Frame:
         own_offset=0.0,
         scale=float(np.sqrt(np.median(stack.lengths) / REFERENCE_LIFE)),
     )
-    u = operating_conditions(conditions, stack.columns)
-    regime, _ = nearest_regime(conditions, u)
-    departures, _ = standardise(frame, stack.columns, u, regime)
-    z = np.nan_to_num(departures)  # a missing value is no departure
+    step = read(frame, stack.columns)
+    z = np.nan_to_num(standardised(frame, step))  # a missing value is no departure
     frame = replace(frame, clip=_fit_clip(frame, stack, z))
     z = np.clip(z, -frame.clip, frame.clip)
-    projection, offset = _fit_projection(frame, stack, z, regime, asset_class.horizon)
+    projection, offset = _fit_projection(frame, stack, z, step.regime, asset_class.horizon)
     change, start, own_offset = _fit_own(frame, stack, z, asset_class.horizon)
     return replace(
         frame, projection=projection, offset=offset, own_change=change, own_start=start, own_offset=own_offset

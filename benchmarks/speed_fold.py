@@ -1,0 +1,46 @@
+"""What one step costs a machine of 20 sensors in a cohort of 1,000, and how large its twin is."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.report import Figure
+from benchmarks.speed_fleet import Machines, plant_text, trained_model
+from pdm import features
+from pdm.features.frame import Frame
+from pdm.plant.file import parse_plant
+
+MACHINES, HOURS = 1_000, 100
+
+
+def measure_fold(rounds: int, folder: Path) -> list[Figure]:
+    """Features with and without the health of the sensors, in turns."""
+    del folder
+    frame, machines = trained_model().frame, Machines.draw(MACHINES, seed=3)
+    hours = [machines.values(hour, np.full(MACHINES, float(hour))) for hour in range(HOURS)]
+    state = features.start(frame, MACHINES)
+    _fold(frame, state, hours, np.ones(MACHINES, dtype=np.bool_))
+    judged, believed = np.inf, np.inf
+    for _ in range(rounds):
+        judged = min(judged, _fold(frame, state, hours, np.ones(MACHINES, dtype=np.bool_)))
+        believed = min(believed, _fold(frame, state, hours, None))
+    size = sum(column.nbytes for column in state.to_columns().values()) / MACHINES
+    sensors = len(parse_plant(plant_text(1)).classes["machine"].sensors)
+    what = f"one step of a machine of {sensors} sensors in a cohort of {MACHINES:,}"
+    return [
+        Figure("fold", f"{what}, features and health of the sensors", judged, "us", 2.0, "lower"),
+        Figure("fold.features", f"{what}, features alone", believed, "us", better="lower"),
+        Figure("fold.state", "what is remembered of a machine for both", size, "bytes", 2048.0, "lower"),
+    ]
+
+
+def _fold(
+    frame: Frame, state: features.FeatureState, hours: list[NDArray[np.float64]], follows: NDArray[np.bool_] | None
+) -> float:
+    """CPU time of a step of one machine [us]."""
+    began = time.process_time()
+    for columns in hours:
+        features.fold(frame, state, features.ALL, columns, follows)
+    return 1e6 * (time.process_time() - began) / len(hours) / MACHINES
