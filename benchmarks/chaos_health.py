@@ -9,16 +9,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.chaos_terms import Terms
+from benchmarks.chaos_terms import Terms, none
 from benchmarks.report import Figure
 from pdm import twin
 from pdm.adapters import model_folder
 from pdm.demo.lives import START_MS, pump_steps
 from pdm.demo_plants import pump_plant
 from pdm.features.frame import Floats
+from pdm.features.health import Fault
+from pdm.features.told_units import told_in
 from pdm.plant import AssetClass
 from pdm.plant.file import parse_plant
-from pdm.prognosis import MEDIAN
+from pdm.prognosis import Refusal
 from pdm.prognosis.forecast import forecast
 from pdm.prognosis.learned import Model
 from pdm.settings import shipped_folder
@@ -50,11 +52,11 @@ class Said(NamedTuple):
 
     Attributes:
         faults: for each pump `[steps, k]` what was wrong with the sensor behind each column.
-        medians: for each pump the median remaining life a day of running after its fault began.
+        refusals: for each pump why there is no forecast a day of running after its fault began.
     """
 
     faults: list[NDArray[np.int8]]
-    medians: Floats
+    refusals: NDArray[np.int8]
 
 
 def d7(folder: Path, terms: Terms) -> list[Figure]:
@@ -66,14 +68,18 @@ def d7(folder: Path, terms: Terms) -> list[Figure]:
         _with(asset_class, steps, sensors[pump], lambda x: 1.8 * x + 32, _since(pump))
         for pump, steps in enumerate(pumps)
     ]
-    sound, said = _said(asset_class, model, pumps), _said(asset_class, model, wrong)
+    said = _said(asset_class, model, wrong)
     first = [_first(asset_class, f, sensors[pump], _since(pump)) for pump, f in enumerate(said.faults)]
-    moved = np.nanmax(np.abs(said.medians / sound.medians - 1))
+    units = [_units(asset_class, f, sensors[pump], _since(pump)) for pump, f in enumerate(said.faults)]
+    right = np.mean([told == {"degF"} for told in units])
+    wrong_unit = sum(len(told - {"degF"}) for told in units)
+    refused = np.mean(said.refusals == Refusal.UNIT_MISMATCH)
+    what = f"of {len(pumps)} sensors"
     return [
-        Figure(
-            "D7.steps", f"most steps until a sensor of {len(pumps)} is named", 1.0 + max(first), bar=3, better="lower"
-        ),
-        Figure("D7.median", "most that it has moved a median remaining life by the next day", 100 * moved, "%"),
+        Figure("D7.steps", f"most steps until one {what} is named", 1.0 + max(first), bar=3, better="lower"),
+        Figure("D7.unit", f"share {what} named with the unit that they speak in", float(right), bar=RECALL),
+        none("D7.wrong", f"{what} named with another unit", wrong_unit),
+        Figure("D7.refused", "share of the forecasts refused for it by the next day", float(refused), bar=RECALL),
     ]
 
 
@@ -123,16 +129,15 @@ def _with(
 def _said(asset_class: AssetClass, model: Model, pumps: list[Steps]) -> Said:
     twins = twin.start(asset_class, model.frame, len(pumps))
     faults: list[list[NDArray[np.int8]]] = [[] for _ in pumps]
-    medians = np.full(len(pumps), np.nan)
+    refusals = np.zeros(len(pumps), dtype=np.int8)
     for rows in _hours(asset_class, model, twins, pumps):
         found = twin.faults(asset_class, model.frame, twins)
         for row in rows:
             faults[row].append(found[row])
         due = rows[twins.steps[rows] == SINCE + 7 * rows + RUNNING_A_DAY]
         if len(due):
-            said = forecast(asset_class, model, twins, due, np.ones(len(due), dtype=np.bool_))
-            medians[due] = said.quantiles[:, MEDIAN]
-    return Said([np.array(found) for found in faults], medians)
+            refusals[due] = forecast(asset_class, model, twins, due, np.ones(len(due), dtype=np.bool_)).refusal
+    return Said([np.array(found) for found in faults], refusals)
 
 
 def _hours(asset_class: AssetClass, model: Model, twins: Twin, pumps: list[Steps]) -> Iterator[NDArray[np.int64]]:
@@ -149,6 +154,12 @@ def _first(asset_class: AssetClass, faults: NDArray[np.int8], sensor: PumpSensor
     """Steps from the beginning of a fault to the first in which it is named, infinite if it is not."""
     named = np.flatnonzero(faults[since : since + LASTS, asset_class.column_names.index(sensor.name)])
     return float(named[0]) if len(named) else np.inf
+
+
+def _units(asset_class: AssetClass, faults: NDArray[np.int8], sensor: PumpSensor, since: int) -> set[str | None]:
+    """The units named while a fault lasted."""
+    found = faults[since : since + LASTS, asset_class.column_names.index(sensor.name)]
+    return {told_in(sensor.unit, int(fault)) for fault in found[found >= Fault.UNIT_MISMATCH]}
 
 
 def _false_flags(asset_class: AssetClass, said: Said) -> Figure:

@@ -51,7 +51,18 @@ _REFUSALS = {
         "it is operated unlike any machine that the model has seen; training on such operation lifts this"
     ),
     Refusal.SENSOR_SUSPECT: "a sensor that the forecast needs has been silent for long; its next reading lifts this",
+    Refusal.UNIT_MISMATCH: (
+        "a sensor speaks in another unit than the plant file declares for it; naming that unit where its readings are "
+        "described, or undoing the change, lifts this"
+    ),
     Refusal.FAILED: "its life has ended: it failed or was taken out; reporting its repair or installation lifts this",
+}
+_FAULTS = {
+    "dropout": "is silent, or out of its range",
+    "stuck": "is stuck",
+    "spike": "has jumped",
+    "level": "has jumped and stays there",
+    "noise": "is far noisier than usual",
 }
 
 
@@ -281,6 +292,15 @@ def readiness(
 def refusal_text(refusal: Refusal) -> str:
     """Why there is no forecast, and what would lift that; empty where there is one."""
     return _REFUSALS.get(refusal, "")
+
+
+def fault_text(fault: str, unit: str, told_in: str | None) -> str:
+    """What is wrong with a sensor by the code of its fault, after its name.
+
+    Args:
+        told_in: of a mismatch of units the one that it seems to speak in.
+    """
+    return _FAULTS.get(fault, f"seems to speak in {told_in or 'another unit'} instead of {unit}")
 
 
 def _composed(

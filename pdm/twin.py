@@ -6,20 +6,22 @@ on the other machines of the cohort, so a cohort of one gives the same bits.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pdm import features, wear
+from pdm import features, units, wear
 from pdm.columns import Columns
 from pdm.durations import HOUR_MS
-from pdm.features import FeatureState, health
+from pdm.features import FeatureState, health, told_units
 from pdm.features.frame import Frame
 from pdm.installations import ALWAYS_MS, NEVER_MS
 from pdm.new_sensors import NewSensors
-from pdm.plant import AssetClass
+from pdm.plant import AssetClass, Summary
 from pdm.steps import Steps
+from pdm.units import Conversion
 from pdm.wear import Inspections, WearState
 
 DUTY_MEMORY_HOURS = 28 * 24.0
@@ -270,6 +272,8 @@ def _fold_one_each(
     twin.steps[rows[ran]] += 1
     if frame is not None and twin.features is not None and ran.any():
         features.fold(frame, twin.features, rows[ran], steps.values[ran], follows[ran])
+        others = partial(_other_units, asset_class)
+        told_units.recognise(frame, twin.features, rows[ran], steps.values[ran], others)
 
 
 def _follows(asset_class: AssetClass, twin: Twin, steps: Steps) -> NDArray[np.bool_]:
@@ -277,6 +281,13 @@ def _follows(asset_class: AssetClass, twin: Twin, steps: Steps) -> NDArray[np.bo
     if asset_class.life_step.duration_ms is None:
         return np.ones(len(steps), dtype=np.bool_)
     return np.asarray((twin.last_end_ms[steps.row] == steps.start_ms) & (twin.share[steps.row] > 0))
+
+
+def _other_units(asset_class: AssetClass, number: int) -> list[Conversion]:
+    """How a column of the class would look in other units; a spread has no zero point."""
+    column = asset_class.columns[number]
+    made = [conversion for _, conversion in units.others(asset_class.sensor(column.sensor).unit)]
+    return [replace(one, offset=0.0) for one in made] if column.summary == Summary.SD else made
 
 
 def faults(asset_class: AssetClass, frame: Frame | None, twin: Twin) -> NDArray[np.int8]:

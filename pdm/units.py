@@ -19,6 +19,15 @@ _ADDED = (
     "volt_ampere_reactive = volt * ampere = var",
     "pound_mass = pound = lbm",
 )
+# What sensors of the shop floor speak in, the usual ones of each kind first.
+_USUAL = """
+    degC degF K  bar kPa psi MPa Pa mbar mmHg inHg mmH2O inH2O  mm/s m/s inch/s ft/s ft/min km/h mph cm/s
+    m/s2 g_0 mm/s2 ft/s2 inch/s2  mm um m inch mil ft cm  m3/h l/min l/s gal/min ft3/min m3/s l/h gal/h ft3/h m3/min
+    kg/h kg/s t/h lb/h kg/min lb/min  rpm rad/s deg/s  Hz kHz 1/min  kW W hp MW BTU/h  kWh MWh MJ J kJ Wh
+    A mA  V mV kV  ohm kohm Mohm  N kN lbf kgf  Nm lbf*ft lbf*inch kNm  kg g t lb  m3 l gal ft3 ml  1 % ppm  deg rad
+    h min s ms us  mPa*s Pa*s  mm2/s m2/s  kg/m3 g/cm3 lb/ft3
+"""
+_ALIKE = 0.02  # units that differ by less cannot be told apart by their values
 _NOT_MEANT = {"C": "degC", "F": "degF"}  # coulomb and farad: hardly ever, next to people who mean a temperature
 _SIGNS = str.maketrans({"%": "percent", "·": "*", "²": "2", "³": "3"})
 _POWER = re.compile(r"(?<=[A-Za-z])(?<!\bNm)([23])\b")  # m3 for pint's m**3
@@ -78,6 +87,20 @@ def conversion(from_unit: str, to_unit: str) -> Conversion:
     if not isclose(at_2 - at_1, at_1 - at_0):  # decibels and the like are not affine
         raise refusal
     return Conversion(float(Decimal(source_factor) / Decimal(target_factor)), at_0)
+
+
+@lru_cache(maxsize=1024)
+def others(unit: str) -> tuple[tuple[str, Conversion], ...]:
+    """The units that values of a sensor may come in by mistake, and how those of its own unit look in them."""
+    found = []
+    for other in _USUAL.split():
+        try:
+            made = conversion(unit, other)
+        except UnreadableMessageError:
+            continue
+        if made.offset or not isclose(made.scale, 1, rel_tol=_ALIKE):
+            found.append((other, made))
+    return tuple(found)
 
 
 def _known_unit(text: str) -> Any:

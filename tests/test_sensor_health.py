@@ -1,16 +1,20 @@
 """Sensors that cannot be right are seen, left out and named; what a machine does is not held against its sensors."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pdm import features
-from pdm.features import FeatureState, health
-from pdm.features.frame import Frame
+from pdm import features, twin
+from pdm.features import FeatureState, health, told_units
+from pdm.features.frame import Floats, Frame
 from pdm.features.health import Fault
+from pdm.plant import AssetClass, LifeStep, Sensor
 from pdm.prognosis import MEDIAN
+from pdm.steps import Steps
 from pdm.tick import tick
 from tests.small_lives import plain_frame, random_frame, steps_of
 from tests.small_plant import HOUR, START
@@ -81,6 +85,45 @@ def test_a_trend_and_a_sensor_that_reports_on_change_are_no_faults() -> None:
         said = value if abs(value - said) > 1.5 else said  # it speaks when it has moved by so much
         values[step, 1] = said
     assert not judged(values).any()
+
+
+@pytest.mark.parametrize(
+    ("unit", "sound", "told_in", "change"),
+    [
+        ("degC", 60.0, "degF", lambda x: 1.8 * x + 32),
+        ("degC", 60.0, "K", lambda x: x + 273.15),
+        ("bar", 6.0, "kPa", lambda x: 100 * x),
+        ("bar", 6.0, "psi", lambda x: 14.5038 * x),
+        ("mm/s", 2.0, "inch/s", lambda x: x / 25.4),
+        ("m/s2", 12.0, "g_0", lambda x: x / 9.80665),
+        ("degC", 60.0, None, lambda x: x + 30),
+        ("bar", 6.0, None, lambda x: x - 5.8),
+        ("rpm", 1500.0, None, lambda x: x + 200),
+    ],
+)
+def test_a_step_that_another_unit_explains_is_named_with_the_unit(
+    unit: str, sound: float, told_in: str | None, change: Callable[[Floats], Floats]
+) -> None:
+    pump = AssetClass("p", "Pump", (Sensor("c0", unit, "c0"),), (), LifeStep("hour", HOUR), 1000, 0, ())
+    values = sound * (1 + 0.01 * noise()[:100, :1])
+    values[60:] = change(values[60:])
+    frame = replace(plain_frame(), conditions=replace(plain_frame().conditions, inverse_sd=np.array([[20 / sound]])))
+    state, said = twin.start(pump, frame, 1), []
+    for number, value in enumerate(values):
+        start = START + HOUR * number
+        twin.fold(pump, frame, state, one_step(start, value))
+        said.append(int(twin.faults(pump, frame, state)[0, 0]))
+    named = [told_units.told_in(unit, number) for number in said if number >= Fault.UNIT_MISMATCH]
+    assert not any(said[:60])
+    assert set(named) == (set() if told_in is None else {told_in})
+    assert told_in is None or len(named) >= 38
+    assert said[99] == Fault.LEVEL or told_in is not None
+
+
+def one_step(start_ms: int, values: Floats) -> Steps:
+    """A whole hour of one machine."""
+    at, one = np.array([start_ms]), np.ones(1)
+    return Steps(np.array([0]), at, at + HOUR, one, one.astype(np.int32), values[None])
 
 
 def test_a_machine_alone_and_among_others_saved_and_loaded_gets_the_same_bits() -> None:

@@ -184,7 +184,7 @@ def _fold(frame: Frame, state: FeatureState, columns: Floats, follows: NDArray[n
     p, view, sensors = frame.sensors, _view(frame, state.values), health.view(frame, state.sensors)
     step = _believed(frame, sensors, columns, follows)
     _gather_shift(frame, view, sensors, step)
-    z = np.clip(_aligned(sensors, step), -frame.clip, frame.clip)
+    z = np.clip(health.aligned(sensors, step), -frame.clip, frame.clip)
     _fill_missing(view, sensors, z)
     _fold_levels(frame, view, z + step.made * step.inverse_sd)
 
@@ -214,7 +214,7 @@ def _believed(frame: Frame, sensors: health.View, columns: Floats, follows: NDAr
     step = read(frame, columns)
     if follows is None:
         return step
-    z = _aligned(sensors, step)
+    z = health.aligned(sensors, step)
     if not (step.inverse_sd > 0).all() or sensors.left.any():
         z[(sensors.left > 0) | (step.inverse_sd <= 0)] = np.nan
     suspect = health.judge(frame, sensors, step.values, z, follows)
@@ -225,12 +225,6 @@ def _believed(frame: Frame, sensors: health.View, columns: Floats, follows: NDAr
     believed = columns.copy()  # without its conditions nobody knows what any sensor should read
     believed[:, frame.kept] = np.where(suspect.T, np.nan, columns[:, frame.kept])
     return read(frame, believed)
-
-
-def _aligned(sensors: health.View, step: Read) -> Floats:
-    """Departures `[p, m]` of the sensors as if none had been replaced [standard deviations]."""
-    departure = step.departure - sensors.shift if sensors.shift.any() else step.departure
-    return departure * step.inverse_sd
 
 
 def _gather_shift(frame: Frame, view: _View, sensors: health.View, step: Read) -> None:

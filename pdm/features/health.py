@@ -7,7 +7,8 @@ that was believed:
     dropout  sequential test (Wald 1945) of missing values against the share that is usually missing
     stuck    the same value more often in a row than repeats of its past allow, by a chance of one in ten million
     spike    d beyond `JUMP` times the mean of |d|, back within `LASTING` steps
-    level    the same, and it stays: another unit, another instrument, a loose contact
+    level    the same, and it stays: another instrument, a loose contact
+    unit     the same, and another unit explains it (`pdm.features.told_units`)
     noise    sequential test (Page 1954, doi 10.1093/biomet/41.1-2.100) of thrice the usual spread of d
 
 A sensor that states how the machine is operated has nothing that it should read, and one that mostly repeats itself (it
@@ -24,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdm.columns import Columns
-from pdm.features.frame import Floats, Frame
+from pdm.features.frame import Floats, Frame, Read
 
 Flags = NDArray[np.bool_]
 Singles = NDArray[np.float32]
@@ -39,10 +40,15 @@ class Fault(IntEnum):
     SPIKE = 3
     LEVEL = 4
     NOISE = 5
+    UNIT_MISMATCH = 16  # and every number above: which unit it is told in, of `pdm.units.others`
 
     @property
     def code(self) -> str:
         return self.name.lower()
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Fault | None":
+        return cls.UNIT_MISMATCH if isinstance(value, int) and value > cls.UNIT_MISMATCH else None
 
 
 YOUNG = 30  # steps in which a sensor shows what is usual
@@ -61,7 +67,7 @@ _LOG_2, _LOG_3 = 8, 13  # in twelfths
 _SHARE = 65_535  # shares are kept in 1 / 65,535
 _MOST = 65_535, 255  # what is counted in 16 and in 8 bits stops there
 
-_VALUES, _COUNTS, _MARKS = 4, 5, 4
+_VALUES, _COUNTS, _MARKS = 4, 5, 5
 
 
 @dataclass
@@ -71,7 +77,7 @@ class SensorState:
     Attributes:
         values: `[4 p, N]` float32.
         counts: `[5 p, N]` uint16.
-        marks: `[4 p, N]` uint8.
+        marks: `[5 p, N]` uint8.
     """
 
     values: Singles
@@ -122,6 +128,7 @@ class View(NamedTuple):
     dropped: NDArray[np.uint8]  # log odds of a dropout
     noisy: NDArray[np.uint8]  # log odds of more noise
     jumped: NDArray[np.uint8]  # steps since a jump, 0 before any
+    told: NDArray[np.uint8]  # which other unit explains the jump, from 1 on; 0 for none
 
 
 def start(frame: Frame, count: int) -> SensorState:
@@ -158,6 +165,12 @@ def renew(frame: Frame, state: SensorState, rows: NDArray[np.intp], columns: Fla
     state.put(rows, old)
 
 
+def aligned(seen: View, step: Read) -> Floats:
+    """Departures `[p, m]` of the sensors as if none had been replaced [standard deviations], NaN where unknown."""
+    departure = step.departure - seen.shift if seen.shift.any() else step.departure
+    return departure * step.inverse_sd
+
+
 def judge(frame: Frame, seen: View, values: Floats, z: Floats, follows: Flags) -> Flags:
     """Judge one step in place; returns `[p, m]` which sensors are not to be believed.
 
@@ -180,7 +193,7 @@ def judge(frame: Frame, seen: View, values: Floats, z: Floats, follows: Flags) -
 
 
 def faults(frame: Frame, state: SensorState) -> NDArray[np.int8]:
-    """`[n, p]` what is wrong with each kept sensor; of several things the one that says most."""
+    """`[n, p]` what is wrong with each kept sensor, as numbers of `Fault`; of several things what says most."""
     seen = view(frame, state)
     speaks = _speaks(frame, seen)
     found = np.zeros(seen.seen.shape, dtype=np.int8)
@@ -189,14 +202,21 @@ def faults(frame: Frame, state: SensorState) -> NDArray[np.int8]:
     found[seen.jumped >= LASTING] = Fault.LEVEL
     found[_too_long(seen)] = Fault.STUCK
     found[~speaks] = Fault.NONE
+    told = seen.told > 0
+    found[told] = Fault.UNIT_MISMATCH - 1 + seen.told[told]
     found[seen.dropped > _DROPPED] = Fault.DROPOUT
     return np.ascontiguousarray(found.T)
+
+
+def mistold(frame: Frame, state: SensorState, rows: NDArray[np.intp]) -> Flags:
+    """`[m]` which of the assets `rows` have a sensor that speaks in another unit."""
+    return np.asarray((view(frame, state).told[:, rows] > 0).any(axis=0))
 
 
 def _suspect(frame: Frame, seen: View) -> Flags:
     """`[p, m]` which sensors are at fault."""
     wrong = (seen.noisy > _NOISY) | (seen.jumped > 0) | _too_long(seen)
-    return np.asarray((wrong & _speaks(frame, seen)) | (seen.dropped > _DROPPED))
+    return np.asarray((wrong & _speaks(frame, seen)) | (seen.told > 0) | (seen.dropped > _DROPPED))
 
 
 def _speaks(frame: Frame, seen: View) -> Flags:
@@ -268,6 +288,7 @@ def _fold_changes(seen: View, z: Singles, known: Flags, follows: Flags, grown: F
     if far.any() or not believed.all():
         steps = (np.minimum(seen.jumped, _MOST[1] - 1) + np.uint8(1)) * far
         seen.jumped[:] = np.where(known & follows & grown, steps, seen.jumped)
+        seen.told[:] *= seen.jumped > 0
         believed = seen.jumped == 0
     np.copyto(seen.trusted, z, where=known & believed & ~far)
     return np.asarray(known & far & ~follows)

@@ -38,6 +38,7 @@ class Refusal(IntEnum):
     OUT_OF_ENVELOPE = 6
     SENSOR_SUSPECT = 7
     FAILED = 8
+    UNIT_MISMATCH = 9
 
     @property
     def code(self) -> str:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from pdm import features, wear
 from pdm.degradation import Weibull, first_passage
-from pdm.features import FeatureState
+from pdm.features import FeatureState, health
 from pdm.features.frame import Frame
 from pdm.plant import AssetClass, GapRule
 from pdm.prognosis import LEVELS, Basis, Prognosis, Refusal, from_life_table, learned
@@ -102,6 +102,7 @@ def _refusals(
     elif model is not None and twin.features is not None:
         refusal[features.outside(model.frame, twin.features, rows)] = Refusal.OUT_OF_ENVELOPE
         refusal[_blind(model.frame, twin.features, rows)] = Refusal.SENSOR_SUSPECT
+        refusal[health.mistold(model.frame, twin.features.sensors, rows)] = Refusal.UNIT_MISMATCH
     enough = 0 if model is None else model.frame.baseline
     refusal[~complete & ((twin.steps[rows] < enough) | (model is None))] = Refusal.HISTORY_INCOMPLETE
     refusal[twin.steps[rows] == 0] = Refusal.NO_READINGS

@@ -14,6 +14,7 @@ from pdm import wear
 from pdm.beliefs import Beliefs
 from pdm.errors import NotFoundError
 from pdm.features.health import Fault
+from pdm.features.told_units import told_in
 from pdm.installations import ALWAYS_MS, NEVER_MS
 from pdm.learn import FEWEST_FAILURES
 from pdm.plant import Asset, AssetClass
@@ -187,6 +188,7 @@ def sensor_views(asset_class: AssetClass, latest: list[float], faults: list[int]
             unit=sensor.unit,
             value=known(value),
             fault=Fault(fault).code if fault else None,
+            told_in=told_in(sensor.unit, fault),
         )
         for column, value, fault in zip(asset_class.columns, latest, faults, strict=True)
         for sensor in (sensors[column.sensor],)

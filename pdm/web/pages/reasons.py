@@ -236,19 +236,15 @@ def _figures(model: Model, unit: str) -> list[Ground]:
     return grounds
 
 
-_FAULTS = {
-    "dropout": "is silent",
-    "stuck": "is stuck",
-    "spike": "has jumped",
-    "level": "has jumped and stays there (another unit or instrument?)",
-    "noise": "is far noisier than usual",
-}
-
-
 def _sensors(sensors: Sequence[SensorView]) -> Ground:
-    if faulty := {sensor.title: _FAULTS[sensor.fault] for sensor in sensors if sensor.fault is not None}:
+    faulty = {
+        sensor.title: recommend.fault_text(sensor.fault, sensor.unit, sensor.told_in)
+        for sensor in sensors
+        if sensor.fault is not None
+    }
+    if faulty:
         told = words.listed([f"{title} {what}" for title, what in faulty.items()])
-        return Ground("Sensors", f"check: {told}. The forecast goes on without", warn=True)
+        return Ground("Sensors", f"check: {told}. What they say is left out", warn=True)
     silent = [sensor.title for sensor in sensors if sensor.value is None]
     if not silent:
         return Ground("Sensors", f"all {len(sensors)} report usable values")

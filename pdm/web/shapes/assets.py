@@ -12,7 +12,8 @@ class SensorView:
     """The latest summary of one step column, in the declared unit.
 
     Attributes:
-        fault: dropout, stuck, spike, level or noise where the sensor cannot be right: the forecast leaves it out.
+        fault: dropout, stuck, spike, level, noise or unit_mismatch where the sensor cannot be right: it is left out.
+        told_in: of a unit_mismatch the unit that its values seem to be in.
     """
 
     column: str
@@ -21,6 +22,7 @@ class SensorView:
     unit: str
     value: float | None
     fault: str | None
+    told_in: str | None
 
 
 @dataclass(frozen=True, slots=True)
