@@ -115,6 +115,7 @@ def test_a_step_that_another_unit_explains_is_named_with_the_unit(
         said.append(int(twin.faults(pump, frame, state)[0, 0]))
     named = [told_units.told_in(unit, number) for number in said if number >= Fault.UNIT_MISMATCH]
     assert not any(said[:60])
+    assert all(told_units.told_in(unit, number) is None for number in said if number < Fault.UNIT_MISMATCH)
     assert set(named) == (set() if told_in is None else {told_in})
     assert told_in is None or len(named) >= 38
     assert said[99] == Fault.LEVEL or told_in is not None

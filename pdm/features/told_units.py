@@ -45,8 +45,8 @@ def recognise(
 def told_in(unit: str, fault: int) -> str | None:
     """The unit that a sensor which declares another one speaks in, by the number of its fault; None if it is none."""
     number = fault - Fault.UNIT_MISMATCH
-    found = others(unit) if number >= 0 else ()
-    return found[number][0] if number < len(found) else None
+    names = [name for name, _ in others(unit)] if number >= 0 else []
+    return names[number] if 0 <= number < len(names) else None
 
 
 def _unit_of(told: float, expected: float, usual: float, other_units: Sequence[Conversion]) -> int:
