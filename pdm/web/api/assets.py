@@ -26,9 +26,20 @@ from pdm.web.api.common import (
     tag,
 )
 from pdm.web.api.prognoses import issued_page
+from pdm.web.changes import what_changed
 from pdm.web.fleet import FleetFilter, fleet_of
 from pdm.web.forecasts import Until
-from pdm.web.shapes import AssetView, FleetView, IssuedView, MirrorView, Page, PrognosisView, TwinView, to_json
+from pdm.web.shapes import (
+    AssetView,
+    ChangeView,
+    FleetView,
+    IssuedView,
+    MirrorView,
+    Page,
+    PrognosisView,
+    TwinView,
+    to_json,
+)
 
 Name = Annotated[str | None, Query(max_length=300)]
 
@@ -119,6 +130,13 @@ def make_router(services: Services) -> APIRouter:
         return json_answer(
             request, PrognosisView, views.prognosis_until(now, serial, [Until("asked", at) for at in until])
         )
+
+    @router.get(
+        "/{serial:segment}/changes", response_model=ChangeView, summary="What moved a forecast since it was last issued"
+    )
+    def changes(request: Request, serial: Serial) -> Response:
+        """The twin of then is folded again, and its reasons are held against those of now."""
+        return json_answer(request, ChangeView, what_changed(services, snapshot.latest(services), serial))
 
     @router.get("/{serial:segment}/latest", response_model=MirrorView, summary="The latest readings of a machine")
     def latest(request: Request, serial: Serial) -> Response:

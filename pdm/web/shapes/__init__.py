@@ -12,6 +12,7 @@ from pdm.web.shapes.assets import (
     TwinView,
     WearView,
 )
+from pdm.web.shapes.changes import ChangeView, MoverView
 from pdm.web.shapes.forecasts import (
     EdgeView,
     IssuedView,
@@ -77,6 +78,7 @@ __all__ = [
     "AssetView",
     "BeyondView",
     "BranchView",
+    "ChangeView",
     "ClassModelsView",
     "CommittedView",
     "CostView",
@@ -101,6 +103,7 @@ __all__ = [
     "ModeView",
     "ModelView",
     "ModelsView",
+    "MoverView",
     "OutcomeView",
     "Page",
     "PrognosisView",
