@@ -122,6 +122,10 @@ class Fleet:
         everyone = (*self.past_lives, *self.lives.items())
         return [(serial, life) for serial, life in everyone if self.assets[serial].class_name == class_name]
 
+    def failures_of(self, class_name: str) -> int:
+        """How many lives of a class ended in failure."""
+        return sum(life.failed for _, life in self.all_lives_of(class_name))
+
     def source_of(self, serial: str, at_ms: int) -> str | None:
         """Where this machine reported at that time."""
         return next((i.source for i in self.installations if i.serial == serial and i.from_ms <= at_ms < i.to_ms), None)

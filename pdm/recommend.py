@@ -45,7 +45,11 @@ _REFUSALS = {
         "its history does not reach back to the start of its life; importing older readings, reporting a repair or "
         "replacement or, where a model was learned, waiting for some more steps lifts this"
     ),
-    Refusal.NO_MODEL: "no life is declared for its class and no model was learned; either lifts this",
+    Refusal.NO_MODEL: "no life is declared for its class and no model was trained; either lifts this",
+    Refusal.TOO_FEW_FAILURES: (
+        "too few machines of its class have failed to learn from, and no life is declared for it; more recorded "
+        "failures, or a life in the plant file, lifts this"
+    ),
     Refusal.FOREIGN_MODEL: "the model in force was made for other machines; training one for this class lifts this",
     Refusal.OUT_OF_ENVELOPE: (
         "it is operated unlike any machine that the model has seen; training on such operation lifts this"
@@ -259,12 +263,12 @@ def readiness(
 
     Args:
         rules: those that watch the class.
-        lives: finished lives that the model in force was learned from, 0 without one.
+        lives: finished lives that the model in force rests on, 0 without one.
         failures: failures of the class that are on record.
         failures_needed: from how many on a forecast can be learned.
     """
     unit, expected = asset_class.life_step.unit, asset_class.expected_life
-    learn = f"{words.plural(failures_needed, 'recorded failure')} of its class, of which there are {failures}"
+    learn = _to_learn(lives, failures, failures_needed)
     if basis == Basis.LEARNED:
         few = lives < FEW_LIVES
         today = f"Forecast learned from {lives} finished lives{', low confidence' if few else ''}."
@@ -284,9 +288,18 @@ def readiness(
     limits = {_column_title(asset_class, rule.sensor)[0]: None for rule in rules if isinstance(rule, SensorLimitRule)}
     watched = f"by limits on {words.listed(list(limits))}" if limits else "for silence"
     today = f"Watched {watched}; no dates."
-    if refusal == Refusal.NO_MODEL:
+    if refusal in (Refusal.NO_MODEL, Refusal.TOO_FEW_FAILURES):
         return Readiness("watched" if limits else "none", today, f"an expected life in the plant file, or {learn}")
     return Readiness("watched" if limits else "none", today, refusal_text(refusal))
+
+
+def _to_learn(lives: int, failures: int, failures_needed: int) -> str:
+    """What a learned forecast wants, where another one speaks or none does."""
+    if lives:
+        return f"more than the {lives} finished lives, on which nothing learned was nearer"
+    if failures < failures_needed:
+        return f"{words.plural(failures_needed, 'recorded failure')} of its class, of which there are {failures}"
+    return f"training on the {failures} recorded failures of its class"
 
 
 def refusal_text(refusal: Refusal) -> str:
@@ -351,7 +364,8 @@ def _how_we_know(asset_class: AssetClass, basis: Basis, lives: int) -> str:
         life = words.life(expected.mean, asset_class.life_step.unit)
         return f"From its age and the declared life of its class ({life}) alone; nothing measured on it enters."
     if basis == Basis.DECLARED_WEAR:
-        return f"From {_declared_wear(asset_class)}; low confidence, since no failure was learned from."
+        why = f"on {lives} finished lives nothing learned was nearer" if lives else "no failure was learned from"
+        return f"From {_declared_wear(asset_class)}; low confidence, since {why}."
     return ""
 
 

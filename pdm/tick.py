@@ -19,7 +19,7 @@ from pdm.beliefs import Beliefs, worn
 from pdm.closing import Closed, close_steps, what_changed
 from pdm.cohort import Cohort
 from pdm.plant import AssetClass
-from pdm.prognosis import Prognosis, Refusal, forecast
+from pdm.prognosis import FEWEST_FAILURES, Prognosis, Refusal, forecast
 from pdm.prognosis.forecast import Infer
 from pdm.record import Conclusions, record
 from pdm.rules import Intent, RuleMemory, Severity, Situation
@@ -75,8 +75,7 @@ def tick_class(services: Services, plant: CurrentPlant, asset_class: AssetClass,
             memory = rule_memory(connection, machines, watching)
         heard = np.maximum.reduce([machines.before.last_reading_ms, changed.heard_ms, machines.twin.last_row_ms])
         prognosis = forecast_moved(machines, moved, heard, at_ms, services.infer)
-        if asset_class.name in services.foreign_models:
-            forecast.refuse(prognosis, prognosis.refusal == Refusal.NO_MODEL, Refusal.FOREIGN_MODEL)
+        say_why_no_model(services, machines, prognosis)
         memory, intents = rules.evaluate(watching, situation(machines, prognosis, heard, at_ms), memory)
         issued = to_issue(machines, moved, prognosis, intents, at_ms)
         believed = conclude(machines, plant, heard, closed, prognosis, memory, issued, at_ms)
@@ -122,6 +121,15 @@ def forecast_moved(
     forecast.refuse(made, stale, Refusal.STALE)
     forecast.refuse(made, ended, Refusal.FAILED)
     return made
+
+
+def say_why_no_model(services: Services, machines: Cohort, prognosis: Prognosis) -> None:
+    """Where a model is all that is wanted: it is of other machines, or too few have failed to learn one, in place."""
+    name, without = machines.asset_class.name, prognosis.refusal == Refusal.NO_MODEL
+    if name in services.foreign_models:
+        forecast.refuse(prognosis, without, Refusal.FOREIGN_MODEL)
+    elif without.any() and machines.fleet.failures_of(name) < FEWEST_FAILURES:
+        forecast.refuse(prognosis, without, Refusal.TOO_FEW_FAILURES)
 
 
 def rule_memory(connection: Connection, machines: Cohort, watching: Sequence[Rule]) -> RuleMemory:

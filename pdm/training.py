@@ -16,7 +16,6 @@ from pdm.errors import ModelError
 from pdm.installations import Fleet
 from pdm.learn import Life, Progress, life_of, train
 from pdm.plant import AssetClass
-from pdm.prognosis import Basis
 from pdm.prognosis.learned import Origin
 from pdm.respond import Act
 from pdm.state.plants import current_fleet, current_plant
@@ -37,10 +36,7 @@ class Trained(NamedTuple):
 def train_class(
     engine: Engine, class_name: str, folder: Path, act: Act, progress: Progress = lambda what, share: None
 ) -> Trained:
-    """Train on the finished lives of a class, and publish what was learned.
-
-    A life table alone, where sensors tell no more, is published only where nothing else is declared to forecast by.
-    """
+    """Train on the finished lives of a class, and publish what was learned: also that what is declared was nearer."""
     with read(engine) as connection:
         plant = current_plant(connection)
         asset_class = plant.plant.classes[class_name]
@@ -50,14 +46,9 @@ def train_class(
         model = train(asset_class, lives, seed=SEED, origin=origin, progress=progress)
     except ModelError as error:
         return Trained(None, False, str(error))
-    ours, age = model.facts.ladder["learned"], model.facts.ladder["life_table"]
-    if model.facts.basis == Basis.LIFE_TABLE and (asset_class.expected_life is not None or asset_class.wearing):
-        return Trained(
-            None, False, f"{class_name}: not kept, its CRPS {ours:.4g} is no better than {age:.4g} by age alone"
-        )
     path = model_folder.save(model, folder)
     active = publish(engine, path, act)
-    learned = f"{path.name} from {model.facts.failures} failures, CRPS {ours:.4g} against {age:.4g} by age alone"
+    learned = f"{path.name} from {model.facts.failures} failures, CRPS {model.facts.evidence}"
     return Trained(path.name, active, f"{class_name}: {learned}; {'active' if active else 'a challenger'}")
 
 

@@ -1,13 +1,15 @@
 """Made-up frames and lives for tests of features and training: small, quick, the same every time."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pdm.degradation.wear import WearScale
 from pdm.features.frame import Conditions, Frame
 from pdm.learn import Life, train
-from pdm.plant import AssetClass, Costs, FailureMode, LifeStep, Sensor
+from pdm.plant import AssetClass, Costs, DeclaredWear, ExpectedLife, FailureMode, LifeStep, Limit, Sensor
 from pdm.prognosis.learned import Model, Origin
 
 FAN = AssetClass(
@@ -22,6 +24,25 @@ FAN = AssetClass(
     costs=Costs(1.0, 5.0),
 )
 """Vibration shows a belt that wears, temperature a bearing; both follow the load. The nameplate says nothing."""
+
+
+WORN = replace(
+    FAN,
+    name="worn",
+    sensors=(Sensor("depth", "1", "Depth"),),
+    conditions=(),
+    horizon=150.0,
+    failure_modes=(
+        FailureMode(
+            "part",
+            "Part",
+            limit=Limit("depth", above=10.0),
+            expected_life=ExpectedLife(300, 60),
+            wear=DeclaredWear(WearScale(0.0, 10.0), noise=0.3, inspection_noise=0.3),
+        ),
+    ),
+)
+"""Its one sensor shows how far a machine is worn, and the class declares what that means."""
 
 
 def fan_life(number: int, seed: int = 0) -> Life:
@@ -39,6 +60,17 @@ def fan_life(number: int, seed: int = 0) -> Life:
 
 def fan_lives(count: int, seed: int = 0) -> list[Life]:
     return [fan_life(number, seed) for number in range(count)]
+
+
+def worn_lives(count: int) -> list[Life]:
+    """Machines that wear evenly, at rates of their own."""
+    lives = []
+    for number in range(count):
+        random = np.random.default_rng([9, number])
+        length = int(random.normal(300, 60))
+        depth = 10 * np.arange(1, length + 1) / length + random.normal(0, 0.3, length)
+        lives.append(Life(f"W-{number}", depth[:, None], np.ones(length), failed=True))
+    return lives
 
 
 @cache

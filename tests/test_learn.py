@@ -5,16 +5,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pdm import twin
 from pdm.errors import ModelError
-from pdm.learn import FEWEST_FAILURES, Life, train
+from pdm.learn import Life, train
 from pdm.learn.choice import targets
+from pdm.learn.declared import say_declared
 from pdm.learn.forest_fit import fold_lives
 from pdm.learn.frame_fit import Stack
-from pdm.prognosis import Basis, learned
+from pdm.prognosis import FEWEST_FAILURES, Basis, learned
+from pdm.prognosis.forecast import forecast
 from pdm.prognosis.forests import Target
 from pdm.prognosis.learned import Model, Origin
 from pdm.scoring import score
-from tests.small_lives import FAN, fan_lives, fan_model
+from pdm.steps import Steps
+from tests.small_lives import FAN, WORN, fan_lives, fan_model, worn_lives
+from tests.small_plant import HOUR
 
 
 def content(model: Model) -> tuple[bytes, ...]:
@@ -91,6 +96,22 @@ def test_whoever_is_better_on_machines_left_out_speaks() -> None:
         for i, life in enumerate(fan_lives(8))
     ]
     assert train(FAN, blind, seed=1, origin=Origin.PLANT).facts.basis == Basis.LIFE_TABLE
+
+
+def test_of_few_failures_declared_wear_speaks_where_it_was_nearer_and_says_what_it_says_without_a_model() -> None:
+    model = train(WORN, worn_lives(3), seed=1, origin=Origin.PLANT)
+    assert set(model.facts.ladder) == {"learned", "life_table", "declared_wear"}
+    assert model.facts.basis == Basis.DECLARED_WEAR
+    unseen = worn_lives(4)[3]
+    columns, hours = unseen.columns[:200], np.arange(200) * HOUR
+    row, held = np.zeros(200, dtype=np.int64), np.ones(200, dtype=np.int32)
+    machine = twin.start(WORN, model.frame, 1)
+    twin.fold(WORN, model.frame, machine, Steps(row, hours, hours + HOUR, np.ones(200), held, columns))
+    served, without = (forecast(WORN, one, machine, np.array([0]), np.array([True])) for one in (model, None))
+    assert served.basis[0] == Basis.DECLARED_WEAR
+    assert served.quantiles.tobytes() == without.quantiles.tobytes()
+    replayed = say_declared(WORN, [unseen], np.array([0, 0]), np.array([50, 199]))
+    assert replayed[1].tobytes() == served.quantiles[0].tobytes()
 
 
 def test_a_record_that_begins_late_teaches_what_to_say_of_such_machines() -> None:

@@ -280,6 +280,8 @@ def test_readiness_says_what_works_today_and_what_unlocks_the_next_step() -> Non
         readiness(undeclared, rules, Basis.NONE, Refusal.NO_MODEL, 0, 0, 3),
         readiness(undeclared, (SILENT,), Basis.NONE, Refusal.NO_MODEL, 0, 0, 3),
         readiness(PUMP, rules, Basis.NONE, Refusal.HISTORY_INCOMPLETE, 80, 80, 3),
+        readiness(PUMP, rules, Basis.DECLARED_LIFE, Refusal.NONE, 0, 4, 3),
+        readiness(PUMP, rules, Basis.DECLARED_LIFE, Refusal.NONE, 4, 4, 3),
     ]
     needed = "3 recorded failures of its class, of which there are"
     assert lines == [
@@ -301,6 +303,8 @@ def test_readiness_says_what_works_today_and_what_unlocks_the_next_step() -> Non
             "Watched by limits on discharge pressure; no dates.",
             refusal_text(Refusal.HISTORY_INCOMPLETE),
         ),
+        (*lines[2][:2], "training on the 4 recorded failures of its class"),
+        (*lines[2][:2], "more than the 4 finished lives, on which nothing learned was nearer"),
     ]
 
 

@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pdm.installations import EventKind, MaintenanceEvent
+from pdm.prognosis import Refusal
 from pdm.tick import tick
 from tests import small_plant
-from tests.small_plant import HOUR, PLANT, RULES, START, feed, make_services, readings, rows
+from tests.small_plant import HOUR, PLANT, RULES, START, feed, make_services, readings, report, rows
 from tests.test_windows import DAY_SHIFT_PLANT
 
 NO_MODES = PLANT[: PLANT.index("    failure_modes:")] + PLANT[PLANT.index("assets:") :]
@@ -39,3 +41,23 @@ def test_a_plant_that_rests_for_a_year_goes_on_ticking(tmp_path: Path, monkeypat
     believed = services.cohorts["fan"].before
     assert 0 < believed.duty_rate[0] < 1e-6
     assert believed.windows.row(0) is None
+
+
+def test_where_nothing_is_declared_it_says_how_many_failures_are_missing_until_there_are_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(small_plant, "PLANT", PLANT.replace("    expected_life: {mean: 500, sd: 100}\n", ""))
+    services = make_services(tmp_path)
+    for hours, serial, refusal in (
+        (40, "F-2", Refusal.TOO_FEW_FAILURES),
+        (50, "F-2", Refusal.TOO_FEW_FAILURES),
+        (60, "F-3", Refusal.NO_MODEL),
+    ):
+        feed(
+            services, readings("fan1", range(hours - 10, hours)), readings(f"fan{serial[-1]}", range(hours - 10, hours))
+        )
+        failed = START + hours * HOUR
+        report(services, MaintenanceEvent(serial, EventKind.FAILED, failed - HOUR), f"failure {hours}")
+        report(services, MaintenanceEvent(serial, EventKind.REPAIRED, failed), f"repair {hours}")
+        tick(services, failed + HOUR)
+        assert services.cohorts["fan"].before.prognosis.refusal[0] == refusal

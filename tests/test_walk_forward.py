@@ -10,9 +10,10 @@ import pytest
 from pdm.backtest_command import Report, Wanted, report_of, write_page
 from pdm.cli.options import json_of
 from pdm.learn import Life
-from pdm.learn.walk_forward import Walked, known_at, walk_forward
+from pdm.learn.declared import say_declared
+from pdm.learn.walk_forward import Walked, known_at, times_of, walk_forward
 from pdm.prognosis.learned import Origin
-from tests.small_lives import FAN, fan_lives
+from tests.small_lives import FAN, WORN, fan_lives, worn_lives
 from tests.small_plant import HOUR, START
 
 LIVES = [
@@ -52,6 +53,19 @@ def test_what_is_said_is_the_same_whatever_comes_later(walked: Walked) -> None:
 
     again = walk_forward(FAN, [changed(life) for life in LIVES], CUTS, END, seed=1, origin=Origin.SIMULATED)
     assert again.quantiles.tobytes() == walked.quantiles.tobytes()
+
+
+def test_where_declared_wear_was_nearer_it_is_what_is_said() -> None:
+    lives = [
+        replace(life, end_ms=START + HOUR * (200 * (number == 3) + np.arange(1, len(life.columns) + 1)))
+        for number, life in enumerate(worn_lives(4))
+    ]
+    cut, end = max(int(times_of(life)[-1]) for life in lives[:3]), int(times_of(lives[3])[-1])
+    assert cut < end
+    said = walk_forward(WORN, lives, [cut], end, seed=1, origin=Origin.SIMULATED)
+    steps = (said.at_ms - START) // HOUR - 201
+    assert len(steps) > 50
+    assert said.quantiles == pytest.approx(say_declared(WORN, lives[3:], np.zeros(len(steps), dtype=int), steps))
 
 
 def test_the_report_tells_each_failure_and_prints(walked: Walked, tmp_path: Path) -> None:

@@ -33,11 +33,9 @@ from pdm.learn.lives import life_of as life_of
 from pdm.learn.lives import stacked
 from pdm.learn.rating import figures, late_figures, mode_figures, rivals
 from pdm.plant import AssetClass
-from pdm.prognosis import MEDIAN
+from pdm.prognosis import FEWEST_FAILURES, MEDIAN
 from pdm.prognosis.forests import Forests, Target
 from pdm.prognosis.learned import RECIPE, Facts, Head, Model, Origin, fingerprint
-
-FEWEST_FAILURES = 3
 
 Progress = Callable[[str, float], None]
 """Told what is being done, and the share of the whole that is done."""
@@ -119,7 +117,7 @@ def _learn(
         figures=figures(asset_class, failed, left_out, said)
         | mode_figures(failed, left_out, horizon)
         | late_figures(late_left_out, said_late, horizon),
-        ladder=ladder(left_out, said, tables, horizon),
+        ladder=ladder(asset_class, failed, left_out, said, tables),
         rivals=rivals(asset_class, failed, left_out, said[:, MEDIAN]),
     )
     return Model(frame, head, facts)

@@ -6,10 +6,13 @@ import numpy as np
 
 from pdm.degradation import Weibull
 from pdm.features.frame import Floats
+from pdm.learn.declared import say_declared
 from pdm.learn.forest_fit import SCOUT
 from pdm.learn.left_out import LeftOut, Part, judge, said_of, together
+from pdm.learn.lives import Life
 from pdm.plant import AssetClass
 from pdm.prognosis import LEVELS, Basis
+from pdm.prognosis.forecast import declared_basis
 from pdm.prognosis.forests import Target
 from pdm.scoring import clipped_crps
 
@@ -47,7 +50,9 @@ def _scout(asset_class: AssetClass, parts: Sequence[Part], target: Target, seed:
     return _loss(left_out, said, asset_class.horizon)
 
 
-def ladder(left_out: LeftOut, said: Floats, tables: Sequence[Weibull], horizon: float) -> dict[str, float]:
+def ladder(
+    asset_class: AssetClass, failed: Sequence[Life], left_out: LeftOut, said: Floats, tables: Sequence[Weibull]
+) -> dict[str, float]:
     """CRPS within the horizon of each way to forecast a class, by the name of its basis [life steps].
 
     Args:
@@ -59,8 +64,11 @@ def ladder(left_out: LeftOut, said: Floats, tables: Sequence[Weibull], horizon: 
         here = left_out.part == part
         by_age[here] = table.remaining(left_out.used[here, None], LEVELS)
     candidates = {Basis.LEARNED: said, Basis.LIFE_TABLE: by_age}
+    if (declared := declared_basis(asset_class)) != Basis.NONE:
+        candidates[declared] = say_declared(asset_class, failed, left_out.life, left_out.age)
     return {
-        basis.name.lower(): float(_loss(left_out, quantiles, horizon).mean()) for basis, quantiles in candidates.items()
+        basis.name.lower(): float(_loss(left_out, quantiles, asset_class.horizon).mean())
+        for basis, quantiles in candidates.items()
     }
 
 

@@ -1,7 +1,5 @@
 """The card of a trained model: what it was learned from, how right it was on machines left out, its limits."""
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from pdm.learn.spread_fit import FEW
@@ -27,7 +25,7 @@ def card(model: Model) -> str:
 | life table | Weibull, shape {life.shape:.3g}, scale {life.scale:.5g} life steps |
 | horizon | {model.head.horizon:g} life steps |
 | estimated | {_target(model.head.whole.target)} |
-| who speaks | {facts.basis.name.lower()} ({_ladder(facts.ladder)}) |
+| who speaks | {facts.basis.name.lower().replace("_", " ")} (CRPS {facts.evidence}) |
 | seed, recipe | {facts.seed}, {facts.recipe} |
 
 On machines that were left out of training (five folds, each machine weighing the same):
@@ -49,9 +47,3 @@ failure, whatever its mode.
 def _target(target: Target) -> str:
     upto = "" if np.isinf(target.cap) else f", up to {target.cap:.4g} life steps"
     return f"{'the logarithm of the remaining life' if target.log else 'the remaining life'}{upto}"
-
-
-def _ladder(ladder: Mapping[str, float]) -> str:
-    """CRPS on machines left out, the best first."""
-    ranked = sorted(ladder.items(), key=lambda rung: rung[1])
-    return "CRPS " + ", ".join(f"{name} {loss:.4g}" for name, loss in ranked)

@@ -6,6 +6,7 @@ import numpy as np
 
 from pdm.durations import DAY_MS
 from pdm.features.frame import Floats
+from pdm.learn.declared import end_times
 from pdm.learn.left_out import LeftOut
 from pdm.learn.lives import Life
 from pdm.plant import AssetClass
@@ -72,9 +73,9 @@ def rivals(asset_class: AssetClass, failed: Sequence[Life], left_out: LeftOut, m
 
 
 def _finished(asset_class: AssetClass, life: Life) -> FinishedLife:
-    """A life in plant time; without times its steps follow each other, and a step without a duration is a day."""
+    """A life in plant time."""
     step_ms = asset_class.life_step.duration_ms or DAY_MS
-    end_ms = life.end_ms if life.end_ms is not None else step_ms * np.arange(1, len(life.share) + 1)
+    end_ms = end_times(asset_class, life)
     return FinishedLife(
         time_ms=np.concatenate([[end_ms[0] - step_ms], end_ms]),
         age=np.concatenate([[0.0], np.cumsum(life.share)]),

@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from pdm.errors import ModelError
 from pdm.features.frame import Floats
 from pdm.learn import Life, Progress, train
+from pdm.learn.declared import say_declared
 from pdm.learn.forest_fit import fold_lives
 from pdm.learn.frame_fit import Stack
 from pdm.plant import AssetClass
 from pdm.prognosis import LEVELS
+from pdm.prognosis.forecast import DECLARED
 from pdm.prognosis.learned import Model, Origin, forecast
 
 _Part = tuple[NDArray[np.int64], NDArray[np.int64], Floats]
@@ -103,6 +105,9 @@ def _told(asset_class: AssetClass, model: Model, lives: Sequence[Life], cut: int
         wanted[count - 1 - due] = True
         rows = fold_lives(model.frame, stack, wanted)
         said = forecast(model, rows.features, used[rows.step], np.ones(len(due), dtype=np.bool_))
+        if model.facts.basis in DECLARED:
+            known = replace(life, columns=life.columns[:count], share=life.share[:count], end_ms=times[:count])
+            said = say_declared(asset_class, [known], np.zeros(len(due), dtype=np.intp), rows.step)
         yield np.full(len(due), number), times[rows.step], said
 
 

@@ -16,6 +16,10 @@ MEDIAN = 10
 """Index of the median in `LEVELS`."""
 
 
+FEWEST_FAILURES = 3
+"""From so many failures on a forecast can be learned."""
+
+
 class Basis(IntEnum):
     """What a prognosis rests on."""
 
@@ -39,6 +43,7 @@ class Refusal(IntEnum):
     SENSOR_SUSPECT = 7
     FAILED = 8
     UNIT_MISMATCH = 9
+    TOO_FEW_FAILURES = 10
 
     @property
     def code(self) -> str:

@@ -17,6 +17,8 @@ from pdm.twin import Twin
 
 Infer = Callable[[Model, NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_], Sequence[str]], Inferred]
 
+DECLARED = (Basis.DECLARED_WEAR, Basis.DECLARED_LIFE)
+
 _TOGETHER = 10_000
 """So many machines are forecast at a time: the features of all would take more memory than everything else."""
 
@@ -48,6 +50,8 @@ def forecast(
         widening: by how much bands are widened (`pdm.widening`).
         infer: where `learned.infer` is worked out.
     """
+    if model is not None and model.facts.basis in DECLARED and declared_basis(asset_class) != Basis.NONE:
+        model = None  # on machines left out what is declared was nearer
     made = empty(asset_class, len(rows))
     made.refusal[:] = _refusals(asset_class, model, twin, rows, complete)
     speaks = made.refusal == Refusal.NONE
@@ -76,6 +80,13 @@ def forecast(
     return made
 
 
+def declared_basis(asset_class: AssetClass) -> Basis:
+    """What a class is forecast by without a model, `NONE` where it declares nothing."""
+    if asset_class.wearing:
+        return Basis.DECLARED_WEAR
+    return Basis.NONE if asset_class.expected_life is None else Basis.DECLARED_LIFE
+
+
 def updated(before: Prognosis, rows: NDArray[np.int64], fresh: Prognosis) -> Prognosis:
     """A copy of `before` in which the machines `rows` have their fresh prognosis."""
     columns = {name: getattr(before, name).copy() for name in ("quantiles", "basis", "refusal", "mode")}
@@ -97,7 +108,7 @@ def _refusals(
 ) -> NDArray[np.int8]:
     """The first reason that holds for each machine, or none."""
     refusal = np.full(len(rows), Refusal.NONE, dtype=np.int8)
-    if model is None and asset_class.expected_life is None and not asset_class.wearing:
+    if model is None and declared_basis(asset_class) == Basis.NONE:
         refusal[:] = Refusal.NO_MODEL
     elif model is not None and twin.features is not None:
         refusal[features.outside(model.frame, twin.features, rows)] = Refusal.OUT_OF_ENVELOPE

@@ -119,6 +119,12 @@ class Facts:
         """Who speaks: whoever was best on machines left out."""
         return Basis[min(self.ladder, key=lambda name: self.ladder[name]).upper()] if self.ladder else Basis.LEARNED
 
+    @property
+    def evidence(self) -> str:
+        """The ladder in words, the best first."""
+        ranked = sorted(self.ladder.items(), key=lambda rung: rung[1])
+        return ", ".join(f"{name.replace('_', ' ')} {loss:.4g}" for name, loss in ranked)
+
 
 @dataclass(frozen=True)
 class Model:

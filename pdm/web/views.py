@@ -16,9 +16,8 @@ from pdm.errors import NotFoundError
 from pdm.features.health import Fault
 from pdm.features.told_units import told_in
 from pdm.installations import ALWAYS_MS, NEVER_MS
-from pdm.learn import FEWEST_FAILURES
 from pdm.plant import Asset, AssetClass
-from pdm.prognosis import MEDIAN, Basis, Refusal
+from pdm.prognosis import FEWEST_FAILURES, MEDIAN, Basis, Refusal
 from pdm.recommend import readiness
 from pdm.rules import Severity
 from pdm.services import Services
@@ -43,7 +42,7 @@ from pdm.web.shapes import (
 )
 from pdm.web.snapshot import ClassBeliefs, Snapshot
 
-WATCHED = (Refusal.NO_MODEL, Refusal.HISTORY_INCOMPLETE)
+WATCHED = (Refusal.NO_MODEL, Refusal.TOO_FEW_FAILURES, Refusal.HISTORY_INCOMPLETE)
 """Refusals that last: such a machine is watched by its limits, and the absence of a date is no news."""
 
 FOUR_IN_FIVE = 1.2815515655446004
@@ -298,5 +297,5 @@ def _failures(now: Snapshot, asset_class: AssetClass) -> int:
     """How many lives of a class ended in failure, counted once a snapshot."""
     key = ("failures", asset_class.name)
     if key not in now.made:
-        now.made[key] = sum(life.failed for _, life in now.fleet.all_lives_of(asset_class.name))
+        now.made[key] = now.fleet.failures_of(asset_class.name)
     return int(now.made[key])

@@ -204,12 +204,19 @@ def _basis(view: AssetView, twin: TwinView, model: Model | None) -> Ground:
         text = f"learned from {model.facts.lives} {lives} of {origin}, model {model.version}"
         return Ground("Basis", text, warn=model.facts.lives < recommend.FEW_LIVES)
     if twin.prognosis.basis == "declared_wear":
-        text = "declared wear: low confidence, no failure was learned from yet"
-        return Ground("Basis", text, warn=True)
+        return Ground("Basis", f"declared wear: low confidence, {_evidence(model)}", warn=True)
     if twin.prognosis.basis == "life_table" and model is not None:
         text = f"its age and {model.facts.lives} finished lives, model {model.version}: its sensors told no more"
         return Ground("Basis", text, warn=model.facts.lives < recommend.FEW_LIVES)
-    return Ground("Basis", "the declared life of its class and its age; no failure was learned from yet")
+    return Ground("Basis", f"the declared life of its class and its age; {_evidence(model)}")
+
+
+def _evidence(model: Model | None) -> str:
+    """Why a forecast rests on what is declared."""
+    if model is None:
+        return "no failure was learned from yet"
+    failed = words.plural(model.facts.failures, "failed machine")
+    return f"on {failed} nothing learned was nearer (CRPS {model.facts.evidence})"
 
 
 def _beyond(asset_class: AssetClass, twin: TwinView) -> list[tuple[str, str, str]]:
