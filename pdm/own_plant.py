@@ -49,7 +49,7 @@ assets:
 {assets}
 """
 
-_ASSET = "  - {{serial: {source}, class: machine, slot: {source}, source: {source}, start_of_life: unknown}}  # confirm"
+_ASSET = "  - {{serial: {source}, class: machine, slot: {source}, source: {source}, start_of_life: {since}}}  # confirm"
 
 _RULES = """# Proposed by `pdm-twin init --from-csv`; limits on single sensors are yours to add (`kind: sensor_limit`).
 
@@ -83,7 +83,9 @@ def plant_text(look: Look, path: Path) -> str:
         stale=_duration(_stale_ms(look)),
         sensors="\n".join(map(_sensor_line, look.sensors)),
         names=", ".join(sensor.name for sensor in look.sensors),
-        assets="\n".join(_ASSET.format(source=json.dumps(source)) for source in look.machines),
+        assets="\n".join(
+            _ASSET.format(source=json.dumps(source), since=_start_of_life(look, source)) for source in look.machines
+        ),
     )
 
 
@@ -122,6 +124,13 @@ def readiness(look: Look) -> list[str]:
         f"{_duration(look.every_ms)}: about {steps:,.0f} life steps a machine",
         "enough for: pages, limits on sensors, alerts on silence",
     ]
+    if look.form.time_zone is not None and str(look.form.time_zone) == "UTC":
+        said.append("its times are taken as UTC: where they are not, say --time-zone, for example Europe/Berlin")
+    if newer := [source for source in look.machines if _came_later(look, source)]:
+        said.append(
+            f"{plural(len(newer), 'machine')} came later than others: the first reading is proposed as "
+            "`start_of_life`; correct it where the machine was older"
+        )
     if unknown := [sensor.name for sensor in look.sensors if not sensor.unit]:
         said.append(f"units are not known of {', '.join(unknown)}: write them into plant.yaml before importing")
     if gappy := [f"{sensor.name} ({sensor.missing:.0%})" for sensor in look.sensors if sensor.missing > 0.05]:
@@ -134,13 +143,29 @@ def readiness(look: Look) -> list[str]:
         "`start_of_life` of each machine"
     )
     said.append(
+        "if a sensor states how a machine is operated (load, speed, weather), name it under `conditions`: load is then "
+        "not taken for wear"
+    )
+    said.append(
         f"a learned forecast needs failures: report them with `pdm-twin import events`, {_FORECAST_FROM} machines of a "
-        f"class from start to failure at least, {_SURE_FROM} for confidence, then `pdm-twin train machine`"
+        f"class from start to failure at least, {_SURE_FROM} for confidence, then `pdm-twin run tick` or `up`, and "
+        "`pdm-twin train machine`"
     )
     marked = [f"{column} is not zero in {count:,} rows" for column, count in look.labels.items() if count]
     if marked:
         said.append(f"may hold failures: {'; '.join(marked)}")
     return said
+
+
+def _came_later(look: Look, source: str) -> bool:
+    """Whether others were on record long before, so that its first reading may be the start of its life."""
+    return look.since_ms[source] - look.first_ms > _stale_ms(look)
+
+
+def _start_of_life(look: Look, source: str) -> str:
+    if not _came_later(look, source):
+        return "unknown"
+    return json.dumps(datetime.fromtimestamp(look.since_ms[source] // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
 
 
 def _life_step(look: Look) -> tuple[str, str]:

@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from sqlalchemy import Connection, Engine
 
 from pdm.active_models import publish
 from pdm.adapters import model_folder
 from pdm.errors import ModelError
 from pdm.installations import Fleet
-from pdm.learn import Life, Progress, life_of, train
+from pdm.learn import Life, Progress, lives_in, train
 from pdm.plant import AssetClass
 from pdm.prognosis.learned import Origin
 from pdm.respond import Act
@@ -41,6 +40,8 @@ def train_class(
         plant = current_plant(connection)
         asset_class = plant.plant.classes[class_name]
         lives = list(lives_of(connection, current_fleet(connection, plant), asset_class))
+    if not lives:
+        return Trained(None, False, f"{class_name}: nothing to learn from, no steps yet: `up` or `run tick` makes them")
     origin = Origin.SIMULATED if plant.plant.simulated else Origin.PLANT
     try:
         model = train(asset_class, lives, seed=SEED, origin=origin, progress=progress)
@@ -57,10 +58,4 @@ def lives_of(connection: Connection, fleet: Fleet, asset_class: AssetClass) -> I
     serials = list(fleet.serials_of(asset_class.name))
     row_of = {serial: row for row, serial in enumerate(serials)}
     steps = history(connection, asset_class, serials)
-    for serial, life in fleet.all_lives_of(asset_class.name):
-        mine = (steps.row == row_of[serial]) & (steps.start_ms >= life.from_ms) & (steps.start_ms < life.to_ms)
-        if not mine.any():
-            continue
-        lived = steps.take(np.flatnonzero(mine))
-        late = lived.start_ms[0] - life.from_ms > asset_class.stale_after_ms
-        yield life_of(asset_class, serial, lived, life.mode, failed=life.failed, complete=life.start_known and not late)
+    yield from lives_in(asset_class, steps, row_of, fleet.all_lives_of(asset_class.name))

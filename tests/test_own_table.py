@@ -61,6 +61,54 @@ def test_a_column_that_repeats_names_tells_the_machines_apart(tmp_path: Path) ->
     assert look.form.source is None
 
 
+def test_a_column_of_any_name_tells_the_machines_apart_if_times_run_backwards_without_it(tmp_path: Path) -> None:
+    frame = pd.concat([table(**{"Akku-Nr.": name, "hall": hall}) for name, hall in (("A", 1), ("B", 1), ("C", 2))])
+    frame["operator"] = np.random.default_rng(2).choice(["Ada", "Bo"], len(frame))
+    look = look_at(written(tmp_path, frame), PLAIN)
+    assert (look.machines, look.form.source_column) == (("A", "B", "C"), "Akku-Nr.")
+    assert look.left_out["operator"] == "no numbers"
+
+
+def test_where_one_machine_is_taken_for_granted_other_columns_of_names_are_pointed_out(tmp_path: Path) -> None:
+    look = look_at(written(tmp_path, table(operator="Ada")), PLAIN)
+    assert look.machines == ("press_4",)
+    assert look.left_out["operator"] == "no numbers; if it names the machines: --source-column 'operator'"
+
+
+def test_machines_that_came_later_than_others_are_taken_to_have_been_new(tmp_path: Path) -> None:
+    frame = pd.concat([table(machine="old"), table(machine="new").iloc[200:]])
+    path = written(tmp_path, frame)
+    look = look_at(path, PLAIN)
+    starts = {serial: asset.start_of_life_ms for serial, asset in parse_plant(plant_text(look, path)).assets.items()}
+    assert starts == {"old": None, "new": int(HOURS[200].timestamp() * 1000)}
+    assert any("1 machine came later than others" in sentence for sentence in readiness(look))
+
+
+@pytest.mark.parametrize(
+    ("column", "unit"),
+    [
+        ("R (mOhm)", "mohm"),
+        ("p [MPa]", "MPa"),
+        ("depth %", "%"),
+        ("flow [m3/h]", "m3/h"),
+        ("level (max)", ""),
+        ("pump A", ""),
+        ("x [foo]", ""),
+    ],
+)
+def test_a_unit_in_the_name_of_a_column_is_read_off(tmp_path: Path, column: str, unit: str) -> None:
+    frame = table(**{column: np.random.default_rng(3).random(300)})
+    assert look_at(written(tmp_path, frame), PLAIN).sensors[-1].unit == unit
+
+
+def test_times_without_an_offset_are_said_to_be_taken_as_utc(tmp_path: Path) -> None:
+    frame = table(Timestamp=HOURS.strftime("%Y-%m-%d %H:%M"))
+    look = look_at(written(tmp_path, frame), PLAIN)
+    assert any("taken as UTC" in sentence for sentence in readiness(look))
+    look = look_at(written(tmp_path, frame), replace(PLAIN, time_zone=ZoneInfo("Europe/Berlin")))
+    assert not any("taken as UTC" in sentence for sentence in readiness(look))
+
+
 def test_one_value_a_row_is_a_table_of_sensors(tmp_path: Path) -> None:
     long = table().melt(id_vars="Timestamp", var_name="tag", value_name="value")
     look = look_at(written(tmp_path, long), PLAIN)

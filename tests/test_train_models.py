@@ -73,6 +73,9 @@ def test_a_plant_learns_from_its_own_failures(services: Services, pipeline: Any,
 def test_without_failures_it_says_what_is_missing(tmp_path: Path, pipeline: Any) -> None:
     services = make_services(tmp_path)
     services.own_models = tmp_path / "models"
+    assert "no steps yet" in pipeline.run(services, START)
+    feed(services, readings("fan1", range(40)))
+    tick(services, START + 41 * HOUR)
     assert "0 lives from start to failure" in pipeline.run(services, START)
 
 

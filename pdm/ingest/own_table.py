@@ -17,6 +17,7 @@ import pyarrow.parquet as parquet
 from pdm.errors import ConfigurationError
 from pdm.ingest.files import Layout, layout_of, spellings
 from pdm.plant.wire import EpochUnit, TableForm
+from pdm.units import is_unit
 
 MOST_ROWS = 1_000_000
 """Of a table so many are looked at."""
@@ -44,12 +45,15 @@ _EPOCHS: dict[EpochUnit, float] = {"s": 1e9, "ms": 1e12, "us": 1e15, "ns": 1e18}
 _UNITS = {"c": "degC", "degc": "degC", "celsius": "degC", "°c": "degC", "f": "degF", "degf": "degF", "k": "kelvin"}
 _UNITS |= {"bar": "bar", "mbar": "mbar", "pa": "Pa", "kpa": "kPa", "mpa": "MPa", "psi": "psi", "rpm": "rpm"}
 _UNITS |= {"a": "A", "ma": "mA", "v": "V", "kv": "kV", "w": "W", "kw": "kW", "hz": "Hz", "khz": "kHz", "nm": "Nm"}
+_UNITS |= {"ohm": "ohm", "mohm": "mohm", "kohm": "kohm", "ah": "A*h", "kwh": "kWh", "°f": "degF"}
 _UNITS |= {"mm/s": "mm/s", "m/s": "m/s", "g": "g_0", "l/min": "l/min", "m3/h": "m3/h", "%": "%", "mm": "mm", "um": "um"}
 _IN_BRACKETS = re.compile(r"[\[(]([^\])]{1,12})[\])]")
 _NO_NAME = re.compile(r"[^\w.:-]+")
 _UNSAID = TableForm()
+_NO_NUMBERS = "no numbers"
 _MOST_MACHINES = 5_000
 _MOSTLY = 0.95  # of the cells say what a column is
+_STATISTICS = ("min", "max", "mean", "avg", "std", "sd", "ph")  # in brackets, but no units
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,7 @@ class Look:
         rows: that were looked at.
         first_ms, last_ms: the span of its times.
         every_ms: the usual time from one row of a machine to the next.
+        since_ms: the first time of each machine.
         left_out: why columns are no sensors, by column.
         labels: how many rows of the columns that look like failures or other labels are not zero.
     """
@@ -93,6 +98,7 @@ class Look:
     first_ms: int
     last_ms: int
     every_ms: int
+    since_ms: dict[str, int] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     labels: dict[str, int] = field(default_factory=dict)
 
@@ -109,7 +115,7 @@ def look_at(path: Path, form: TableForm) -> Look:
     table = _read(path, layout_of(path, form))
     time_column = _time_column(path, table, form)
     form, times = _with_times(path, table[time_column], replace(form, time_column=time_column))
-    form, machines = _with_machines(path, table, form)
+    form, machines = _with_machines(path, table, times, form)
     if (long := _long(table, form)) is not None:
         form = replace(form, sensor_column=long[0], value_column=long[1])
         return _look(path, form, *_widened(table, form, times, machines))
@@ -196,19 +202,41 @@ def _in_utc(moments: Any, form: TableForm) -> tuple[TableForm, Any]:
     return replace(form, time_zone=zone), placed
 
 
-def _with_machines(path: Path, table: Any, form: TableForm) -> tuple[TableForm, Any]:
+def _with_machines(path: Path, table: Any, times: Any, form: TableForm) -> tuple[TableForm, Any]:
     """The form that finds the machine of each row, and the machines `[n]`."""
     if form.source is not None:
         return form, pd.Series(form.source, index=table.index)
     if form.source_column not in table.columns:
         if form.source_column != _UNSAID.source_column:
             raise ConfigurationError(f"has no column {form.source_column!r}", file=path.name)
-        named = [name for name in table.columns if name.casefold() in _MACHINES and _names_machines(table[name])]
-        if not named:
+        column = _machine_column(table, times, form)
+        if column is None:
             source = _NO_NAME.sub("_", path.name.split(".")[0]).strip("_") or "machine"
             return replace(form, source=source), pd.Series(source, index=table.index)
-        form = replace(form, source_column=named[0])
+        form = replace(form, source_column=column)
     return form, table[form.source_column].astype("string").str.strip()
+
+
+def _machine_column(table: Any, times: Any, form: TableForm) -> str | None:
+    """The column that tells the machines apart: by its name or, where times run backwards in the whole table, the one
+    with the fewest names within which they do not."""
+    others = [name for name in table.columns if name not in (form.time_column, form.sensor_column)]
+    naming = [name for name in others if _names_machines(table[name])]
+    named = [name for name in naming if name.casefold() in _MACHINES]
+    if named:
+        return str(named[0])
+    long = _long(table, form)
+    within = [table[long[0]]] if long else []
+    ordering = [name for name in naming if name.casefold() not in _NAMES_OF_SENSORS and table[name].nunique() > 1]
+    most = (1 - _MOSTLY) * _backwards(times, within)
+    telling = [name for name in ordering if _backwards(times, [*within, table[name]]) < most]
+    return min(telling, key=lambda name: table[name].nunique(), default=None)
+
+
+def _backwards(times: Any, within: list[Any]) -> int:
+    """How many rows are not later than the row before, of the same group where there are any."""
+    steps = times.groupby(within, sort=False).diff() if within else times.diff()
+    return int((steps <= pd.Timedelta(0)).sum())
 
 
 def _names_machines(column: Any) -> bool:
@@ -242,7 +270,8 @@ def _look(path: Path, form: TableForm, table: Any, times: Any, machines: Any) ->
             continue
         values = pd.to_numeric(table[name], errors="coerce").to_numpy(np.float64)
         if why := _no_sensor(name, values):
-            left_out[name] = why
+            hint = f"; if it names the machines: --source-column {name!r}"
+            left_out[name] = why + (hint if form.source and _names_machines(table[name]) and why == _NO_NUMBERS else "")
             if _LABELS.search(name):
                 labels[name] = int(np.count_nonzero(np.nan_to_num(values)))
             continue
@@ -254,6 +283,7 @@ def _look(path: Path, form: TableForm, table: Any, times: Any, machines: Any) ->
     steps = times[known].groupby(machines[known]).diff().dropna()
     steps = steps[steps > pd.Timedelta(0)]
     ms = times[known].astype("datetime64[ms, UTC]").astype("int64")
+    since = {str(machine): int(first) for machine, first in ms.groupby(machines[known]).min().items()}
     return Look(
         form=replace(form, rename={**form.rename, **renamed}, ignore=(*form.ignore, *left_out)),
         machines=tuple(sorted(machines[known].unique().tolist())),
@@ -262,6 +292,7 @@ def _look(path: Path, form: TableForm, table: Any, times: Any, machines: Any) ->
         first_ms=int(ms.min()),
         last_ms=int(ms.max()),
         every_ms=int(steps.median() / pd.Timedelta(milliseconds=1)) if len(steps) else 0,
+        since_ms=since,
         left_out=left_out,
         labels=labels,
     )
@@ -271,7 +302,7 @@ def _no_sensor(name: str, values: Any) -> str:
     """Why a column is no sensor; empty if it is one."""
     known = values[np.isfinite(values)]
     if len(known) < 0.5 * len(values) and len(known) < 100:
-        return "no numbers"
+        return _NO_NUMBERS
     if _LABELS.search(name):
         return "looks like a label: report failures as events"
     if known.min() == known.max():
@@ -284,11 +315,19 @@ def _no_sensor(name: str, values: Any) -> str:
 def _sensor(column: str, values: Any, taken: Sequence[str]) -> SeenSensor:
     unit, plain = "", column
     if found := _IN_BRACKETS.search(column):
-        unit, plain = _UNITS.get(found[1].strip().casefold(), ""), column[: found.start()] + column[found.end() :]
-    elif (last := re.split(r"[_ ]", column)[-1].casefold()) in _UNITS and len(last) > 1 and last != column.casefold():
-        unit = _UNITS[last]
+        unit, plain = _unit(found[1].strip()), column[: found.start()] + column[found.end() :]
+    elif (last := re.split(r"[_ ]", column)[-1].casefold()) in _UNITS and last != column.casefold():
+        unit = _UNITS[last] if len(last) > 1 or not last.isalpha() else ""
     name = _NO_NAME.sub("_", plain.strip()).strip("_.:-")[:60] or "sensor"
     if name in taken:
         name = next(made for number in range(2, 1_000) if (made := f"{name}_{number}") not in taken)
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     return SeenSensor(name, column, unit, low, high, float(np.isnan(values).mean()))
+
+
+def _unit(text: str) -> str:
+    """The unit that stands in brackets; empty if it is none."""
+    folded = text.casefold()
+    if folded in _UNITS or folded in _STATISTICS:
+        return _UNITS.get(folded, "")
+    return next((one for one in (text, folded) if is_unit(one)), "")

@@ -30,6 +30,7 @@ from pdm.learn.left_out import (
 )
 from pdm.learn.lives import Life as Life
 from pdm.learn.lives import life_of as life_of
+from pdm.learn.lives import lives_in as lives_in
 from pdm.learn.lives import stacked
 from pdm.learn.rating import figures, late_figures, mode_figures, rivals
 from pdm.plant import AssetClass
@@ -62,8 +63,10 @@ def train(
     whole = [life for life in failed if life.complete]
     alive = [life for life in recorded if life.complete and not life.failed]
     if len(whole) < FEWEST_FAILURES:
+        late = len(failed) - len(whole)
+        why = f" ({late} more failed, but their record does not reach back to a start of life)" if late else ""
         raise ModelError(
-            f"class {asset_class.name} has {len(whole)} lives from start to failure; "
+            f"class {asset_class.name} has {len(whole)} lives from start to failure{why}; "
             f"a forecast can be learned from {FEWEST_FAILURES} on, and is worth showing from about 10"
         )
     with threadpool_limits(1):  # the order of a sum must not depend on the number of cores

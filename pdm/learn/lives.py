@@ -1,12 +1,13 @@
 """The lives of machines that a model is learned from, and how they are laid out for it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pdm.features.frame import Floats
+from pdm.installations import Life as Span
 from pdm.learn.frame_fit import Stack
 from pdm.plant import AssetClass
 from pdm.plant.exposure import stress_of
@@ -40,6 +41,22 @@ class Life:
     def length(self) -> float:
         """The whole life, as far as it is on record [life steps]."""
         return float(self.share.sum())
+
+
+def lives_in(
+    asset_class: AssetClass, steps: Steps, row_of: Mapping[str, int], spans: Iterable[tuple[str, Span]]
+) -> Iterator[Life]:
+    """Lives from the steps of their machines: ended by a failure, cut short, or still going on.
+
+    Those of which no step is on record are left out.
+    """
+    for serial, span in spans:
+        mine = (steps.row == row_of[serial]) & (steps.start_ms >= span.from_ms) & (steps.start_ms < span.to_ms)
+        if not mine.any():
+            continue
+        lived = steps.take(np.flatnonzero(mine))
+        late = lived.start_ms[0] - span.from_ms > asset_class.stale_after_ms
+        yield life_of(asset_class, serial, lived, span.mode, failed=span.failed, complete=span.start_known and not late)
 
 
 def life_of(
