@@ -16,7 +16,7 @@ from pdm.ports import Models
 from pdm.prognosis.learned import Model, fingerprint
 from pdm.respond import Act
 from pdm.shared_models import share
-from pdm.state.models import activate, activations_of
+from pdm.state.models import activate, activations_of, note_published, published_ms
 from pdm.state.schema import write
 from pdm.state.told import TICK
 
@@ -64,6 +64,8 @@ def publish(engine: Engine, folder: Path, act: Act) -> bool:
     class_name, version = folder.parent.name, folder.name
     share(engine, {class_name: version}, [folder.parent.parent])
     with write(engine) as connection:
+        if published_ms(connection, class_name, version) is None:  # the same lives and seed give the same version
+            note_published(connection, class_name, version, act.at_ms)
         first = not activations_of(connection, class_name)
         if first:
             activate(connection, class_name, version, act.at_ms, act.who, "the first model of its class")

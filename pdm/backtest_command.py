@@ -23,8 +23,9 @@ from pdm.scoring.track_record import FEWEST_LIVES, Figure, Judged, figures
 from pdm.settings import Settings
 from pdm.state.plants import current_fleet, current_plant
 from pdm.state.schema import opened_state, read
+from pdm.stored_lives import lives_of
 from pdm.templates import template
-from pdm.training import SEED, lives_of
+from pdm.training import SEED
 from pdm.words import about, iso, listed, number
 
 

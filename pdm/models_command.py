@@ -10,7 +10,9 @@ import numpy as np
 from sqlalchemy import Engine
 
 from pdm import respond
+from pdm.active_models import speaking
 from pdm.adapters.model_folder import ModelFolders
+from pdm.beside import beside
 from pdm.clocks import ServiceClock
 from pdm.errors import ConfigurationError, NotFoundError
 from pdm.impact import impact_of
@@ -109,8 +111,8 @@ def activate_model(settings: Settings, class_name: str, version: str | None, rea
 
 
 def compare(settings: Settings, class_name: str, version: str) -> dict[str, Any]:
-    """A version beside the active one: figures on machines left out, figures of issued forecasts on finished lives, and
-    what would change for people if it were activated now.
+    """A version beside the active one: figures on machines left out, figures of issued forecasts on finished lives, of
+    both on the same lives that neither had seen, and what would change for people if it were activated now.
 
     Raises:
         ConfigurationError: there is no such class.
@@ -123,8 +125,11 @@ def compare(settings: Settings, class_name: str, version: str) -> dict[str, Any]
         with read(engine) as connection:
             plant = current_plant(connection)
             rows = activations_of(connection, class_name)
+            fleet = current_fleet(connection, plant)
             found = impact_of(connection, plant, asset_class, model)
-            ended = outcomes(connection, asset_class, current_fleet(connection, plant))
+            ended = outcomes(connection, asset_class, fleet)
+            active = speaking(folders, asset_class, [row.version for row in rows]).model
+            both = None if active is None else beside(connection, fleet, asset_class, active, model)
     versions = [*([rows[0].version] if rows else []), version]
     facts = {one.version: one.facts for one in folders.described(asset_class) if one.version in versions}
     return {
@@ -133,6 +138,7 @@ def compare(settings: Settings, class_name: str, version: str) -> dict[str, Any]
         "active": rows[0].version if rows else None,
         "left_out": {name: dict(one.figures) for name, one in facts.items() if one is not None},
         "live": {name: live_figures(ended, name, asset_class.horizon) for name in versions},
+        "beside": None if both is None else both._asdict(),
         "impact": asdict(found),
     }
 

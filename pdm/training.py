@@ -3,23 +3,20 @@
 The first of its class becomes active, a later one challenges the active one.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
 from pdm.active_models import publish
 from pdm.adapters import model_folder
 from pdm.errors import ModelError
-from pdm.installations import Fleet
-from pdm.learn import Life, Progress, lives_in, train
-from pdm.plant import AssetClass
+from pdm.learn import Progress, train
 from pdm.prognosis.learned import Origin
 from pdm.respond import Act
 from pdm.state.plants import current_fleet, current_plant
 from pdm.state.schema import read
-from pdm.state.steps import history
+from pdm.stored_lives import lives_of
 
 SEED = 1
 
@@ -51,11 +48,3 @@ def train_class(
     active = publish(engine, path, act)
     learned = f"{path.name} from {model.facts.failures} failures, CRPS {model.facts.evidence}"
     return Trained(path.name, active, f"{class_name}: {learned}; {'active' if active else 'a challenger'}")
-
-
-def lives_of(connection: Connection, fleet: Fleet, asset_class: AssetClass) -> Iterator[Life]:
-    """The lives of a class from the stored steps: ended by a failure, cut short, or still going on."""
-    serials = list(fleet.serials_of(asset_class.name))
-    row_of = {serial: row for row, serial in enumerate(serials)}
-    steps = history(connection, asset_class, serials)
-    yield from lives_in(asset_class, steps, row_of, fleet.all_lives_of(asset_class.name))

@@ -21,8 +21,8 @@ from pdm.settings import shipped_folder
 from pdm.state.plants import current_fleet, current_plant
 from pdm.state.schema import read
 from pdm.steps import Steps
+from pdm.stored_lives import lives_of
 from pdm.tick import tick
-from pdm.training import lives_of
 from tests.small_plant import HOUR, PLANT, START, feed, make_services, readings, report
 
 LIVED = {"F-1": 40, "F-2": 55, "F-3": 48}

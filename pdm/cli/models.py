@@ -102,6 +102,7 @@ def _compared(found: dict[str, Any]) -> Iterator[str]:
     for name, figures in found["live"].items():
         shown = ", ".join(f"{figure} {number(value[0])}" for figure, value in figures.items())
         yield f"On finished lives, {name}: {shown or 'none of its forecasts has met its end'}."
+    yield from _beside(found["beside"])
     impact = found["impact"]
     machines = plural(impact["machines"], "machine")
     yield f"Of {machines}, {impact['other_medians']} would have another median by more than 10 %."
@@ -112,6 +113,27 @@ def _compared(found: dict[str, Any]) -> Iterator[str]:
         yield f"{one['serial']}: {said[0]} -> {said[1]}, preferred start {starts[0]} -> {starts[1]}{alerts}"
     if not impact["differences"]:
         yield "No alert, recommendation or window would change."
+
+
+def _beside(both: dict[str, Any] | None) -> Iterator[str]:
+    """Two models on the same lives."""
+    from pdm.words import iso, number, plural
+
+    if both is None:
+        return
+    if both["since_ms"] is None:
+        yield "Beside each other: when one of them was trained here is not known, so what it has seen is not either."
+        return
+    since = f" since {iso(both['since_ms'])}" if both["since_ms"] else ""
+    if not both["lives"]:
+        yield f"Beside each other{since}: no machine has failed that neither had seen."
+        return
+    ours, other = (both[name]["crps"][0] for name in ("active", "other"))
+    change, low, high = both["crps_change"]
+    band = " (too few to tell)" if low != low else f" (90 % band {number(low)} to {number(high)})"
+    lives = plural(both["lives"], "failure")
+    said = f"CRPS {number(other)} against {number(ours)}, change {number(change)}{band}"
+    yield f"Beside each other on {lives}{since}: {said}."
 
 
 def _activate(class_name: str, version: str | None, reason: str, loaded: Any, as_json: bool) -> None:

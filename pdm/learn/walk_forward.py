@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pdm.errors import ModelError
 from pdm.features.frame import Floats
+from pdm.installations import NEVER_MS
 from pdm.learn import Life, Progress, train
 from pdm.learn.declared import say_declared
 from pdm.learn.forest_fit import fold_lives
@@ -22,17 +23,27 @@ from pdm.prognosis import LEVELS
 from pdm.prognosis.forecast import DECLARED
 from pdm.prognosis.learned import Model, Origin, forecast
 
-_Part = tuple[NDArray[np.int64], NDArray[np.int64], Floats]
 
-
-class Walked(NamedTuple):
-    """What was said, m forecasts in the order of lives and time.
+class Said(NamedTuple):
+    """What one model says of lives, m forecasts.
 
     Attributes:
         life: `[m]` index in the lives.
-        at_ms: `[m]` when it was said.
+        at_ms: `[m]` when it is said.
         quantiles: `[m, 21]` remaining life [life steps].
         remaining: `[m]` what was left of the life as known now; of a life that has not failed, of what is known of it.
+    """
+
+    life: NDArray[np.int64]
+    at_ms: NDArray[np.int64]
+    quantiles: Floats
+    remaining: Floats
+
+
+class Walked(NamedTuple):
+    """What was said by models that knew ever more, in the order of lives and time; attributes as those of `Said`.
+
+    Attributes:
         refused: cuts at which nothing could be learned, with the reason.
         trained: how many models were trained.
     """
@@ -60,7 +71,7 @@ def walk_forward(
     Args:
         lives: with the times of their steps; those whose record begins late are learned from, and not forecast.
     """
-    told, refused = list[_Part](), list[tuple[int, str]]()
+    told, refused = list[Said](), list[tuple[int, str]]()
     ends = [*cuts[1:], until_ms]
     for number, (cut, end) in enumerate(zip(cuts, ends, strict=True)):
         progress(f"learning what was known, {number + 1} of {len(cuts)}", number / len(cuts))
@@ -69,15 +80,18 @@ def walk_forward(
         except ModelError as error:
             refused.append((cut, str(error)))
             continue
-        told += _told(asset_class, model, lives, cut, end)
+        told.append(said_by(asset_class, model, lives, cut, end))
     progress("walked", 1.0)
-    told.append((np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, len(LEVELS)))))
-    life, at_ms = (np.concatenate([one[column] for one in told]) for column in (0, 1))
-    quantiles = np.concatenate([one[2] for one in told])
-    order = np.lexsort((at_ms, life))
-    life, at_ms = life[order], at_ms[order]
-    left = [_left(lives[one], at) for one, at in zip(life.tolist(), at_ms.tolist(), strict=True)]
-    return Walked(life, at_ms, quantiles[order], np.array(left), tuple(refused), len(cuts) - len(refused))
+    said = _together(told)
+    order = np.lexsort((said.at_ms, said.life))
+    return Walked(
+        said.life[order],
+        said.at_ms[order],
+        said.quantiles[order],
+        said.remaining[order],
+        tuple(refused),
+        len(cuts) - len(refused),
+    )
 
 
 def known_at(lives: Sequence[Life], at_ms: int) -> Iterator[Life]:
@@ -91,24 +105,34 @@ def known_at(lives: Sequence[Life], at_ms: int) -> Iterator[Life]:
             yield replace(life, columns=columns, share=share, failed=False, mode=None, end_ms=end_ms)
 
 
-def _told(asset_class: AssetClass, model: Model, lives: Sequence[Life], cut: int, end: int) -> Iterator[_Part]:
-    """What the model says after each step that ends after `cut` and by `end`, as often as forecasts are issued."""
-    every = asset_class.issue_every_ms or 1
-    for number, life in enumerate(lives):
-        count, times = _steps_by(life, end), times_of(life)
-        due = np.flatnonzero((times[:count] > cut) & (np.diff(times[:count] // every, prepend=0) > 0))
-        if not life.complete or not len(due):
-            continue
-        used = np.cumsum(life.share[:count])
-        stack = Stack(life.columns[:count], np.array([count]), used, used[-1] - used)
-        wanted = np.zeros(count, dtype=bool)
-        wanted[count - 1 - due] = True
-        rows = fold_lives(model.frame, stack, wanted)
+def said_by(
+    asset_class: AssetClass, model: Model, lives: Sequence[Life], from_ms: int, until_ms: int = NEVER_MS
+) -> Said:
+    """What a model says after steps that end after `from_ms` and by `until_ms`, as often as forecasts are issued."""
+    return _together([_said(asset_class, model, n, life, from_ms, until_ms) for n, life in enumerate(lives)])
+
+
+def _said(asset_class: AssetClass, model: Model, number: int, life: Life, from_ms: int, until_ms: int) -> Said:
+    every, count, times = asset_class.issue_every_ms or 1, _steps_by(life, until_ms), times_of(life)
+    due = np.flatnonzero((times[:count] > from_ms) & (np.diff(times[:count] // every, prepend=0) > 0))
+    if not life.complete or not len(due):
+        return _together([])
+    used = np.cumsum(life.share)
+    stack = Stack(life.columns[:count], np.array([count]), used[:count], used[count - 1] - used[:count])
+    wanted = np.zeros(count, dtype=bool)
+    wanted[count - 1 - due] = True
+    rows = fold_lives(model.frame, stack, wanted)
+    if model.facts.basis in DECLARED:
+        known = replace(life, columns=life.columns[:count], share=life.share[:count], end_ms=times[:count])
+        said = say_declared(asset_class, [known], np.zeros(len(due), dtype=np.intp), rows.step)
+    else:
         said = forecast(model, rows.features, used[rows.step], np.ones(len(due), dtype=np.bool_))
-        if model.facts.basis in DECLARED:
-            known = replace(life, columns=life.columns[:count], share=life.share[:count], end_ms=times[:count])
-            said = say_declared(asset_class, [known], np.zeros(len(due), dtype=np.intp), rows.step)
-        yield np.full(len(due), number), times[rows.step], said
+    return Said(np.full(len(due), number), times[rows.step], said, used[-1] - used[rows.step])
+
+
+def _together(parts: Sequence[Said]) -> Said:
+    nothing = Said(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, len(LEVELS))), np.zeros(0))
+    return Said(*(np.concatenate(column) for column in zip(nothing, *parts, strict=True)))
 
 
 def times_of(life: Life) -> NDArray[np.int64]:
@@ -120,7 +144,3 @@ def times_of(life: Life) -> NDArray[np.int64]:
 
 def _steps_by(life: Life, at_ms: int) -> int:
     return int(np.searchsorted(times_of(life), at_ms, side="right"))
-
-
-def _left(life: Life, at_ms: int) -> float:
-    return float(life.share[_steps_by(life, at_ms) :].sum())

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Column, Connection, LargeBinary, Row, String, Table, Text, insert, select
 
-from pdm.state.schema import last_number, metadata, next_number
+from pdm.state.schema import last_number, meta, metadata, next_number
 
 model_files = Table(
     "model_files",
@@ -46,6 +46,21 @@ def activations_of(connection: Connection, class_name: str) -> list[Row[Any]]:
 def last_activation(connection: Connection) -> int:
     """The number of the newest activation of all classes, 0 before any: tells whether there was another one."""
     return last_number(connection, _COUNTER)
+
+
+def note_published(connection: Connection, class_name: str, version: str, at_ms: int) -> None:
+    """Write down when a version was trained here; what happened later it has not seen."""
+    connection.execute(insert(meta).values(key=_published(class_name, version), value=str(at_ms)))
+
+
+def published_ms(connection: Connection, class_name: str, version: str) -> int | None:
+    """When a version was trained here, None where that is not known."""
+    found = connection.execute(select(meta.c.value).where(meta.c.key == _published(class_name, version))).scalar()
+    return None if found is None else int(found)
+
+
+def _published(class_name: str, version: str) -> str:
+    return f"published {class_name} {version}"
 
 
 def shared_versions(connection: Connection, class_name: str) -> list[str]:

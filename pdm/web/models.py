@@ -2,18 +2,24 @@
 
 from sqlalchemy import Connection
 
+from pdm.beside import beside
+from pdm.errors import ConflictError
 from pdm.impact import Said, impact_of
 from pdm.plant import AssetClass
 from pdm.ports import TrainedVersion
 from pdm.prognosis.learned import Model
+from pdm.scoring.track_record import Figure
 from pdm.services import Services
 from pdm.state import schema
 from pdm.state.models import activations_of
-from pdm.state.plants import current_plant
+from pdm.state.plants import current_fleet, current_plant
+from pdm.web.forecasts import known
 from pdm.web.shapes import (
     ActivationView,
+    BesideView,
     ClassModelsView,
     DifferenceView,
+    FigureView,
     ImpactView,
     ModelsView,
     ModelView,
@@ -52,6 +58,35 @@ def impact_view(services: Services, asset_class: AssetClass, version: str, model
     )
     unit = asset_class.life_step.unit
     return ImpactView(asset_class.name, version, unit, found.machines, found.other_medians, differences)
+
+
+def beside_view(services: Services, asset_class: AssetClass, version: str, model: Model) -> BesideView:
+    """A model beside the one that speaks.
+
+    Raises:
+        ConflictError: none speaks.
+    """
+    active = services.models.get(asset_class.name)
+    if active is None:
+        raise ConflictError(f"no model of class {asset_class.name} speaks: there is nothing to hold it against")
+    with schema.read(services.engine) as connection:
+        fleet = current_fleet(connection, current_plant(connection))
+        found = beside(connection, fleet, asset_class, active, model)
+    return BesideView(
+        class_name=asset_class.name,
+        active=active.version,
+        version=version,
+        unit=asset_class.life_step.unit,
+        since=found.since_ms,
+        lives=found.lives,
+        active_figures=tuple(_figure(*one) for one in found.active.items()),
+        figures=tuple(_figure(*one) for one in found.other.items()),
+        crps_change=_figure("crps", found.crps_change),
+    )
+
+
+def _figure(name: str, figure: Figure) -> FigureView:
+    return FigureView(name, *map(known, figure))
 
 
 def _said(one: Said) -> SaidView:

@@ -24,10 +24,12 @@ from pdm.state.models import activate, activations_of
 from pdm.state.plants import current_plant, store_plant
 from pdm.state.schema import open_state, read, write
 from pdm.tick import tick
+from pdm.web.app import create_app
 from pdm.wiring import open_services
 from tests.small_plant import HOUR, START
 from tests.system.conftest import Shell
 from tests.system.test_models import hours_of_a_pump
+from tests.web.station import client_on
 
 SHIPPED = sorted((shipped_folder("trained_models") / "pump").iterdir())[-1]
 PUMP = parse_plant(pump_plant(1, start_ms=START)).classes["pump"]
@@ -68,6 +70,11 @@ def services(settings: Settings, challengers: Path) -> Services:
 
 def newest(settings: Settings) -> str:
     return model_folder.versions(settings.models[0], "pump")[-1]
+
+
+def newest_of(services: Services) -> str:
+    assert services.trained is not None
+    return services.trained.versions("pump")[0]
 
 
 def history(services: Services) -> list[tuple[str, str, str]]:
@@ -161,6 +168,10 @@ def test_a_comparison_lists_what_would_change_and_changes_nothing(services: Serv
         found = impact_of(connection, plant, plant.plant.classes["pump"], replace(short, version="0009-0123456789ab"))
     assert (nothing.machines, nothing.other_medians, nothing.differences) == (1, 0, ())
     assert history(services) == before
+    client = client_on(create_app(services))
+    beside = client.get("/api/v1/models/pump/beside", params={"version": newest_of(services)}).json()
+    assert (beside["active"], beside["lives"], beside["since"]) == (SHIPPED.name, 0, "1970-01-01T00:00:00Z")
+    assert client.get("/api/v1/models/pump/beside?version=0009-0123456789ab").status_code == 404
     (difference,) = found.differences
     assert difference.serial == "P-001"
     assert difference.now.median is not None
@@ -192,6 +203,7 @@ def test_models_are_listed_shown_activated_and_rolled_back_by_command(
     compared = shell("models", "compare", "pump", first).out
     assert f"{first} beside {second}" in compared
     assert "none of its forecasts has met its end" in compared
+    assert "Beside each other: no machine has failed that neither had seen." in compared
     assert json.loads(shell("models", "compare", "pump", first, "--json").out)["impact"]["machines"] == 0
     assert json.loads(shell("models", "rollback", "pump", "--json").out)["version"] == first
     shown = shell("models", "show", "pump").out

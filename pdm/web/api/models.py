@@ -11,12 +11,14 @@ from pdm import respond
 from pdm.errors import ConflictError, ModelError, NotFoundError
 from pdm.plant import AssetClass
 from pdm.ports import Models
+from pdm.prognosis.learned import Model
 from pdm.services import Services
 from pdm.web import snapshot
 from pdm.web.api.common import PROBLEMS, WRITE_PROBLEMS, Line, Said, Write, json_answer
-from pdm.web.models import class_models, impact_view, models_of
-from pdm.web.shapes import ClassModelsView, ImpactView, ModelsView
+from pdm.web.models import beside_view, class_models, impact_view, models_of
+from pdm.web.shapes import BesideView, ClassModelsView, ImpactView, ModelsView
 
+Version = Annotated[str, Query(max_length=300, examples=["0002-0123456789ab"])]
 ClassName = Annotated[str, Path(max_length=300, examples=["fan"])]
 
 
@@ -43,15 +45,22 @@ def make_router(services: Services) -> APIRouter:
     def impact(
         request: Request,
         class_name: ClassName,
-        version: Annotated[str, Query(max_length=300, examples=["0002-0123456789ab"])],
+        version: Version,
     ) -> Response:
         """Its twins are folded from all stored steps, which takes a while on a large plant. Nothing is changed."""
-        trained, asset_class = _trained(services, class_name)
-        try:
-            model = trained.load(asset_class, version)
-        except ModelError as error:
-            raise ConflictError(str(error)) from None
+        asset_class, model = _loaded(services, class_name, version)
         return json_answer(request, ImpactView, impact_view(services, asset_class, version, model))
+
+    @router.get(
+        "/{class_name}/beside",
+        response_model=BesideView,
+        responses=WRITE_PROBLEMS,
+        summary="How a model would have done beside the one that speaks",
+    )
+    def compared(request: Request, class_name: ClassName, version: Version) -> Response:
+        """On the lives that have ended since both were trained; the stored steps are folded by each."""
+        asset_class, model = _loaded(services, class_name, version)
+        return json_answer(request, BesideView, beside_view(services, asset_class, version, model))
 
     @router.post(
         "/{class_name}/activate",
@@ -71,6 +80,14 @@ def make_router(services: Services) -> APIRouter:
         return writing.once(services, choice, change)
 
     return router
+
+
+def _loaded(services: Services, class_name: str, version: str) -> tuple[AssetClass, Model]:
+    trained, asset_class = _trained(services, class_name)
+    try:
+        return asset_class, trained.load(asset_class, version)
+    except ModelError as error:
+        raise ConflictError(str(error)) from None
 
 
 def _trained(services: Services, class_name: str) -> tuple[Models, AssetClass]:

@@ -25,6 +25,7 @@ from pdm.web.shapes.forecasts import (
 )
 from pdm.web.shapes.models import (
     ActivationView,
+    BesideView,
     ClassModelsView,
     DifferenceView,
     ImpactView,
@@ -76,6 +77,7 @@ __all__ = [
     "AnswerView",
     "AssetRow",
     "AssetView",
+    "BesideView",
     "BeyondView",
     "BranchView",
     "ChangeView",

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from pdm.web.shapes.track_record import FigureView
 from pdm.web.shapes.values import Instant
 
 
@@ -72,6 +73,22 @@ class ImpactView:
     machines: int
     other_medians: int
     differences: tuple[DifferenceView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BesideView:
+    """Two models on the same lives, which neither had seen: `since` is when the later one was trained, null where that
+    is not known. `crps_change` is the CRPS of `version` less that of the active one, below 0 it is better [unit]."""
+
+    class_name: str
+    active: str
+    version: str
+    unit: str
+    since: Instant | None
+    lives: int
+    active_figures: tuple[FigureView, ...]
+    figures: tuple[FigureView, ...]
+    crps_change: FigureView
 
 
 @dataclass(frozen=True, slots=True)

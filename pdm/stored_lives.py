@@ -1,0 +1,18 @@
+"""The lives of a class from the stored steps."""
+
+from collections.abc import Iterator
+
+from sqlalchemy import Connection
+
+from pdm.installations import Fleet
+from pdm.learn import Life, lives_in
+from pdm.plant import AssetClass
+from pdm.state.steps import history
+
+
+def lives_of(connection: Connection, fleet: Fleet, asset_class: AssetClass) -> Iterator[Life]:
+    """Ended by a failure, cut short, or still going on."""
+    serials = list(fleet.serials_of(asset_class.name))
+    row_of = {serial: row for row, serial in enumerate(serials)}
+    steps = history(connection, asset_class, serials)
+    yield from lives_in(asset_class, steps, row_of, fleet.all_lives_of(asset_class.name))
