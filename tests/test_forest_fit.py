@@ -3,8 +3,10 @@
 import numpy as np
 
 from pdm import features
-from pdm.learn.forest_fit import fit_modes, fold_lives, learning_steps
+from pdm.learn.forest_fit import Rows, fit_forests, fit_modes, fold_lives, learning_steps
 from pdm.learn.frame_fit import Stack
+from pdm.learn.lives import FEW
+from pdm.prognosis.forests import Target, estimate
 from tests.small_lives import random_frame, steps_of
 
 FRAME = random_frame(3)
@@ -60,3 +62,19 @@ def test_a_mode_head_knows_how_often_each_mode_occurs() -> None:
     modes = fit_modes(rows.features, rows.life, ["belt", "bearing", "belt", "belt"], ["bearing", "belt"], 0)
     assert modes is not None
     assert dict(zip(modes.names, modes.shares.tolist(), strict=True)) == {"belt": 0.75, "bearing": 0.25}
+
+
+def test_trees_of_few_machines_look_at_few_features() -> None:
+    # one feature of forty tells these two machines apart by chance, the others all tell a little of what is left
+    random = np.random.default_rng(1)
+    left = np.tile(np.arange(100.0), 2)
+    life = np.repeat([0, 1], 100)
+    x = left[:, None] + random.normal(0, 40, (200, 40))
+    x[:, 0] = left
+    rows, unseen = Rows(x.astype(np.float32), np.arange(200), life), left[:100, None] + random.normal(0, 40, (100, 40))
+    unseen[:, 0] = random.permutation(left[:100])
+    errors = [
+        np.abs(estimate(fit_forests(rows, left, np.ones(200), Target(), 1, lives=lives), unseen) - left[:100]).mean()
+        for lives in (2, FEW)
+    ]
+    assert errors[0] < 0.7 * errors[1]

@@ -5,7 +5,8 @@ import pytest
 from scipy.stats import norm
 
 from pdm.features.frame import Floats
-from pdm.learn.spread_fit import ENTRIES, FEW, fit_spread, widened
+from pdm.learn.lives import FEW
+from pdm.learn.spread_fit import ENTRIES, fit_spread, widened
 from pdm.prognosis import LEVELS, MEDIAN
 from pdm.prognosis.forests import Target, read_spread
 
@@ -123,3 +124,12 @@ def test_few_machines_are_believed_as_much_as_student_would() -> None:
     assert ratio == pytest.approx(1.533 / 1.2816 * np.sqrt(1.2), rel=1e-3)
     assert of_five[MEDIAN] == as_seen[MEDIAN]
     assert widened(spread, FEW, HORIZON) is spread
+
+
+def test_of_few_machines_the_mean_error_counts_less() -> None:
+    # every life was 10 longer than expected; of 3 machines three tenths of that are believed, of 5 half
+    expected = np.linspace(20, 80, 300)
+    for lives, believed in ((3, 3.0), (5, 5.0), (FEW, 10.0), (80, 10.0)):
+        spread = fit_spread(expected, expected + 10, np.ones(300), CAPPED, HORIZON, lives)
+        quantiles, _ = read_spread(spread, np.array([50.0]))
+        assert quantiles[0] == pytest.approx(np.full(len(LEVELS), 50 + believed))

@@ -128,5 +128,5 @@ def _learn(
 
 def _forests(seen: Seen, left_out: LeftOut, target: Target, horizon: float, seed: int) -> Forests:
     """Forests of all machines, with the spread seen on machines left out."""
-    squared, poisson = fit_forests(seen.rows, seen.remaining, seen.weight, target, seed)
+    squared, poisson = fit_forests(seen.rows, seen.remaining, seen.weight, target, seed, lives=seen.lives)
     return Forests(target, min(target.cap, horizon), squared, poisson, spread_of(left_out, target, horizon))

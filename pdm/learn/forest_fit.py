@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pdm import features
 from pdm.features.frame import Floats, Frame
 from pdm.learn.frame_fit import Stack
+from pdm.learn.lives import FEW
 from pdm.prognosis.forests import Target
 from pdm.prognosis.learned import ModeHead
 
@@ -17,10 +18,10 @@ ROWS = 16_000  # about as many steps are enough: neighbours in a life say nearly
 NEAR = 0.5  # share of the horizon from which steps are taken ever more densely towards the failure
 UNTOLD, UNTOLD_WEIGHT = 0.3, 0.1  # this first share of a life counts little: nothing is to be seen yet
 MODE_ROUNDS = 100
+FRACTION = 0.15  # of the features that a tree looks at
 LEAF = (10, 200)  # fewest rows in a leaf: a fiftieth of all, within these
 FOREST: dict[str, Any] = {
     "num_leaves": 31,
-    "feature_fraction": 0.15,
     "bagging_fraction": 0.7,
     "bagging_freq": 1,
     "lambda_l2": 5.0,
@@ -93,16 +94,18 @@ def fit_forests(
     target: Target,
     seed: int,
     plans: Sequence[Plan] = (SQUARED, POISSON),
+    lives: int = FEW,
 ) -> list[lgb.Booster]:
     """Forests for the target of what `remaining` `[r]`, one for each plan.
 
     Args:
         weight: `[r]` how much each row counts.
+        lives: how many machines the rows are of.
     """
     value = target.of(remaining)
     if target.log:  # where lives differ tenfold, the long ones would be all that is learned from
         weight = weight / np.bincount(rows.life)[rows.life]
-    parameters = _parameters(len(value), seed)
+    parameters = _parameters(len(value), seed) | {"feature_fraction": _fraction(lives)}
     data = _binned(rows.features, value, weight, parameters)
     return [
         lgb.train(parameters | {"objective": plan.loss, "learning_rate": plan.rate}, data, plan.rounds)
@@ -132,8 +135,17 @@ def fit_modes(
     return ModeHead(tuple(counts), shares / shares.sum(), forest)
 
 
+def _fraction(lives: int) -> float:
+    """Which share of the features a tree looks at.
+
+    Of few machines some feature tells every step apart. Trees that may choose among many take it, and learn these
+    machines by heart; trees that look at a feature or two each have to agree.
+    """
+    return FRACTION * min(1.0, lives / FEW) ** 2
+
+
 def _parameters(rows: int, seed: int) -> dict[str, Any]:
-    return FOREST | {"min_data_in_leaf": int(np.clip(rows / 50, *LEAF)), "seed": seed}
+    return FOREST | {"min_data_in_leaf": int(np.clip(rows / 50, *LEAF)), "feature_fraction": FRACTION, "seed": seed}
 
 
 def _binned(x: NDArray[np.float32], y: NDArray[Any], weight: Floats, parameters: dict[str, Any]) -> lgb.Dataset:

@@ -56,6 +56,11 @@ class Seen:
     weight: Floats
 
     @property
+    def lives(self) -> int:
+        """How many machines there are."""
+        return len(np.unique(self.machine))
+
+    @property
     def used(self) -> Floats:
         return self.stack.used[self.rows.step]
 
@@ -199,7 +204,7 @@ def judge(
 ) -> LeftOut:
     """What is said of the machines of one part."""
     learned, judged = split
-    forests = fit_forests(learned.rows, learned.remaining, learned.weight, target, seed, plans)
+    forests = fit_forests(learned.rows, learned.remaining, learned.weight, target, seed, plans, learned.lives)
     mode = np.full(len(judged.machine), "", dtype=object)
     if modes is not None:
         mode[:] = np.array(modes.names)[mode_near_failure(modes, judged.rows.features).argmax(axis=1)]
@@ -227,8 +232,9 @@ def spread_of(left_out: LeftOut, target: Target, horizon: float, part: int | Non
     counted = left_out.told & (left_out.part != part)
     life = left_out.life[counted]
     weight = 1 / np.bincount(life)[life]
-    spread = fit_spread(left_out.expected[counted], left_out.remaining[counted], weight, target, horizon)
-    return widened(spread, len(np.unique(life)), min(target.cap, horizon))
+    lives = len(np.unique(life))
+    spread = fit_spread(left_out.expected[counted], left_out.remaining[counted], weight, target, horizon, lives)
+    return widened(spread, lives, min(target.cap, horizon))
 
 
 def said_of(left_out: LeftOut, target: Target, horizon: float, tables: Sequence[Weibull], *, since_new: bool) -> Floats:

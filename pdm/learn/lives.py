@@ -13,6 +13,9 @@ from pdm.plant import AssetClass
 from pdm.plant.exposure import stress_of
 from pdm.steps import Steps
 
+FEW = 10
+"""Fewer machines than this tell little of each other: forests look at fewer features, and spreads are widened."""
+
 COPIES, MOST_COPIES = 400, 4  # so many copies are enough, and so many of each life
 LATEST = 0.8  # share of a life after which no copy begins
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pdm.learn.spread_fit import FEW
+from pdm.learn.lives import FEW
 from pdm.prognosis.forests import Target
 from pdm.prognosis.learned import Model
 

@@ -11,35 +11,42 @@ import numpy as np
 from scipy.stats import norm, t
 
 from pdm.features.frame import Floats
+from pdm.learn.lives import FEW
 from pdm.prognosis import LEVELS, MEDIAN
 from pdm.prognosis.forests import Spread, Target
 
 ENTRIES = 251
 KERNEL = 8 / 125  # standard deviation of the kernel [target of the horizon]
 FARTHEST = 2.0  # estimates up to here are told apart [horizons]
-FEW = 10  # from so many machines on their errors are taken as they are
 LOW, HIGH = 2, 18  # levels 5 and 95 %: beyond them the tails follow a normal law
 TAIL = np.abs(norm.ppf(LEVELS)) / norm.ppf(LEVELS[HIGH])
 
 
-def fit_spread(expected: Floats, remaining: Floats, weights: Floats, target: Target, horizon: float) -> Spread:
+def fit_spread(
+    expected: Floats, remaining: Floats, weights: Floats, target: Target, horizon: float, lives: int = FEW
+) -> Spread:
     """The table for estimates `expected` `[r]` [unit of the target] of lives that had `remaining` `[r]` left
-    [life steps]."""
+    [life steps].
+
+    From few machines errors far and near count more alike, and their mean counts less: it is mostly chance.
+    """
     error = target.of(remaining) - expected
     order = np.argsort(error, kind="stable")
     expected, remaining, error, weights = expected[order], remaining[order], error[order], weights[order]
     end, width = target.of(np.array([FARTHEST, 1.0]) * horizon)
     reach = min(target.cap, horizon)
     quantiles, beyond = np.empty((ENTRIES, len(LEVELS))), np.empty(ENTRIES)
-    grid = np.linspace(0, end, ENTRIES)
+    grid, known = np.linspace(0, end, ENTRIES), remaining < target.cap
+    kernel, chance = KERNEL * width * max(1.0, FEW / lives), max(0.0, 1 - lives / FEW)
     for entry, p in enumerate(grid):
-        distance = ((expected - p) / (KERNEL * width)) ** 2 / 2
+        distance = ((expected - p) / kernel) ** 2 / 2
         w = weights * np.exp(distance.min() - distance)  # the nearest forecast has a weight, however far it is
         w /= w.sum()
         beyond[entry] = w[remaining >= reach].sum()
-        known = remaining < target.cap
-        middle = np.cumsum(w[known]) - w[known] / 2
-        value = p + np.interp(LEVELS, middle, error[known]) if known.any() else np.full(len(LEVELS), np.inf)
+        value = np.full(len(LEVELS), np.inf)
+        if known.any():
+            middle = np.cumsum(w[known]) - w[known] / 2
+            value = p - chance * (w * error).sum() + np.interp(LEVELS, middle, error[known])
         q = target.life(value)
         q[beyond[entry] > 1 - LEVELS] = reach
         quantiles[entry] = np.maximum.accumulate(np.clip(_with_tails(q), 0, reach))

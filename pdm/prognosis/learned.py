@@ -23,7 +23,7 @@ from pdm.prognosis.forests import Forests, estimate, quantiles_around
 from pdm.prognosis.quantiles import failure_probability
 
 RECIPE = 3
-"""Raised whenever the same lives and seed would give another model."""
+"""Raised whenever models that were made before must not speak any more."""
 
 AGE = "age"
 OVERALL = "overall health"
