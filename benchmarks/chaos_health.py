@@ -31,6 +31,7 @@ from pdm.twin import Twin
 PUMPS, STATIONS, FIRST_SEED = 10, 3, 300_000
 JUDGED = PUMP_SENSORS[3:]  # the first three state how a pump is operated
 SINCE, LASTS = 100, 200  # running steps before a fault, and of it
+EVERY, WITHIN = 70, 3  # running steps from one spike to the next, and in which it has to be named
 SIZE = 25.0  # of a spike or a new level, in standard deviations of the sensor's noise
 RUNNING_A_DAY = 16.0
 RECALL, FALSE_FLAGS = 0.95, 1.0  # least; most in 1,000 days of a sensor
@@ -41,7 +42,6 @@ KINDS: dict[str, Wrong] = {
     "dropout": lambda sensor, random, x: np.full_like(x, np.nan),
     "half_lost": lambda sensor, random, x: np.where(random.random(len(x)) < 0.5, np.nan, x),
     "stuck": lambda sensor, random, x: np.full_like(x, x[0]),
-    "spike": lambda sensor, random, x: x + SIZE * sensor.noise * (np.arange(len(x)) == 0),
     "level": lambda sensor, random, x: x + SIZE * sensor.noise,
     "noise": lambda sensor, random, x: x + random.normal(0, np.sqrt(24) * sensor.noise, len(x)),
 }
@@ -86,7 +86,7 @@ def d7(folder: Path, terms: Terms) -> list[Figure]:
 def d8(folder: Path, terms: Terms) -> list[Figure]:
     """Each kind of fault on one sensor of each pump, and none."""
     asset_class, model, pumps = _pumps(terms.seed)
-    figures = [_false_flags(asset_class, _said(asset_class, model, pumps))]
+    figures = [_false_flags(asset_class, _said(asset_class, model, pumps)), _spikes(asset_class, model, pumps)]
     for kind, wrong in KINDS.items():
         random = np.random.default_rng(terms.seed)
         sensors = [JUDGED[pump % len(JUDGED)] for pump in range(len(pumps))]
@@ -94,10 +94,30 @@ def d8(folder: Path, terms: Terms) -> list[Figure]:
             _with(asset_class, steps, sensor, partial(wrong, sensor, random), _since(pump))
             for pump, (steps, sensor) in enumerate(zip(pumps, sensors, strict=True))
         ]
-        said, within = _said(asset_class, model, faulty), 3 if kind == "spike" else LASTS
-        seen = [_first(asset_class, f, sensors[pump], _since(pump)) < within for pump, f in enumerate(said.faults)]
+        said = _said(asset_class, model, faulty)
+        seen = [_first(asset_class, f, sensors[pump], _since(pump)) < LASTS for pump, f in enumerate(said.faults)]
         figures.append(Figure(f"D8.{kind}", f"{kind} named, share of {len(pumps)}", float(np.mean(seen)), bar=RECALL))
     return figures
+
+
+def _spikes(asset_class: AssetClass, model: Model, pumps: list[Steps]) -> Figure:
+    """One spike after the other, of each sensor in turn."""
+    spiky, put = [], list[tuple[int, PumpSensor, int]]()
+    for pump, steps in enumerate(pumps):
+        ran = int((steps.share > 0).sum())
+        for number, since in enumerate(range(_since(pump), ran - WITHIN, EVERY)):
+            sensor = JUDGED[(pump + number) % len(JUDGED)]
+            steps = _with(asset_class, steps, sensor, partial(_spike, sensor), since)
+            put.append((pump, sensor, since))
+        spiky.append(steps)
+    faults = _said(asset_class, model, spiky).faults
+    seen = [_first(asset_class, faults[pump], sensor, since) < WITHIN for pump, sensor, since in put]
+    return Figure("D8.spike", f"spike named, share of {len(put)}", float(np.mean(seen)), bar=RECALL)
+
+
+def _spike(sensor: PumpSensor, x: Floats) -> Floats:
+    first = np.arange(len(x)) == 0
+    return np.where(first, x + SIZE * sensor.noise, x)
 
 
 def _pumps(seed: int) -> tuple[AssetClass, Model, list[Steps]]:

@@ -76,6 +76,16 @@ def test_after_a_rest_a_jump_is_not_believed_before_the_next_step_and_not_named_
         assert not health.faults(FRAME, state.sensors).any()
 
 
+def test_a_spike_in_the_first_step_after_a_rest_is_named_once_it_is_back_and_a_machine_that_warms_up_has_none() -> None:
+    values, state, said = noise(), features.start(FRAME, 1), []
+    values[::10, 1] -= 20  # cold at first
+    values[200, 0] += 30
+    for number, step in enumerate(values):
+        features.fold(FRAME, state, features.ALL, step[None], np.array([number % 10 != 0]))
+        said.append(health.faults(FRAME, state.sensors)[0])
+    assert np.argwhere(said).tolist() == [[201, 0]]
+
+
 def test_a_trend_and_a_sensor_that_reports_on_change_are_no_faults() -> None:
     values = noise(2000)
     values[:, 0] += np.linspace(0, 40, 2000)

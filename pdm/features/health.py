@@ -6,7 +6,8 @@ that was believed:
 
     dropout  sequential test (Wald 1945) of missing values against the share that is usually missing
     stuck    the same value more often in a row than repeats of its past allow, by a chance of one in ten million
-    spike    d beyond `JUMP` times the mean of |d|, back within `LASTING` steps
+    spike    d beyond `JUMP` times the mean of |d|, back within `LASTING` steps; in the first step after a rest, while
+             the machine warms up, also beyond `RESTING` times what is usual there, and named once it is back
     level    the same, and it stays: another instrument, a loose contact
     unit     the same, and another unit explains it (`pdm.features.told_units`)
     noise    sequential test (Page 1954, doi 10.1093/biomet/41.1-2.100) of thrice the usual spread of d
@@ -53,6 +54,7 @@ class Fault(IntEnum):
 
 YOUNG = 30  # steps in which a sensor shows what is usual
 JUMP = np.float32(8.0)  # mean changes, from which on a change is none of the machine
+RESTING = np.float32(2.5)  # times what is usual in the first step after a rest, from which on that is a spike, too
 LASTING = 3  # steps from which on a jump is no spike
 MEMORY = np.float32(1 / 80)  # weight of a step in what is usual
 LOG_CHANCE = np.float32(16.1)  # of a run of equal values that is still believed: one in ten million
@@ -67,7 +69,9 @@ _LOG_2, _LOG_3 = 8, 13  # in twelfths
 _SHARE = 65_535  # shares are kept in 1 / 65,535
 _MOST = 65_535, 255  # what is counted in 16 and in 8 bits stops there
 
-_VALUES, _COUNTS, _MARKS = 4, 5, 5
+_WOKE, _RESTS = 8, 16  # what is seen after a rest is kept in eighths, and up to so many mean changes
+
+_VALUES, _COUNTS, _MARKS = 4, 5, 7
 
 
 @dataclass
@@ -77,7 +81,7 @@ class SensorState:
     Attributes:
         values: `[4 p, N]` float32.
         counts: `[5 p, N]` uint16.
-        marks: `[5 p, N]` uint8.
+        marks: `[7 p, N]` uint8.
     """
 
     values: Singles
@@ -128,6 +132,8 @@ class View(NamedTuple):
     dropped: NDArray[np.uint8]  # log odds of a dropout
     noisy: NDArray[np.uint8]  # log odds of more noise
     jumped: NDArray[np.uint8]  # steps since a jump, 0 before any
+    woke: NDArray[np.uint8]  # |d| of a first step after a rest [eighths of the mean change] and 1, then 0
+    calm: NDArray[np.uint8]  # by how much less than `_RESTS` it usually is [sixteenths of the mean change]
     told: NDArray[np.uint8]  # which other unit explains the jump, from 1 on; 0 for none
 
 
@@ -284,19 +290,34 @@ def _fold_changes(seen: View, z: Singles, known: Flags, follows: Flags, grown: F
     believed = seen.jumped == 0
     # a value that is said again is no change: a sensor that reports on change would seem to jump at each
     news = known & follows & believed & (seen.seen > 0) & (seen.run == 0)
-    _fold_noise(seen, size, usual, news, grown, weight)
+    ratio: Singles = np.divide(size, usual)
+    _fold_noise(seen, size, ratio, news, grown, weight)
     if far.any() or not believed.all():
         steps = (np.minimum(seen.jumped, _MOST[1] - 1) + np.uint8(1)) * far
         seen.jumped[:] = np.where(known & follows & grown, steps, seen.jumped)
         seen.told[:] *= seen.jumped > 0
         believed = seen.jumped == 0
     np.copyto(seen.trusted, z, where=known & believed & ~far)
+    _fold_rests(seen, ratio, far, known, follows, grown)
     return np.asarray(known & far & ~follows)
 
 
-def _fold_noise(seen: View, size: Singles, usual: Singles, news: Flags, grown: Flags, weight: Any) -> None:
+def _fold_rests(seen: View, ratio: Singles, far: Flags, known: Flags, follows: Flags, grown: Flags) -> None:
+    """What stuck out in the first step after a rest and is back in the next one was a spike, or is usual there."""
+    back = (seen.woke > 0) & known & follows & ~far
+    if back.any():
+        out, usual = (seen.woke - np.float32(1)) / _WOKE, _RESTS - seen.calm / np.float32(16)
+        seen.jumped[back & (out > JUMP) & (out > RESTING * usual)] = 1
+        usual += (np.minimum(out, 2 * usual) - usual) * np.float32(0.25)
+        np.copyto(seen.calm, np.rint((_RESTS - usual) * 16).clip(0, _MOST[1]).astype(np.uint8), where=back)
+    if seen.woke.any() or not follows.all():
+        woke = np.minimum(ratio * _WOKE + 1, _MOST[1])
+        seen.woke[:] = woke * (known & grown & ~follows)
+
+
+def _fold_noise(seen: View, size: Singles, ratio: Singles, news: Flags, grown: Flags, weight: Any) -> None:
     # mean |d| = sd sqrt(2/pi);  log odds = u^2/2 (1 - 1/9) - log 3, of no more than five mean changes
-    u = np.minimum(size / usual, 5)
+    u = np.minimum(ratio, 5)
     odds = u * u * np.float32(_ODDS * 4 / 9 * 2 / np.pi)
     odds -= _LOG_3
     odds *= news
