@@ -53,7 +53,7 @@ class Fault(IntEnum):
 
 
 YOUNG = 30  # steps in which a sensor shows what is usual
-JUMP = np.float32(8.0)  # mean changes, from which on a change is none of the machine
+JUMP = np.float32(7.5)  # mean changes, from which on a change is none of the machine
 RESTING = np.float32(2.5)  # times what is usual in the first step after a rest, from which on that is a spike, too
 LASTING = 3  # steps from which on a jump is no spike
 MEMORY = np.float32(1 / 80)  # weight of a step in what is usual
