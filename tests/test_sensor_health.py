@@ -86,6 +86,16 @@ def test_a_spike_in_the_first_step_after_a_rest_is_named_once_it_is_back_and_a_m
     assert np.argwhere(said).tolist() == [[201, 0]]
 
 
+def test_a_machine_that_never_runs_for_two_steps_in_a_row_is_heard() -> None:
+    values, state = noise(), features.start(FRAME, 1)
+    values[:, 0] += np.linspace(0, 40, len(values))
+    left_out = 0
+    for step in values:
+        features.fold(FRAME, state, features.ALL, step[None], np.zeros(1, dtype=np.bool_))
+        left_out += int((features.silent_steps(FRAME, state) > 0).sum())
+    assert left_out <= 2
+
+
 def test_a_trend_and_a_sensor_that_reports_on_change_are_no_faults() -> None:
     values = noise(2000)
     values[:, 0] += np.linspace(0, 40, 2000)

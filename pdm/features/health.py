@@ -297,7 +297,8 @@ def _fold_changes(seen: View, z: Singles, known: Flags, follows: Flags, grown: F
         seen.jumped[:] = np.where(known & follows & grown, steps, seen.jumped)
         seen.told[:] *= seen.jumped > 0
         believed = seen.jumped == 0
-    np.copyto(seen.trusted, z, where=known & believed & ~far)
+    far &= follows | (seen.woke == 0)  # where steps hardly ever follow each other, the second one is taken as it is
+    np.copyto(seen.trusted, z, where=known & believed & ~far & (follows | grown | (seen.seen == 0)))
     _fold_rests(seen, ratio, far, known, follows, grown)
     return np.asarray(known & far & ~follows)
 
