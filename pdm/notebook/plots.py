@@ -37,14 +37,21 @@ def fan(said: Any, asset: Any, truth: Any = None, ax: Any = None) -> Any:
         came = truth.xs(asset, level=ASSET)
         ax.plot(came.index, came["remaining"], "k--", label="what was left")
     ax.set(title=str(asset), ylabel="remaining life [life steps]", ylim=(0, None))
+    ax.tick_params(axis="x", rotation=30)
     ax.legend()
     return ax
 
 
-def calibration(said: Any, truth: Any, horizon: float) -> Any:
+def calibration(said: Any, truth: Any, horizon: float = np.inf) -> Any:
     """Whether stated probabilities came true, and where truths fell within what was said.
 
     Each life weighs the same; bars are 90 % bands by resampling lives.
+
+    Args:
+        said: forecasts by asset and time, of `predict` or `backtest`.
+        truth: what came, of `truth`.
+        horizon: count only truths up to it [life steps]. Those are the short ones of what was possible: even a perfect
+            forecast then shows more truths below its quantiles than it states.
 
     Returns:
         Two axes: truths below each quantile, and their probability integral transform in tenths.
