@@ -37,14 +37,14 @@ def measure_pumps(_data: Path, _seeds: int) -> list[Figure]:
     asset_class = parse_plant(demo_plants.pump_plant(1, start_ms=START_MS)).classes["pump"]
     folder = shipped_folder("trained_models")
     model = model_folder.load(folder / "pump" / model_folder.versions(folder, "pump")[-1], asset_class)
-    issued = Issued(*(np.concatenate(column) for column in zip(*_stations(asset_class, model), strict=True)))
+    issued = Issued(*(np.concatenate(column) for column in zip(*_stations(asset_class, model), strict=True))).spoken()
     lives, life = np.unique(issued.pump, return_inverse=True)
     length = np.bincount(life, weights=issued.age + issued.remaining) / np.bincount(life)
     by_age = age_only(np.array(model.facts.rivals.lengths), issued.age)
     ours = score(issued.quantiles, issued.remaining, life, asset_class.horizon).mean()
     theirs = score(by_age, issued.remaining, life, asset_class.horizon).mean()
     late = issued.age >= LAST_THIRD * length[life]
-    rmse, rmse_age = (rms((said[:, MEDIAN] - issued.remaining)[late]) for said in (issued.quantiles, by_age))
+    rmse, rmse_age = (rms((one[:, MEDIAN] - issued.remaining)[late]) for one in (issued.quantiles, by_age))
     of_life = rmse / float(length.mean())
     return [
         Figure("pumps crps", f"{len(lives)} unseen pumps, daily, inside the horizon", ours.crps, "h", better="lower"),
@@ -84,6 +84,18 @@ class Issued(NamedTuple):
     quantiles: Floats
     likely: NDArray[np.intp]
     mode: NDArray[Any]
+
+    def spoken(self) -> "Issued":
+        """Those that said something: while a sensor is at fault for long, nothing is."""
+        said = ~np.isnan(self.quantiles[:, MEDIAN])
+        return Issued(
+            self.pump[said],
+            self.age[said],
+            self.remaining[said],
+            self.quantiles[said],
+            self.likely[said],
+            self.mode[said],
+        )
 
 
 def _stations(asset_class: AssetClass, model: Model) -> Iterator[Issued]:
