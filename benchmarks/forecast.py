@@ -1,6 +1,6 @@
 """How right forecasts are, on public run-to-failure data and on simulated machines: all of it, or the parts named.
 
-    python -m benchmarks.forecast [pumps engines late few flights hydraulic] [--seeds 5]
+    python -m benchmarks.forecast [pumps engines late few flights hydraulic lives] [--seeds 5]
 
 One code path and one configuration for everything. Public data is looked for in the folder PDM_DATA (`../shared/data`
 by default).
@@ -17,6 +17,7 @@ from benchmarks.forecast_engines import measure_engines
 from benchmarks.forecast_few import measure_few, measure_late
 from benchmarks.forecast_flights import measure_flights
 from benchmarks.forecast_hydraulic import measure_hydraulic
+from benchmarks.forecast_lives import measure_lives
 from benchmarks.forecast_pumps import measure_pumps
 from benchmarks.report import Figure, write_report
 from pdm.errors import ConfigurationError
@@ -28,6 +29,7 @@ PARTS: dict[str, Callable[[Path, int], list[Figure]]] = {
     "few": measure_few,
     "flights": measure_flights,
     "hydraulic": measure_hydraulic,
+    "lives": measure_lives,
 }
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pdm.backtest_command import Report, Wanted, report_of, write_page
+from pdm.cli.backtest import sentences
 from pdm.cli.options import json_of
 from pdm.learn import Life
 from pdm.learn.declared import say_declared
@@ -85,3 +86,6 @@ def test_the_report_tells_each_failure_and_prints(walked: Walked, tmp_path: Path
     page = (tmp_path / "report.html").read_text()
     assert "Too few to tell" in page
     assert all(one.serial in page for one in report.failures)
+    lines = list(sentences(report))
+    assert sum("nothing said, " in line for line in lines) == len(report.failures) - len(told)
+    assert sum(" hours, " in line for line in lines) == len(told)

@@ -34,18 +34,20 @@ def backtest_forecasts(
     report = command.backtest_forecasts(settings_of(settings), wanted)
     if out is not None:
         command.write_page(report, out)
-    typer.echo(json_of(asdict(report)) if as_json else "\n".join(_sentences(report)))
+    typer.echo(json_of(asdict(report)) if as_json else "\n".join(sentences(report)))
 
 
-def _sentences(report: Any) -> Iterator[str]:
+def sentences(report: Any) -> Iterator[str]:
+    """A report as lines."""
     from pdm.words import about, duration, iso, number, plural
 
     failures, alarms = plural(len(report.failures), "failure"), plural(len(report.false_alarms), "false alarm")
     yield f"{report.class_name}: {plural(report.trained, 'model')}, {report.forecasts} forecasts, {failures}, {alarms}."
     for one in report.failures:
         alarm = "no alarm" if one.alarm_before_ms is None else f"alarm {duration(one.alarm_before_ms)} before"
-        said = "nothing said" if one.low is None else f"said {about(one.low)}-{about(one.high)}, came {about(one.came)}"
-        yield f"{one.serial} failed {iso(one.failed_ms)}: {said} {report.unit}, {alarm}"
+        band = "" if one.low is None else f"{about(one.low)}-{about(one.high)}, came {about(one.came)}"
+        said = f"said {band} {report.unit}s" if band else "nothing said"
+        yield f"{one.serial} failed {iso(one.failed_ms)}: {said}, {alarm}"
     for one in report.false_alarms:
         yield f"{one.serial}: false alarm {iso(one.from_ms)} to {iso(one.to_ms)}"
     for name, (value, low, high) in report.figures.items():
