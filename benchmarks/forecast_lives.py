@@ -39,9 +39,7 @@ def _fleet_figures(fleet: str) -> list[Figure]:
     name, what = fleet.replace("_", " "), f"{len(lives)} lives, {lives['event'].sum()} failures"
     return [
         Figure(f"{name} survival", f"{what}: apart, in half 95 % bands", float(apart.max()), "", 1.0, "lower"),
-        Figure(
-            f"{name} cost rate", "of replacement by age: ours / relife's less 1", abs(rate / _cost_rate(theirs) - 1)
-        ),
+        Figure(f"{name} cost rate", "of replacement by age: ours / relife's less 1", abs(rate - 1)),
         Figure(f"{name} unseen youth", "survival apart from an estimate that knows of it", float(truncated)),
     ]
 
