@@ -1,6 +1,6 @@
 """How right forecasts are, on public run-to-failure data and on simulated machines: all of it, or the parts named.
 
-    python -m benchmarks.forecast [pumps engines late few flights hydraulic lives] [--seeds 5]
+    python -m benchmarks.forecast [pumps engines late few watch skab nab flights hydraulic lives] [--seeds 5]
 
 One code path and one configuration for everything. Public data is looked for in the folder PDM_DATA (`../shared/data`
 by default).
@@ -13,12 +13,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.forecast_anomalies import measure_nab, measure_skab
 from benchmarks.forecast_engines import measure_engines
 from benchmarks.forecast_few import measure_few, measure_late
 from benchmarks.forecast_flights import measure_flights
 from benchmarks.forecast_hydraulic import measure_hydraulic
 from benchmarks.forecast_lives import measure_lives
 from benchmarks.forecast_pumps import measure_pumps
+from benchmarks.forecast_watch import measure_watch
 from benchmarks.report import Figure, write_report
 from pdm.errors import ConfigurationError
 
@@ -27,6 +29,9 @@ PARTS: dict[str, Callable[[Path, int], list[Figure]]] = {
     "engines": measure_engines,
     "late": measure_late,
     "few": measure_few,
+    "watch": measure_watch,
+    "skab": measure_skab,
+    "nab": measure_nab,
     "flights": measure_flights,
     "hydraulic": measure_hydraulic,
     "lives": measure_lives,

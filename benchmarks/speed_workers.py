@@ -21,20 +21,20 @@ from benchmarks.speed_fleet import trained_model
 from pdm.adapters.workers import Workers
 from pdm.prognosis import learned
 from pdm.prognosis.forecast import Infer
-from pdm.prognosis.learned import Model
+from pdm.prognosis.learned import Model, head_of
 
 
 def measure_workers(model: Model, machines: int, rounds: int) -> list[Figure]:
     """P16."""
     random = np.random.default_rng(1)
     seen = random.normal(0.0, 3.0, (machines, len(model.frame.feature_names)))
-    complete = np.ones(machines, dtype=np.bool_)
+    complete, modes = np.ones(machines, dtype=np.bool_), head_of(model).modes
     task = (
         model,
         seen,
         random.uniform(0.0, 5_000.0, machines),
         complete,
-        list(model.head.modes.names if model.head.modes else ()),
+        list(modes.names if modes else ()),
     )
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1") as cluster:
         where = {

@@ -28,6 +28,7 @@ class Beliefs:
         steps, exposure, share, latest, duty_rate, revision, last_end_ms: see `pdm.twin.Twin`.
         faults: `[n, k]` what is wrong with the sensor behind each column, see `pdm.features.health.Fault`.
         last_reading_ms: start of the latest step that held a reading, -1 before any.
+        departure: how far it has departed from its own early life, 1 at the level of the alarm; NaN if unknown.
         wear: `[n, K]` what the twins hold of duty and wear, see `pdm.wear.View`; K is 0 where the class declares none.
         prognosis: remaining life.
         windows: priced intervention window as of this tick.
@@ -47,6 +48,7 @@ class Beliefs:
     latest: NDArray[np.float64]
     faults: NDArray[np.int8]
     duty_rate: NDArray[np.float64]
+    departure: NDArray[np.float64]
     revision: NDArray[np.int64]
     last_end_ms: NDArray[np.int64]
     last_reading_ms: NDArray[np.int64]
@@ -74,6 +76,7 @@ def blank(serials: NDArray[Any], asset_class: AssetClass, rules: int) -> Beliefs
         latest=np.full((count, len(asset_class.columns)), np.nan),
         faults=np.zeros((count, len(asset_class.columns)), dtype=np.int8),
         duty_rate=np.full(count, np.nan),
+        departure=np.full(count, np.nan),
         revision=np.zeros(count, dtype=np.int64),
         last_end_ms=never,
         last_reading_ms=never,
@@ -147,6 +150,7 @@ def from_columns(columns: Mapping[str, NDArray[Any]], horizon: float) -> Beliefs
     """What `to_columns` stored; `horizon` is the class's [life steps]."""
     plain = {name: values for name, values in columns.items() if "." not in name}
     plain.setdefault("faults", np.zeros(plain["latest"].shape, dtype=np.int8))  # stored by a version that judged none
+    plain.setdefault("departure", np.full(len(plain["serial"]), np.nan))  # by one that knew of none
     plain.setdefault("wear", np.empty((len(plain["serial"]), 0)))  # stored by a version that knew of none
     return Beliefs(
         prognosis=Prognosis(horizon=horizon, **_part(columns, "prognosis")),

@@ -207,7 +207,8 @@ def _models(connection: Connection, plant: CurrentPlant, settings: Settings) -> 
         elif model is None:
             yield Finding(Level.OK, f"model of {name}", "none: declared life and limits speak")
         else:
-            yield Finding(Level.OK, f"model of {name}", f"{model.version}, from {model.facts.failures} failures")
+            kind = "alarm only, " if model.head is None else ""
+            yield Finding(Level.OK, f"model of {name}", f"{model.version}, {kind}from {model.facts.failures} failures")
         widening = widening_of(connection, name, frame_name(model))
         if widening > 1.0:
             found = f"{widening:.2g} times as wide as the model says them: too few truths lay within them"

@@ -18,7 +18,14 @@ from pdm.plant import Asset, AssetClass, FailureMode, Plant
 from pdm.prognosis import LEVELS, MEDIAN, Basis, Refusal
 from pdm.prognosis.learned import AGE, OVERALL, Driver
 from pdm.rules import Intent, Severity
-from pdm.rules.ruleset import FailureProbabilityRule, Rule, RulQuantileRule, SensorLimitRule, SilentSensorRule
+from pdm.rules.ruleset import (
+    DepartureRule,
+    FailureProbabilityRule,
+    Rule,
+    RulQuantileRule,
+    SensorLimitRule,
+    SilentSensorRule,
+)
 from pdm.windows import Bound, InterventionWindow
 from pdm.windows.intervention import UNKNOWN_MODE
 
@@ -119,7 +126,7 @@ def recommendation(
     Args:
         mode: the failure mode that most likely comes first.
         prognosis: `[21]` remaining life [life steps].
-        lives: finished lives that the forecast was learned from.
+        lives: those that the model was learned from.
         duty_rate: life used per hour of plant time [life steps/h].
         drivers: why the forecast is what it is, most shortening first.
     """
@@ -141,6 +148,16 @@ def recommendation(
             what_wears=f"{crossed.title} is a possible cause." if crossed else "",
             seen=seen,
             what_to_do=action_text(crossed) if crossed else _no_action(f"a failure mode with a limit on {rule.sensor}"),
+            by_when=f"{_IN_TIME[intent.severity]}.",
+        )
+    if isinstance(rule, DepartureRule):
+        return _composed(
+            title=f"{asset.slot}: departs from its own early life, {reason}",
+            seen=seen,
+            how_we_know=f"Learned from {words.plural(lives, 'machine')} of its class early in life.",
+            evidence=driver_texts(asset_class, drivers),
+            what_to_do="Find out what has changed. Which part it is and how long it lasts cannot be said yet: too few "
+            "of its class have failed.",
             by_when=f"{_IN_TIME[intent.severity]}.",
         )
     likely = likely_text(asset_class, plant.time_zone, now_ms, prognosis, duty_rate)
@@ -175,6 +192,8 @@ def alert_sentence(asset_class: AssetClass, rule: Rule, intent: Intent) -> str:
         case SensorLimitRule():
             title, sensor_unit = _column_title(asset_class, rule.sensor)
             return f"{title} {words.quantity(value, sensor_unit)} (limit {words.quantity(limit, sensor_unit)})"
+        case DepartureRule():
+            return f"{words.number(value, 2)} times as far as healthy machines do (limit {words.number(limit, 2)})"
         case SilentSensorRule():
             return f"nothing heard for {words.duration(value)} (limit {words.duration(limit)})"
 
@@ -258,6 +277,7 @@ def readiness(
     lives: int,
     failures: int,
     failures_needed: int,
+    watched: int = 0,
 ) -> Readiness:
     """What an asset can do today, and what would unlock the next step.
 
@@ -266,6 +286,7 @@ def readiness(
         lives: finished lives that the model in force rests on, 0 without one.
         failures: failures of the class that are on record.
         failures_needed: from how many on a forecast can be learned.
+        watched: machines that an alarm on departure from early life was learned from, 0 without one.
     """
     unit, expected = asset_class.life_step.unit, asset_class.expected_life
     learn = _to_learn(lives, failures, failures_needed)
@@ -286,11 +307,13 @@ def readiness(
             "declared", f"Forecast from {_declared_wear(asset_class)}; low confidence, {seen} seen.", learn
         )
     limits = {_column_title(asset_class, rule.sensor)[0]: None for rule in rules if isinstance(rule, SensorLimitRule)}
-    watched = f"by limits on {words.listed(list(limits))}" if limits else "for silence"
-    today = f"Watched {watched}; no dates."
+    how = f"by limits on {words.listed(list(limits))}" if limits else "for silence"
+    if watched:
+        how = f"for departure from early life, learned from {words.plural(watched, 'machine')}, and {how}"
+    level, today = "watched" if limits or watched else "none", f"Watched {how}; no dates."
     if refusal in (Refusal.NO_MODEL, Refusal.TOO_FEW_FAILURES):
-        return Readiness("watched" if limits else "none", today, f"an expected life in the plant file, or {learn}")
-    return Readiness("watched" if limits else "none", today, refusal_text(refusal))
+        return Readiness(level, today, f"an expected life in the plant file, or {learn}")
+    return Readiness(level, today, refusal_text(refusal))
 
 
 def _to_learn(lives: int, failures: int, failures_needed: int) -> str:
@@ -384,8 +407,11 @@ def _driver_text(asset_class: AssetClass, driver: Driver) -> str:
         return f"age, {words.quantity(driver.moving_for, unit)} used"
     side, way = ("above", "rising") if driver.departure > 0 else ("below", "falling")
     moving = f", {way} for about {words.life(driver.moving_for, unit)}" if driver.moving_for > 0 else ""
-    title, _ = _column_title(asset_class, driver.column)
-    return f"{title} {words.number(abs(driver.departure), 2)} sd {side} its own start{moving}"
+    title, column_unit = _column_title(asset_class, driver.column)
+    size = f"{words.number(abs(driver.departure), 2)} sd"
+    if np.isfinite(driver.size):
+        size = f"{words.number(abs(driver.size), 2)} {words.unit(column_unit)} ({size})"
+    return f"{title} {size} {side} its own start{moving}"
 
 
 def _column_title(asset_class: AssetClass, name: str) -> tuple[str, str]:

@@ -19,12 +19,12 @@ from pdm.closing import Changed, Closed
 from pdm.cohort import Cohort, checkpoint_due, checkpoint_name, frame_name
 from pdm.installations import NEVER_MS
 from pdm.plant import ANY_TARGET
-from pdm.prognosis import Basis, Refusal, learned
+from pdm.prognosis import Basis, Refusal, departing, learned
 from pdm.prognosis.learned import Driver
 from pdm.recommend import Recommendation, recommendation
 from pdm.respond import end_shelving
 from pdm.rules import Change, Intent
-from pdm.rules.ruleset import Rule
+from pdm.rules.ruleset import DepartureRule, Rule
 from pdm.services import Services
 from pdm.state import cohorts, told
 from pdm.state.plants import CurrentPlant
@@ -80,6 +80,14 @@ class _Recording:
             return {}
         seen, complete = features.emit(model.frame, state, rows), self.machines.complete[rows]
         return dict(zip(rows.tolist(), learned.drivers(model, seen, complete), strict=True))
+
+    def departing(self, row: int) -> list[Driver]:
+        """Which sensors make a machine depart from its early life."""
+        model, state = self.machines.model, self.machines.twin.features
+        if model is None or state is None or model.frame.watch is None:
+            return []
+        seen = features.emit(model.frame, state, np.array([row]))
+        return departing.drivers(model.frame, model.frame.watch, seen)[0]
 
 
 def record(
@@ -232,6 +240,7 @@ def _close(recording: _Recording, alert_id: str, kind: str, reason: str) -> None
 def _advise(recording: _Recording, intent: Intent, alert_id: str) -> Recommendation:
     """Put into words what is told, and keep it."""
     row, machines, believed = intent.row, recording.machines, recording.made.believed
+    rule, drivers = _rule(recording, intent.rule), recording.drivers.get(intent.row, [])
     asset = machines.fleet.assets[believed.serial[row]]
     likely = int(recording.likely[row])
     advice = recommendation(
@@ -239,13 +248,13 @@ def _advise(recording: _Recording, intent: Intent, alert_id: str) -> Recommendat
         asset=asset,
         mode=intervention.mode_of(machines.asset_class, likely),
         intent=intent,
-        rule=_rule(recording, intent.rule),
+        rule=rule,
         prognosis=believed.prognosis.quantiles[row],
         basis=Basis(int(believed.prognosis.basis[row])),
         lives=0 if machines.model is None else machines.model.facts.lives,
         duty_rate=float(believed.duty_rate[row]),
         window=believed.windows.row(row),
-        drivers=recording.drivers.get(row, []),
+        drivers=recording.departing(row) if isinstance(rule, DepartureRule) else drivers,
         now_ms=recording.made.at_ms,
     )
     row_id = derived_id("recommendation", alert_id, recording.made.at_ms)

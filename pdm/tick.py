@@ -158,6 +158,7 @@ def situation(machines: Cohort, prognosis: Prognosis, heard_ms: NDArray[np.int64
         quantiles=prognosis.quantiles,
         duty_rate=machines.twin.duty_rate,
         latest=machines.twin.latest,
+        departure=forecast.departures(machines.model, machines.twin),
         last_reading_ms=heard_ms,
     )
 
@@ -200,6 +201,7 @@ def conclude(
         latest=state.latest.copy(),
         faults=twin.faults(asset_class, machines.frame, state),
         duty_rate=state.duty_rate,
+        departure=forecast.departures(machines.model, state),
         revision=state.revision.copy(),
         last_end_ms=state.last_end_ms.copy(),
         last_reading_ms=heard_ms,

@@ -1,6 +1,7 @@
 """Learn a model from the lives that a plant has seen, and publish it.
 
-The first of its class becomes active, a later one challenges the active one.
+From too few failures it learns an alarm on departure from early life, which gives no remaining life. The first of its
+class becomes active, a later one challenges the active one.
 """
 
 from pathlib import Path
@@ -11,12 +12,15 @@ from sqlalchemy import Engine
 from pdm.active_models import publish
 from pdm.adapters import model_folder
 from pdm.errors import ModelError
-from pdm.learn import Progress, train
-from pdm.prognosis.learned import Origin
+from pdm.learn import Progress, train, train_watch
+from pdm.prognosis import FEWEST_FAILURES
+from pdm.prognosis.learned import Model, Origin
 from pdm.respond import Act
+from pdm.rules.ruleset import DepartureRule
 from pdm.state.plants import current_fleet, current_plant
 from pdm.state.schema import read
 from pdm.stored_lives import lives_of
+from pdm.words import plural
 
 SEED = 1
 
@@ -40,7 +44,11 @@ def train_class(
     if not lives:
         return Trained(None, False, f"{class_name}: nothing to learn from, no steps yet: `up` or `run tick` makes them")
     origin = Origin.SIMULATED if plant.plant.simulated else Origin.PLANT
+    failures = sum(life.failed and life.complete and len(life.columns) > 0 for life in lives)
     try:
+        if failures < FEWEST_FAILURES:
+            watch = train_watch(asset_class, lives, seed=SEED, origin=origin, progress=progress)
+            return _publish_watch(engine, watch, folder, act, failures)
         model = train(asset_class, lives, seed=SEED, origin=origin, progress=progress)
     except ModelError as error:
         return Trained(None, False, str(error))
@@ -48,3 +56,21 @@ def train_class(
     active = publish(engine, path, act)
     learned = f"{path.name} from {model.facts.failures} failures, CRPS {model.facts.evidence}"
     return Trained(path.name, active, f"{class_name}: {learned}; {'active' if active else 'a challenger'}")
+
+
+def _publish_watch(engine: Engine, model: Model, folder: Path, act: Act, failures: int) -> Trained:
+    """Say what the alarm can do, and what is missing for a forecast or for the alarm to be heard."""
+    path = model_folder.save(model, folder)
+    active = publish(engine, path, act)
+    name, every = model.facts.class_name, model.facts.figures.get("steps_per_false_alarm")
+    with read(engine) as connection:
+        plant = current_plant(connection)
+    heard = any(isinstance(rule, DepartureRule) for rule in plant.rules_of(plant.plant.classes[name]))
+    learned = f"{path.name} from early life of {plural(model.facts.lives, 'machine')}"
+    told = [
+        f"{learned}: an alarm without remaining life, which takes {FEWEST_FAILURES} failures ({failures} so far)",
+        "false alarms not measured" if every is None else f"at most one false alarm in {every:.0f} steps",
+        *([] if heard else ["nobody hears it: rules.yaml has no rule of kind departure for it"]),
+        "active" if active else "a challenger",
+    ]
+    return Trained(path.name, active, f"{name}: {'; '.join(told)}")

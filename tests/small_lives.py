@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pdm.degradation.wear import WearScale
 from pdm.features.frame import Conditions, Frame
-from pdm.learn import Life, train
+from pdm.learn import Life, train, train_watch
 from pdm.plant import AssetClass, Costs, DeclaredWear, ExpectedLife, FailureMode, LifeStep, Limit, Sensor
 from pdm.prognosis.learned import Model, Origin
 
@@ -77,6 +77,21 @@ def worn_lives(count: int) -> list[Life]:
 def fan_model() -> Model:
     """A model of twenty fans."""
     return train(FAN, fan_lives(20), seed=3, origin=Origin.SIMULATED)
+
+
+@cache
+def fan_watch() -> Model:
+    """A model of thirty fans that still run."""
+    return train_watch(FAN, still_running(fan_lives(30)), seed=3, origin=Origin.SIMULATED)
+
+
+def still_running(lives: list[Life], share: float = 0.8) -> list[Life]:
+    """The lives as they were on record after this share of them."""
+    return [
+        replace(life, columns=life.columns[:count], share=life.share[:count], failed=False, mode=None)
+        for life in lives
+        for count in (int(share * len(life.columns)),)
+    ]
 
 
 def random_frame(seed: int, sensors: int = 3, conditions: int = 2, regimes: int = 1) -> Frame:

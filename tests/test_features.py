@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pdm.features import ALL, FeatureState, emit, fold, outside, silent_steps, start
-from pdm.features.frame import Frame
+from pdm.features.frame import Frame, Watch
 from tests.small_lives import plain_frame, random_frame, steps_of
 
 
@@ -169,11 +169,14 @@ def test_a_point_between_the_regimes_is_strange() -> None:
     regimes=st.sampled_from([1, 3]),
     assets=st.sampled_from([2, 5, 1030]),
     fortran=st.booleans(),
+    watched=st.booleans(),
 )
 def test_one_machine_alone_gets_the_bits_that_it_gets_among_many(
-    seed: int, regimes: int, assets: int, fortran: bool
+    seed: int, regimes: int, assets: int, fortran: bool, watched: bool
 ) -> None:
     frame = random_frame(seed, regimes=regimes)
+    if watched:
+        frame = replace(frame, scale=0.3, watch=Watch(np.random.default_rng(seed).normal(size=(3, 3)), 4.0))
     steps = steps_of(frame, seed, 20, assets)
     many = start(frame, assets)
     for step in steps:

@@ -15,7 +15,7 @@ from pdm.learn.frame_fit import Stack
 from pdm.prognosis import FEWEST_FAILURES, Basis, learned
 from pdm.prognosis.forecast import forecast
 from pdm.prognosis.forests import Target
-from pdm.prognosis.learned import Model, Origin
+from pdm.prognosis.learned import Model, Origin, head_of
 from pdm.scoring import score
 from pdm.steps import Steps
 from tests.small_lives import FAN, WORN, fan_lives, fan_model, worn_lives
@@ -24,7 +24,7 @@ from tests.small_plant import HOUR
 
 def content(model: Model) -> tuple[bytes, ...]:
     """Everything fitted, as bytes."""
-    frame, head = model.frame, model.head
+    frame, head = model.frame, head_of(model)
     assert head.modes is not None
     spreads = [
         spread for forests in (head.whole, head.late) for spread in (forests.spread.quantiles, forests.spread.beyond)
@@ -56,8 +56,8 @@ def test_lives_cut_short_count_in_the_life_table_only() -> None:
     lives = fan_lives(6)
     alive = [replace(life, failed=False, share=np.full(len(life.share), 50.0)) for life in fan_lives(3, seed=9)]
     without, with_them = (train(FAN, some, seed=1, origin=Origin.PLANT) for some in (lives, lives + alive))
-    assert with_them.head.life.mean > 2 * without.head.life.mean
-    assert with_them.head.whole.squared.model_to_string() == without.head.whole.squared.model_to_string()
+    assert head_of(with_them).life.mean > 2 * head_of(without).life.mean
+    assert head_of(with_them).whole.squared.model_to_string() == head_of(without).whole.squared.model_to_string()
     assert (with_them.facts.lives, with_them.facts.failures) == (9, 6)
 
 
@@ -119,14 +119,14 @@ def test_a_record_that_begins_late_teaches_what_to_say_of_such_machines() -> Non
     without, with_them = (
         train(FAN, some, seed=1, origin=Origin.PLANT) for some in (fan_lives(4), [*fan_lives(4), *late])
     )
-    assert with_them.head.whole.squared.model_to_string() == without.head.whole.squared.model_to_string()
-    assert with_them.head.late.squared.model_to_string() != without.head.late.squared.model_to_string()
+    assert head_of(with_them).whole.squared.model_to_string() == head_of(without).whole.squared.model_to_string()
+    assert head_of(with_them).late.squared.model_to_string() != head_of(without).late.squared.model_to_string()
 
 
 def test_what_is_estimated_is_one_of_what_is_tried() -> None:
     assert targets(horizon=125, median_life=200) == [Target(cap=125), Target(), Target(log=True)]
     assert targets(horizon=1000, median_life=200) == [Target(cap=1000), Target(cap=120), Target(), Target(log=True)]
-    assert fan_model().head.whole.target in targets(FAN.horizon, fan_model().facts.median_life)
+    assert head_of(fan_model()).whole.target in targets(FAN.horizon, fan_model().facts.median_life)
 
 
 def test_rivals_are_chosen_on_the_training_machines() -> None:
@@ -151,7 +151,7 @@ def test_life_is_counted_in_what_each_step_used() -> None:
 
 def test_lives_without_a_mode_make_a_model_without_a_mode_head() -> None:
     model = train(FAN, [replace(life, mode=None) for life in fan_lives(4)], seed=1, origin=Origin.PLANT)
-    assert model.head.modes is None
+    assert head_of(model).modes is None
     assert "mode_right" not in model.facts.figures
 
 
@@ -170,7 +170,7 @@ def test_a_sensor_with_holes_is_learned_all_the_same() -> None:
         columns[random.random(columns.shape) < 0.03] = np.nan
         lives.append(replace(life, columns=columns))
     model = train(FAN, lives, seed=1, origin=Origin.PLANT)
-    assert np.isfinite(model.head.whole.spread.quantiles).all()
+    assert np.isfinite(head_of(model).whole.spread.quantiles).all()
 
 
 def test_a_life_knows_its_length() -> None:

@@ -13,7 +13,7 @@ from pdm.features.frame import Floats
 from pdm.plant import Sensor, Stress, StressLaw
 from pdm.prognosis import LEVELS, MEDIAN, learned
 from pdm.prognosis.forests import Spread, Target, quantiles_around
-from pdm.prognosis.learned import AGE, OVERALL, Model
+from pdm.prognosis.learned import AGE, OVERALL, Model, head_of
 from pdm.prognosis.quantiles import failure_probability
 from tests.small_lives import FAN, fan_life, fan_model
 
@@ -63,7 +63,7 @@ def test_of_a_machine_that_joined_late_the_life_table_knows_no_age() -> None:
     since_new=st.booleans(),
 )
 def test_quantiles_rise_along_their_levels(expected: float, exposure: float, since_new: bool) -> None:
-    head = fan_model().head
+    head = head_of(fan_model())
     forests = head.whole if since_new else head.late
     life, at = np.array([expected]), np.array([exposure])
     quantiles = quantiles_around(forests.spread, forests.reach, head.life, life, at, since_new=since_new)[0]
@@ -114,7 +114,7 @@ def test_modes_that_the_class_no_longer_has_are_left_out() -> None:
 
 
 def test_without_a_mode_head_the_mode_is_unknown() -> None:
-    model = replace(fan_model(), head=replace(fan_model().head, modes=None))
+    model = replace(fan_model(), head=replace(head_of(fan_model()), modes=None))
     row, exposure = after(model, 2, 0.9)
     assert np.isnan(learned.first_mode(model, row, learned.forecast(model, row, exposure, SEEN), MODES)).all()
 
@@ -123,7 +123,7 @@ def test_reasons_add_up_to_the_forecast() -> None:
     model = fan_model()
     row, _ = after(model, 3, 0.9)
     reasons = learned.drivers(model, row, SEEN)[0]
-    shap = np.asarray(model.head.whole.squared.predict(row.astype(np.float32), pred_contrib=True))
+    shap = np.asarray(head_of(model).whole.squared.predict(row.astype(np.float32), pred_contrib=True))
     assert sum(reason.contribution for reason in reasons) == pytest.approx(shap[0, :-1].sum())
 
 
@@ -173,9 +173,9 @@ def test_reasons_of_a_logarithm_are_said_in_life_steps() -> None:
     model = fan_model()
     row, _ = after(model, 3, 0.9)
     # the same forest, read as one of logarithms: d ln(1 + R) = dR / (1 + R)
-    log = replace(model, head=replace(model.head, whole=replace(model.head.whole, target=Target(log=True))))
+    log = replace(model, head=replace(head_of(model), whole=replace(head_of(model).whole, target=Target(log=True))))
     plain, scaled = (learned.drivers(one, row, SEEN)[0] for one in (model, log))
-    shap = np.asarray(model.head.whole.squared.predict(row.astype(np.float32), pred_contrib=True))
+    shap = np.asarray(head_of(model).whole.squared.predict(row.astype(np.float32), pred_contrib=True))
     factor = np.exp(shap.sum())
     assert [reason.contribution for reason in scaled] == pytest.approx([factor * r.contribution for r in plain])
 
@@ -202,5 +202,5 @@ def test_where_the_life_table_speaks_sensors_say_nothing() -> None:
     model = replace(fan_model(), facts=replace(fan_model().facts, ladder={"learned": 2.0, "life_table": 1.0}))
     rows, exposure = np.concatenate([after(model, n, 0.5)[0] for n in (1, 2)]), np.array([50.0, 50.0])
     of_age, of_no_age = learned.forecast(model, rows, exposure, np.array([True, False]))
-    assert of_age == pytest.approx(model.head.life.remaining(50.0, LEVELS))
-    assert of_no_age == pytest.approx(model.head.life.remaining_of_unknown_age(50.0, LEVELS))
+    assert of_age == pytest.approx(head_of(model).life.remaining(50.0, LEVELS))
+    assert of_no_age == pytest.approx(head_of(model).life.remaining_of_unknown_age(50.0, LEVELS))

@@ -23,7 +23,14 @@ from pdm.recommend import (
     when_text,
 )
 from pdm.rules import Change, Intent, Severity
-from pdm.rules.ruleset import FailureProbabilityRule, Rule, RulQuantileRule, SensorLimitRule, SilentSensorRule
+from pdm.rules.ruleset import (
+    DepartureRule,
+    FailureProbabilityRule,
+    Rule,
+    RulQuantileRule,
+    SensorLimitRule,
+    SilentSensorRule,
+)
 from pdm.windows import Bound, InterventionWindow
 from pdm.windows.intervention import UNKNOWN_MODE
 
@@ -70,8 +77,9 @@ RISKY = FailureProbabilityRule(
 HOT = SensorLimitRule(name="hot", title="Bearing too hot", classes=("pump",), sensor="temp", above=90.0, clear=85.0)
 DROP = SensorLimitRule(name="drop", title="Low pressure", classes=("pump",), sensor="pressure", below=5.0, clear=6.0)
 SILENT = SilentSensorRule(name="silent", title="No readings", classes=("pump",), for_ms=2 * HOUR)
+CHANGED = DepartureRule(name="changed", title="Pump has changed", classes=("pump",), above=1.0, clear=0.8)
 DRIVERS = [
-    Driver("temp", -120.0, 2.14, 40.0),
+    Driver("temp", -120.0, 2.14, 40.0, 4.21),
     Driver(OVERALL, -60.0, np.nan, 0.0),
     Driver(AGE, -50.0, np.nan, 1120.0),
     Driver("pressure", -20.0, -1.5, 0.0),
@@ -143,7 +151,7 @@ def test_a_recommendation_says_what_wears_how_we_know_what_to_do_by_when_and_wha
         "Radial bearing wear, likely 10-27 Dec (4 in 5).",
         "Likely to fail soon: 34 % risk of failing within 168 h (limit 30 %). "
         "Learned from 38 machines that ran to failure.",
-        "Because: bearing temperature 2.1 sd above its own start, rising for about 40 h; age, 1,120 h used; "
+        "Because: bearing temperature 4.2 °C (2.1 sd) above its own start, rising for about 40 h; age, 1,120 h used; "
         "discharge pressure 1.5 sd below its own start.",
         "Replace radial bearing: 6 h, crew of 2 (fitter and electrician), parts 6312-2Z, machine stopped.",
         "Best Fri 4 Dec 06:00, the cheapest start (3 % risk of failing before); "
@@ -235,6 +243,16 @@ def test_a_silent_source_is_a_matter_of_cables_and_not_of_wear() -> None:
     assert (told.by_when, told.evidence) == ("Within this shift.", ())
 
 
+def test_a_departure_says_what_has_changed_and_that_nobody_knows_for_how_long_it_lasts() -> None:
+    told = tell(CHANGED, "any", Severity.WEEK, 1.62, 1.0, prognosis=np.full(21, np.nan), basis=Basis.NONE)
+    assert told.title == "PUMP-17: departs from its own early life, 1.6 times as far as healthy machines do (limit 1)"
+    assert told.seen == "Pump has changed: 1.6 times as far as healthy machines do (limit 1)."
+    assert told.how_we_know == "Learned from 38 machines of its class early in life."
+    assert told.evidence[0] == "bearing temperature 4.2 °C (2.1 sd) above its own start, rising for about 40 h"
+    assert told.what_to_do.startswith("Find out what has changed.")
+    assert (told.by_when, told.cost_of_waiting) == ("Within a week.", "")
+
+
 def test_each_kind_of_rule_reads_with_its_units() -> None:
     short = RulQuantileRule(name="", title="", classes=("pump",), level=0.5, below_steps=100.0, clear_steps=120.0)
     soon = RulQuantileRule(name="", title="", classes=("pump",), level=0.1, below_ms=72 * HOUR, clear_ms=96 * HOUR)
@@ -282,6 +300,7 @@ def test_readiness_says_what_works_today_and_what_unlocks_the_next_step() -> Non
         readiness(PUMP, rules, Basis.NONE, Refusal.HISTORY_INCOMPLETE, 80, 80, 3),
         readiness(PUMP, rules, Basis.DECLARED_LIFE, Refusal.NONE, 0, 4, 3),
         readiness(PUMP, rules, Basis.DECLARED_LIFE, Refusal.NONE, 4, 4, 3),
+        readiness(undeclared, (SILENT,), Basis.NONE, Refusal.TOO_FEW_FAILURES, 0, 1, 3, watched=12),
     ]
     needed = "3 recorded failures of its class, of which there are"
     assert lines == [
@@ -305,6 +324,11 @@ def test_readiness_says_what_works_today_and_what_unlocks_the_next_step() -> Non
         ),
         (*lines[2][:2], "training on the 4 recorded failures of its class"),
         (*lines[2][:2], "more than the 4 finished lives, on which nothing learned was nearer"),
+        (
+            "watched",
+            "Watched for departure from early life, learned from 12 machines, and for silence; no dates.",
+            f"an expected life in the plant file, or {needed} 1",
+        ),
     ]
 
 

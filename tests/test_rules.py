@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from pdm.plant import AssetClass, FailureMode, LifeStep, Limit, Sensor
 from pdm.prognosis import LEVELS
 from pdm.rules import Change, Intent, RuleMemory, Severity, Situation, evaluate
-from pdm.rules.ruleset import FailureProbabilityRule, Rule, RulQuantileRule, SensorLimitRule, SilentSensorRule
+from pdm.rules.ruleset import (
+    DepartureRule,
+    FailureProbabilityRule,
+    Rule,
+    RulQuantileRule,
+    SensorLimitRule,
+    SilentSensorRule,
+)
 
 HOUR = 3_600_000
 NOW = 1_796_000_000_000
@@ -29,11 +36,16 @@ SHORT = RulQuantileRule(name="short", title="", classes=("pump",), level=0.5, be
 SOON = RulQuantileRule(name="soon", title="", classes=("pump",), level=0.5, below_ms=200 * HOUR, clear_ms=240 * HOUR)
 HOT = SensorLimitRule(name="hot", title="", classes=("pump",), sensor="temp", above=90.0, clear=85.0)
 DRY = SensorLimitRule(name="dry", title="", classes=("pump",), sensor="flow", below=10.0, clear=12.0)
+CHANGED = DepartureRule(name="changed", title="", classes=("pump",), above=1.0, clear=0.8)
 SILENT = SilentSensorRule(name="silent", title="", classes=("pump",), for_ms=2 * HOUR)
 
 
 def situation(
-    fails_within: float | list[float] = 1e6, at_ms: int = NOW, temp: float = 60.0, flow: float = 50.0
+    fails_within: float | list[float] = 1e6,
+    at_ms: int = NOW,
+    temp: float = 60.0,
+    flow: float = 50.0,
+    departure: float = np.nan,
 ) -> Situation:
     """Machines of which each life up to `fails_within` hours is as likely as any other; none longer."""
     lives = np.atleast_1d(np.asarray(fails_within, dtype=np.float64))
@@ -47,6 +59,7 @@ def situation(
         quantiles=lives[:, None] * LEVELS,
         duty_rate=np.ones(count),
         latest=np.tile([temp, flow], (count, 1)),
+        departure=np.full(count, departure),
         last_reading_ms=np.full(count, at_ms - HOUR // 2),
     )
 
@@ -109,6 +122,12 @@ def test_a_stopped_machine_neither_alarms_nor_clears() -> None:
     assert changes(play(HOT, situation(temp=94.0), replace(situation(temp=20.0), running=stopped))) == [
         ("open", 0, "week")
     ]
+
+
+def test_a_departure_opens_at_the_level_of_the_alarm_and_clears_well_below() -> None:
+    turns = [situation(departure=value) for value in (0.9, 1.1, 0.9, np.nan, 0.7)]
+    assert changes(play(CHANGED, *turns)) == [("open", 0, "week"), ("close", 0, "none")]
+    assert play(CHANGED, *turns)[0].facts == {"value": 1.1, "limit": 1.0}
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pdm.errors import ConfigurationFileError
 from pdm.plant.file import parse_plant
 from pdm.rules.default import default_rules
 from pdm.rules.ruleset import (
+    DepartureRule,
     FailureProbabilityRule,
     LogRoute,
     Rule,
@@ -111,6 +112,12 @@ def test_a_sensor_limit_watches_the_classes_that_have_the_sensor() -> None:
     assert rule("kind: sensor_limit, sensor: flow_max, above: 80").classes == ("pump",)
 
 
+def test_a_departure_rule_needs_no_limit_of_its_own() -> None:
+    common: dict[str, Any] = {"name": "r", "title": "Changed", "classes": ("pump", "press")}
+    assert rule("kind: departure, title: Changed") == DepartureRule(**common, above=1.0, clear=0.8)
+    assert rule("kind: departure, title: Changed, above: 2, clear: 1") == DepartureRule(**common, above=2.0, clear=1.0)
+
+
 def test_a_silent_sensor_rule_waits_for_its_time() -> None:
     silent = SilentSensorRule(name="r", title="No readings", classes=("pump", "press"), for_ms=2 * HOUR_MS)
     assert rule("kind: silent_sensor, title: No readings, for: 2 h") == silent
@@ -149,7 +156,7 @@ def test_an_empty_file_has_no_rules_and_the_log_as_route() -> None:
 
 LIMIT = "kind: sensor_limit, sensor"
 WRONG_RULES = [
-    ("kind: wear", "kind: expected one of rul_quantile, failure_probability, sensor_limit, silent_sensor"),
+    ("kind: wear", "kind: expected one of rul_quantile, failure_probability, sensor_limit, departure, silent_sensor"),
     ("title: x", "kind: expected one of rul_quantile"),
     ("kind: failure_probability, within: 0, above: 30 %", "within: expected a number above 0"),
     ("kind: failure_probability, above: 30 %", "within: is missing: expected life steps ahead, such as 168"),
@@ -171,6 +178,8 @@ WRONG_RULES = [
     (f"{LIMIT}: force, below: 101", "sensor: a limit there tells nothing"),
     (f"{LIMIT}: force", "expected either above or below"),
     (f"{LIMIT}: force, above: 80, clear: 81", "expected clear on the good side of the limit"),
+    ("kind: departure, above: 0", "above: expected a number above 0"),
+    ("kind: departure, above: 2, clear: 3", "expected clear not above the value of above"),
     ("kind: silent_sensor", "for: is missing: expected how long nothing came, such as 2 h"),
     ("kind: silent_sensor, for: 0 s", "for: expected a duration longer than nothing"),
     ("kind: silent_sensor, for: 1 h, routes: [mial]", "routes[0]: there is no route 'mial'"),
@@ -219,7 +228,9 @@ def test_rules_to_begin_with_come_from_what_the_classes_declare() -> None:
         "pump_wear",
         "pump_bearing_wear_limit",
         "pump_impeller_limit",
+        "pump_departure",
         "pump_silent",
+        "press_departure",
         "press_silent",  # nothing is declared about its failures
     ]
     wear, limit, low = rules["pump_wear"], rules["pump_bearing_wear_limit"], rules["pump_impeller_limit"]
@@ -234,6 +245,9 @@ def test_rules_to_begin_with_come_from_what_the_classes_declare() -> None:
     )
     assert isinstance(low, SensorLimitRule)
     assert (low.sensor, low.below) == ("flow_mean", 50.0)
+    departure = rules["press_departure"]
+    assert isinstance(departure, DepartureRule)
+    assert (departure.above, departure.clear) == (1.0, 0.8)
     assert rules["press_silent"].for_ms == 72 * HOUR_MS
 
 
@@ -255,6 +269,7 @@ def test_the_templates_of_init_are_valid_and_fit_together() -> None:
         "wear",
         "vibration_high",
         "bearing_hot",
+        "changed",
         "silent",
     }
 

@@ -76,7 +76,7 @@ def test_without_failures_it_says_what_is_missing(tmp_path: Path, pipeline: Any)
     assert "no steps yet" in pipeline.run(services, START)
     feed(services, readings("fan1", range(40)))
     tick(services, START + 41 * HOUR)
-    assert "0 lives from start to failure" in pipeline.run(services, START)
+    assert "3 steps of early life" in pipeline.run(services, START)
 
 
 def test_without_a_folder_for_models_it_names_the_setting(tmp_path: Path, pipeline: Any) -> None:

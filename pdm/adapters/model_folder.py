@@ -2,8 +2,8 @@
 
 A damaged forest can kill the process that parses it. So nothing is parsed before every file matches the hash in the
 manifest, and the first to parse it is a child process, which must also reproduce the golden rows: forecasts of
-generated steps, written at training. What is parsed here are the very bytes that were hashed. No file holds code
-(LightGBM text, JSON, arrays without pickles).
+generated steps, written at training, or departures from early life where a model forecasts nothing. What is parsed here
+are the very bytes that were hashed. No file holds code (LightGBM text, JSON, arrays without pickles).
 """
 
 import hashlib
@@ -29,7 +29,8 @@ from numpy.typing import NDArray
 from pdm import durable, features
 from pdm.degradation import Weibull
 from pdm.errors import DamagedModelError, ForeignModelError, ModelError, NotFoundError
-from pdm.features.frame import Conditions, Frame
+from pdm.features import watch
+from pdm.features.frame import Conditions, Frame, Watch
 from pdm.learn.model_card import card
 from pdm.plant import AssetClass
 from pdm.ports import TrainedVersion
@@ -243,18 +244,21 @@ def _prove(folder: Path, digest: str) -> int:
         print("the files changed meanwhile", file=sys.stderr)  # noqa: T201 (the parent reads it)
         return 1
     model, golden = _parse(contents, folder.name), _arrays(contents.files["golden.npz"])
-    distance = np.max(np.abs(golden_forecast(model, golden["steps"]) - golden["quantiles"]))
-    if not distance <= GOLDEN_TOLERANCE * model.head.horizon:
-        print(f"forecasts differ by {distance:g}", file=sys.stderr)  # noqa: T201
+    said, unit = golden[_golden_name(model)], 1.0 if model.head is None else model.head.horizon
+    distance = np.max(np.abs(golden_answer(model, golden["steps"]) - said))
+    if not distance <= GOLDEN_TOLERANCE * unit:
+        print(f"what it says differs by {distance:g}", file=sys.stderr)  # noqa: T201
         return 1
     return 0
 
 
-def golden_forecast(model: Model, steps: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Quantiles `[assets, 21]` after generated steps `[steps, assets, k]`."""
+def golden_answer(model: Model, steps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Quantiles `[assets, 21]` after generated steps `[steps, assets, k]`, or departures `[assets]` of a watch."""
     state = features.start(model.frame, steps.shape[1])
     for step in steps:
         features.fold(model.frame, state, features.ALL, step)
+    if model.frame.watch is not None:
+        return watch.departure(model.frame.watch, features.since_start(model.frame, state).T)
     exposure = np.full(steps.shape[1], float(len(steps)))
     complete = np.arange(steps.shape[1]) % 2 == 0
     return learned.forecast(model, features.emit(model.frame, state), exposure, complete)
@@ -282,13 +286,21 @@ def _files(model: Model) -> dict[str, bytes]:
     steps = _golden_steps(frame, model.facts.seed)
     arrays = {name: getattr(frame, name) for name in _FRAME_ARRAYS}
     arrays |= {f"conditions.{name}": getattr(frame.conditions, name) for name in _CONDITION_ARRAYS}
+    arrays |= {} if frame.watch is None else {"watch.whitening": frame.watch.whitening}
     files = {
         "card.md": card(model).encode(),
         "frame.npz": _archive(arrays),
-        "golden.npz": _archive({"steps": steps, "quantiles": golden_forecast(model, steps)}),
-        **_forest_files("", head.whole),
-        **_forest_files("late_", head.late),
+        "golden.npz": _archive({"steps": steps, _golden_name(model): golden_answer(model, steps)}),
     }
+    return files if head is None else files | _head_files(head)
+
+
+def _golden_name(model: Model) -> str:
+    return "departures" if model.head is None else "quantiles"
+
+
+def _head_files(head: Head) -> dict[str, bytes]:
+    files = _forest_files("", head.whole) | _forest_files("late_", head.late)
     return files if head.modes is None else files | {"modes.txt": head.modes.forest.model_to_string().encode()}
 
 
@@ -306,11 +318,18 @@ def _described(model: Model) -> dict[str, Any]:
     if np.isinf(facts["rivals"]["interval"]):
         facts["rivals"]["interval"] = None  # JSON knows no infinity
     numbers = {name: getattr(frame, name) for name in _FRAME_NUMBERS}
+    numbers |= {} if frame.watch is None else {"watch_level": frame.watch.level}
     reach = frame.conditions.reach
-    modes = head.modes and {"names": list(head.modes.names), "shares": head.modes.shares.tolist()}
-    return {
+    described = {
         "facts": facts,
         "frame": {"column_names": list(frame.column_names), "reach": None if np.isinf(reach) else reach, **numbers},
+    }
+    return described if head is None else described | _described_head(head)
+
+
+def _described_head(head: Head) -> dict[str, Any]:
+    modes = head.modes and {"names": list(head.modes.names), "shares": head.modes.shares.tolist()}
+    return {
         "horizon": head.horizon,
         "late": _described_forests(head.late),
         "life": asdict(head.life),
@@ -326,19 +345,26 @@ def _described_forests(forests: Forests) -> dict[str, Any]:
 
 def _parse(contents: Contents, version: str) -> Model:
     manifest, files = contents.manifest, contents.files
-    arrays, numbers, modes = _arrays(files["frame.npz"]), manifest["frame"], manifest["modes"]
+    arrays, numbers = _arrays(files["frame.npz"]), manifest["frame"]
     reach = np.inf if numbers["reach"] is None else numbers["reach"]
     conditions = Conditions(reach=reach, **{name: arrays[f"conditions.{name}"] for name in _CONDITION_ARRAYS})
     fitted = {name: numbers[name] for name in _FRAME_NUMBERS} | {name: arrays[name] for name in _FRAME_ARRAYS}
-    frame = Frame(column_names=tuple(numbers["column_names"]), conditions=conditions, **fitted)
-    head = Head(
+    level = numbers.get("watch_level")
+    early = None if level is None else Watch(arrays["watch.whitening"], level)
+    frame = Frame(column_names=tuple(numbers["column_names"]), conditions=conditions, watch=early, **fitted)
+    head = _head(contents) if "whole" in manifest else None
+    return Model(frame, head, _facts(manifest["facts"]), version)
+
+
+def _head(contents: Contents) -> Head:
+    manifest, files, modes = contents.manifest, contents.files, contents.manifest["modes"]
+    return Head(
         horizon=manifest["horizon"],
         whole=_forests(contents, "whole", ""),
         late=_forests(contents, "late", "late_"),
         life=Weibull(**manifest["life"]),
         modes=modes and ModeHead(tuple(modes["names"]), np.array(modes["shares"]), _forest(files["modes.txt"])),
     )
-    return Model(frame, head, _facts(manifest["facts"]), version)
 
 
 def _facts(stored: Mapping[str, Any]) -> Facts:

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdm.columns import Columns
-from pdm.features import health
+from pdm.features import health, watch
 from pdm.features.frame import HEALTH, Floats, Frame, Read, project, project_own, read, strange_conditions
 from pdm.features.health import SensorState
 
@@ -96,6 +96,8 @@ class _View(NamedTuple):
     x120: Floats  # [6, m] X0 of the health channels
     y120: Floats  # [6, m] X1
     level: Floats  # [q, m] X0 of what the sensors read as such
+    recent: Floats  # [5, m] the latest departures from early life; no row without a watch
+    trail: Floats  # [64, m] departures over the whole life
 
 
 def start(frame: Frame, count: int) -> FeatureState:
@@ -154,13 +156,32 @@ def silent_steps(frame: Frame, state: FeatureState, rows: Rows = ALL) -> Floats:
     return health.view(frame, state.sensors).silent[:, rows].T.astype(np.float64)
 
 
+def since_start(frame: Frame, state: FeatureState, rows: Rows = ALL) -> Floats:
+    """Recent mean of each kept sensor less the asset's own start `[m, p]` [standard deviations]."""
+    return _since_start(frame, _view(frame, state.values[:, rows])).T
+
+
+def departure(frame: Frame, state: FeatureState, rows: Rows = ALL) -> Floats:
+    """How far each asset has stayed from its own early life in its last five steps `[m]`, 1 at the level of the alarm;
+    NaN before its own start is known."""
+    view = _view(frame, state.values[:, rows])
+    return np.where(view.n < frame.baseline + watch.HELD, np.nan, view.recent.min(axis=0))
+
+
+def trail(frame: Frame, state: FeatureState, row: int) -> Floats:
+    """The same over the whole life of one asset, step by step or thinned evenly to at most 64."""
+    view = _view(frame, state.values[:, row : row + 1])
+    return view.trail[: watch.taken(view.n[0]), 0].copy()
+
+
 def _height(frame: Frame) -> int:
-    return _SUMS + 6 * frame.channels + 2 * len(HEALTH) + len(frame.levels)
+    watched = 0 if frame.watch is None else watch.HELD + watch.TRAIL
+    return _SUMS + 6 * frame.channels + 2 * len(HEALTH) + len(frame.levels) + watched
 
 
 def _view(frame: Frame, values: Floats) -> _View:
-    C, H = frame.channels, len(HEALTH)
-    ends = np.cumsum([_SUMS, C, C, C, C, C, C, H, H])
+    C, H, held = frame.channels, len(HEALTH), 0 if frame.watch is None else watch.HELD
+    ends = np.cumsum([_SUMS, C, C, C, C, C, C, H, H, len(frame.levels), held])
     return _View(values[0], values[1], values[2:5], values[5:8], values[8], *np.split(values, ends)[1:])
 
 
@@ -207,6 +228,7 @@ def _fold(frame: Frame, state: FeatureState, columns: Floats, follows: NDArray[n
     view.t1[:] += x * t
     _fold_slope(view.x60, view.y60, x, q60)
     _fold_slope(view.x120, view.y120, x[p:], q120)
+    _fold_watch(frame, view)
 
 
 def _believed(frame: Frame, sensors: health.View, columns: Floats, follows: NDArray[np.bool_] | None) -> Read:
@@ -273,6 +295,18 @@ def _fold_start(frame: Frame, view: _View, x: Floats, channels: slice) -> None:
     if young.any():
         change = (x[channels] - view.start[channels]) / view.n
         np.add(view.start[channels], change, out=view.start[channels], where=young)
+
+
+def _fold_watch(frame: Frame, view: _View) -> None:
+    if frame.watch is not None:
+        known = view.n > frame.baseline
+        value = np.where(known, watch.departure(frame.watch, _since_start(frame, view)), 0.0)
+        watch.remember(view.recent, view.trail, view.n, value)
+
+
+def _since_start(frame: Frame, view: _View) -> Floats:
+    p = frame.sensors
+    return view.x15[:p] / view.s15 - view.start[:p]
 
 
 def _fold_weights(s: Floats, q: float) -> None:

@@ -51,6 +51,19 @@ class Conditions:
 
 
 @dataclass(frozen=True)
+class Watch:
+    """How machines depart from their own start early in life, while nothing is wrong with them. p kept sensors.
+
+    Attributes:
+        whitening: `[p, p]` makes departures of healthy machines uncorrelated, each of mean square 1.
+        level: the mean square over all p that one healthy step in a thousand exceeds.
+    """
+
+    whitening: Floats
+    level: float
+
+
+@dataclass(frozen=True)
 class Frame:
     """Fitted transforms of one class of machines. p kept sensors, R regimes.
 
@@ -62,6 +75,7 @@ class Frame:
         projection, offset: `[p, 5, R]`, `[5, R]` from standardised sensors to h0, h1, p1, p2, p3.
         own_change, own_start, own_offset: `[p]`, `[p]`, scalar: from change since and level at the own start to g.
         scale: time scale of the memories, 1 for a median life of 200 steps.
+        watch: what a departure from early life is held against, None where a head forecasts.
     """
 
     column_names: tuple[str, ...]
@@ -74,6 +88,7 @@ class Frame:
     own_start: Floats
     own_offset: float
     scale: float
+    watch: Watch | None = None
 
     @property
     def sensors(self) -> int:
@@ -109,6 +124,12 @@ class Frame:
     def stating(self) -> NDArray[np.bool_]:
         """`[p]` which kept sensors state how the machine is operated."""
         return np.isin(self.kept, self.conditions.columns)
+
+    @cached_property
+    def sd(self) -> Floats:
+        """`[p]` standard deviation of each kept sensor, the median of the regimes in which it moves [its unit]."""
+        inverse = self.conditions.inverse_sd
+        return np.array([np.median(1 / row[row > 0]) if (row > 0).any() else 0.0 for row in inverse])
 
     @cached_property
     def channel_names(self) -> tuple[str, ...]:

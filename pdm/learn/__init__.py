@@ -33,6 +33,7 @@ from pdm.learn.lives import life_of as life_of
 from pdm.learn.lives import lives_in as lives_in
 from pdm.learn.lives import stacked
 from pdm.learn.rating import figures, late_figures, mode_figures, rivals
+from pdm.learn.watching import train_watch as train_watch
 from pdm.plant import AssetClass
 from pdm.prognosis import FEWEST_FAILURES, MEDIAN
 from pdm.prognosis.forests import Forests, Target

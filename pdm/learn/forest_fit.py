@@ -1,6 +1,6 @@
 """Fit the forests of a head: which steps to learn from, their features, what is to be learned of each."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import lightgbm as lgb
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdm import features
+from pdm.features import FeatureState
 from pdm.features.frame import Floats, Frame
 from pdm.learn.frame_fit import Stack
 from pdm.learn.lives import FEW
@@ -31,6 +32,9 @@ FOREST: dict[str, Any] = {
     "force_row_wise": True,
     "verbosity": -1,
 }
+
+
+Read = Callable[[Frame, FeatureState, NDArray[np.intp]], Floats]
 
 
 class Plan(NamedTuple):
@@ -70,8 +74,12 @@ def learning_steps(stack: Stack, horizon: float) -> NDArray[np.bool_]:
     return np.asarray(distance % np.maximum(spacing >> halvings, 1) == 0)
 
 
-def fold_lives(frame: Frame, stack: Stack, wanted: NDArray[np.bool_]) -> Rows:
-    """Features of the steps at the `wanted` distances to the last step, by the fold that the service runs."""
+def fold_lives(frame: Frame, stack: Stack, wanted: NDArray[np.bool_], read: Read = features.emit) -> Rows:
+    """Features of the steps at the `wanted` distances to the last step, by the fold that the service runs.
+
+    Args:
+        read: what is read from the state instead of all features.
+    """
     order = np.argsort(-stack.lengths, kind="stable")
     lengths = stack.lengths[order]
     first = (np.cumsum(stack.lengths) - stack.lengths)[order]
@@ -82,7 +90,7 @@ def fold_lives(frame: Frame, stack: Stack, wanted: NDArray[np.bool_]) -> Rows:
         features.fold(frame, state, slice(0, alive), stack.columns[first[:alive] + age])
         rows = np.flatnonzero(wanted[lengths[:alive] - 1 - age])
         if len(rows):
-            seen = features.emit(frame, state, rows).astype(np.float32)
+            seen = read(frame, state, rows).astype(np.float32)
             picked.append(Rows(seen, first[rows] + age, order[rows]))
     return Rows(*(np.concatenate(column) for column in zip(*picked, strict=True)))
 

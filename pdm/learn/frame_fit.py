@@ -1,4 +1,4 @@
-"""Fit a frame to the lives of machines that ran to failure."""
+"""Fit a frame to the lives of machines."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -69,7 +69,18 @@ class Stack:
 
 
 def fit_frame(asset_class: AssetClass, stack: Stack, seed: int) -> Frame:
-    """The frame of a class, from lives that were seen from their start to their failure.
+    """The frame of a class, from lives that were seen from their start to their failure."""
+    frame = bare_frame(asset_class, stack, seed)
+    z, regime = _departures(frame, stack)
+    projection, offset = _fit_projection(frame, stack, z, regime, asset_class.horizon)
+    change, start, own_offset = _fit_own(frame, stack, z, asset_class.horizon)
+    return replace(
+        frame, projection=projection, offset=offset, own_change=change, own_start=start, own_offset=own_offset
+    )
+
+
+def bare_frame(asset_class: AssetClass, stack: Stack, seed: int) -> Frame:
+    """A frame whose health channels say nothing, from lives that need not have ended.
 
     The memories of the features grow with the square root of the median life: long lives are finer steps of the same
     wear, so that more of them can be averaged, but the last days of a machine do not get longer with its life.
@@ -92,15 +103,13 @@ def fit_frame(asset_class: AssetClass, stack: Stack, seed: int) -> Frame:
         own_offset=0.0,
         scale=float(np.sqrt(np.median(stack.lengths) / REFERENCE_LIFE)),
     )
+    return replace(frame, clip=_fit_clip(frame, stack, _departures(frame, stack)[0]))
+
+
+def _departures(frame: Frame, stack: Stack) -> tuple[Floats, NDArray[np.intp]]:
+    """Departures `[p, r]` from what the sensors should read, 0 where a value is missing, and the regimes `[r]`."""
     step = read(frame, stack.columns)
-    z = np.nan_to_num(standardised(frame, step))  # a missing value is no departure
-    frame = replace(frame, clip=_fit_clip(frame, stack, z))
-    z = np.clip(z, -frame.clip, frame.clip)
-    projection, offset = _fit_projection(frame, stack, z, step.regime, asset_class.horizon)
-    change, start, own_offset = _fit_own(frame, stack, z, asset_class.horizon)
-    return replace(
-        frame, projection=projection, offset=offset, own_change=change, own_start=start, own_offset=own_offset
-    )
+    return np.nan_to_num(standardised(frame, step)), step.regime
 
 
 def _fit_conditions(asset_class: AssetClass, stack: Stack, seed: int) -> tuple[NDArray[np.int64], Conditions]:

@@ -1,17 +1,62 @@
 """The card of a trained model: what it was learned from, how right it was on machines left out, its limits."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from pdm.learn.lives import FEW
 from pdm.prognosis.forests import Target
-from pdm.prognosis.learned import Model
+from pdm.prognosis.learned import Head, Model
 
 _FEW = f", widened since fewer than {FEW} machines back it"
 
 
 def card(model: Model) -> str:
     """The card as Markdown; equal models give equal cards."""
-    facts, life = model.facts, model.head.life
+    return _watch_card(model) if model.head is None else _forecast_card(model, model.head)
+
+
+def _watch_card(model: Model) -> str:
+    facts, watched = model.facts, ", ".join(model.frame.channel_names[: model.frame.sensors])
+    return f"""# Model of class {facts.class_name}: alarm only
+
+It says how far a machine has departed from its own early life, 1 being the level of the alarm. It gives no remaining
+life: of {facts.lives} lives on record {facts.failures} ended in failure.
+
+| | |
+|---|---|
+| lives | {facts.lives}, of which {facts.failures} ended in failure |
+| origin of the lives | {facts.origin} |
+| steps | {facts.steps} |
+| own start of a machine | its first {model.frame.baseline} steps |
+| columns watched | {watched} |
+| seed, recipe | {facts.seed}, {facts.recipe} |
+
+False alarms: {_false_alarms(facts.figures)}.
+
+Method: short means of all columns less the own start of the machine, with what the operating conditions explain taken
+out, held against how machines depart in the first quarter of what is on record of them (whole covariance, Mahalanobis
+distance, noise taken off). An alarm asks for five steps in a row above what one such step in a thousand exceeds, and
+for a sensor that has moved by half a standard deviation.
+
+Limits: it tells that something has changed, not what, nor how long the machine lasts. A machine that joined late is
+held against how it was then. What changes in all machines, as seasons do, is a departure too unless it is an operating
+condition of the class.
+"""
+
+
+def _false_alarms(figures: Mapping[str, float]) -> str:
+    if not figures:
+        return "not measured, since there is one machine only"
+    steps, machines, alarms = (figures[name] for name in ("healthy_steps", "healthy_machines", "false_alarms"))
+    return (
+        f"{alarms:.0f} in {steps:.0f} healthy steps of {machines:.0f} machines left out, at the level of the others; "
+        f"by 95 % at most one in {figures['steps_per_false_alarm']:.0f} steps"
+    )
+
+
+def _forecast_card(model: Model, head: Head) -> str:
+    facts, life = model.facts, head.life
     modes = ", ".join(f"{name} {count}" for name, count in sorted(facts.modes.items())) or "not distinguished"
     figures = "\n".join(f"| {name.replace('_', ' ')} | {value:.4g} |" for name, value in sorted(facts.figures.items()))
     return f"""# Model of class {facts.class_name}
@@ -23,8 +68,8 @@ def card(model: Model) -> str:
 | steps | {facts.steps} |
 | median life | {facts.median_life:.4g} life steps |
 | life table | Weibull, shape {life.shape:.3g}, scale {life.scale:.5g} life steps |
-| horizon | {model.head.horizon:g} life steps |
-| estimated | {_target(model.head.whole.target)} |
+| horizon | {head.horizon:g} life steps |
+| estimated | {_target(head.whole.target)} |
 | who speaks | {facts.basis.name.lower().replace("_", " ")} (CRPS {facts.evidence}) |
 | seed, recipe | {facts.seed}, {facts.recipe} |
 

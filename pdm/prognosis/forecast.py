@@ -50,8 +50,8 @@ def forecast(
         widening: by how much bands are widened (`pdm.widening`).
         infer: where `learned.infer` is worked out.
     """
-    if model is not None and model.facts.basis in DECLARED and declared_basis(asset_class) != Basis.NONE:
-        model = None  # on machines left out what is declared was nearer
+    if model is not None and (model.head is None or _outdone(asset_class, model)):
+        model = None  # it watches and forecasts nothing, or what is declared was nearer on machines left out
     made = empty(asset_class, len(rows))
     made.refusal[:] = _refusals(asset_class, model, twin, rows, complete)
     speaks = made.refusal == Refusal.NONE
@@ -85,6 +85,24 @@ def declared_basis(asset_class: AssetClass) -> Basis:
     if asset_class.wearing:
         return Basis.DECLARED_WEAR
     return Basis.NONE if asset_class.expected_life is None else Basis.DECLARED_LIFE
+
+
+def _outdone(asset_class: AssetClass, model: Model) -> bool:
+    return model.facts.basis in DECLARED and declared_basis(asset_class) != Basis.NONE
+
+
+def departures(model: Model | None, twin: Twin) -> NDArray[np.float64]:
+    """How far each machine has departed from its own early life `[n]`, 1 at the level of the alarm.
+
+    NaN without a model that tells, before a machine's own start is known, and where nobody can tell what its sensors
+    should read.
+    """
+    if model is None or model.frame.watch is None or twin.features is None:
+        return np.full(len(twin), np.nan)
+    every = np.arange(len(twin))
+    unknown = features.outside(model.frame, twin.features) | _blind(model.frame, twin.features, every)
+    unknown |= health.mistold(model.frame, twin.features.sensors, every)
+    return np.where(unknown, np.nan, features.departure(model.frame, twin.features))
 
 
 def updated(before: Prognosis, rows: NDArray[np.int64], fresh: Prognosis) -> Prognosis:

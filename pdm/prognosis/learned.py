@@ -128,29 +128,42 @@ class Facts:
 
 @dataclass(frozen=True)
 class Model:
-    """A frame and its heads; `version` is the name of its folder, empty until it has one."""
+    """A frame and its head; None where it watches for departures from early life and forecasts nothing.
+
+    `version` is the name of its folder, empty until it has one.
+    """
 
     frame: Frame
-    head: Head
+    head: Head | None
     facts: Facts
     version: str = ""
 
 
+def head_of(model: Model) -> Head:
+    """The head of a model that forecasts."""
+    if model.head is None:
+        raise ValueError(f"model {model.version} of class {model.facts.class_name} forecasts nothing")
+    return model.head
+
+
 class Driver(NamedTuple):
-    """One reason for a forecast.
+    """One reason for a forecast, or for a departure from early life.
 
     Attributes:
         column: a step column, `AGE`, or `OVERALL` for what cannot be traced to one column.
-        contribution: by how much it moves the expected remaining life; negative shortens it [life steps].
+        contribution: by how much it moves the expected remaining life; negative shortens it [life steps]. Of a
+            departure, minus its share of it.
         departure: its recent mean against the asset's own start [standard deviations of the class]; NaN for `AGE`.
         moving_for: for about how long it has moved that way, judged by its present slope; 0 if it moves back
             [life steps].
+        size: the departure in the unit of the column; NaN where it has none.
     """
 
     column: str
     contribution: float
     departure: float
     moving_for: float
+    size: float = np.nan
 
 
 def fingerprint(asset_class: AssetClass) -> str:
@@ -190,7 +203,7 @@ def infer(model: Model, features: Floats, exposure: Floats, complete: Flags, nam
 
 def forecast(model: Model, features: NDArray[Any], exposure: Floats, complete: Flags) -> Floats:
     """Quantiles `[n, 21]` of the remaining life at `LEVELS`, arguments as those of `infer` [life steps]."""
-    head, quantiles = model.head, np.empty((len(features), len(LEVELS)))
+    head, quantiles = head_of(model), np.empty((len(features), len(LEVELS)))
     if model.facts.basis == Basis.LIFE_TABLE:
         quantiles[complete] = head.life.remaining(exposure[complete, None], LEVELS)
         quantiles[~complete] = head.life.remaining_of_unknown_age(exposure[~complete, None], LEVELS)
@@ -209,10 +222,10 @@ def first_mode(model: Model, features: Floats, quantiles: Floats, names: Sequenc
 
     The forest speaks for a failure within the horizon; beyond it nothing is known but how often each mode occurs.
     """
-    head = model.head.modes
+    horizon, head = head_of(model).horizon, head_of(model).modes
     if head is None:
         return np.full((len(features), len(names)), np.nan)
-    within = failure_probability(quantiles, model.head.horizon)[:, None]
+    within = failure_probability(quantiles, horizon)[:, None]
     known = within * mode_near_failure(head, features) + (1 - within) * head.shares
     place = [number for number, name in enumerate(head.names) if name in names]  # the class may have dropped a mode
     result = np.zeros((len(features), len(names)))
@@ -232,21 +245,15 @@ def drivers(model: Model, features: Floats, complete: Flags) -> list[list[Driver
     doi 10.1038/s42256-019-0138-9), summed per sensor. A health channel is shared out over its sensors by how much each
     has moved it since the asset's own start.
     """
-    frame = model.frame
+    frame, moved = model.frame, since_start(model.frame, features)
     shap = _contributions(model, features, complete)
-    per_channel = _per_channel(frame, shap)
-    named = {name: column for column, name in enumerate(frame.feature_names)}
-    sensors = frame.channel_names[: frame.sensors]
-    departure = features[:, [named[f"de15 {name}"] for name in sensors]]
-    slope = features[:, [named[f"sl60 {name}"] for name in sensors]]
-    age = features[:, named[AGE]]
-    per_sensor, rest = _share_out(frame, per_channel, departure)
-    moving = _moving_for(departure, slope, age)
+    per_sensor, rest = _share_out(frame, _per_channel(frame, shap), moved.departure)
+    sensors, age = frame.channel_names[: frame.sensors], frame.feature_names.index(AGE)
     return [
         sorted(
             [
-                *map(Driver, sensors, per_sensor[i].tolist(), departure[i].tolist(), moving[i].tolist()),
-                Driver(AGE, float(shap[i, named[AGE]]), np.nan, float(age[i])),
+                *map(Driver, sensors, per_sensor[i].tolist(), *(part[i].tolist() for part in moved)),
+                Driver(AGE, float(shap[i, age]), np.nan, float(features[i, age])),
                 Driver(OVERALL, float(rest[i]), np.nan, 0.0),
             ],
             key=lambda driver: driver.contribution,
@@ -255,10 +262,28 @@ def drivers(model: Model, features: Floats, complete: Flags) -> list[list[Driver
     ]
 
 
+class Moved(NamedTuple):
+    """How the sensors of assets have moved since their own start, each `[n, p]`; as in `Driver`."""
+
+    departure: Floats
+    moving_for: Floats
+    size: Floats
+
+
+def since_start(frame: Frame, features: Floats) -> Moved:
+    """How the sensors of assets have moved since their own start, by features `[n, F]`."""
+    named = {name: column for column, name in enumerate(frame.feature_names)}
+    departure, slope = (
+        features[:, [named[f"{kind} {name}"] for name in frame.channel_names[: frame.sensors]]]
+        for kind in ("de15", "sl60")
+    )
+    return Moved(departure, _moving_for(departure, slope, features[:, named[AGE]]), departure * frame.sd)
+
+
 def _contributions(model: Model, features: Floats, complete: Flags) -> Floats:
     """By how much each feature moves the expected remaining life, `[n, F]` [life steps]."""
-    rows, moved = features.astype(np.float32), np.zeros(features.shape)
-    for forests, mine in ((model.head.whole, complete), (model.head.late, ~complete)):
+    head, rows, moved = head_of(model), features.astype(np.float32), np.zeros(features.shape)
+    for forests, mine in ((head.whole, complete), (head.late, ~complete)):
         if mine.any():
             shap = np.asarray(forests.squared.predict(rows[mine], pred_contrib=True, num_threads=1))
             expected = forests.target.life(shap.sum(axis=1))

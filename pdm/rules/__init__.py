@@ -18,7 +18,14 @@ from pdm.durations import HOUR_MS
 from pdm.plant import ANY_TARGET, AssetClass, Limit
 from pdm.prognosis import LEVELS
 from pdm.prognosis.quantiles import failure_probability, quantile
-from pdm.rules.ruleset import FailureProbabilityRule, Rule, RulQuantileRule, SensorLimitRule, SilentSensorRule
+from pdm.rules.ruleset import (
+    DepartureRule,
+    FailureProbabilityRule,
+    Rule,
+    RulQuantileRule,
+    SensorLimitRule,
+    SilentSensorRule,
+)
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -61,6 +68,7 @@ class Situation:
         quantiles: `[n, 21]` remaining life [life steps], NaN where refused.
         duty_rate: `[n]` life used per hour of plant time [life steps/h], NaN before it is known.
         latest: `[n, k]` columns of the latest step, named by `asset_class.column_names`.
+        departure: `[n]` how far it has departed from its own early life, 1 at the level of the alarm; NaN if unknown.
         last_reading_ms: `[n]`, -1 before any.
     """
 
@@ -72,6 +80,7 @@ class Situation:
     quantiles: Floats
     duty_rate: Floats
     latest: Floats
+    departure: Floats
     last_reading_ms: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -109,7 +118,8 @@ class Intent:
         target: `any`, the step column of a sensor limit, or the silent source.
         severity: after the change.
         facts: the figure that was judged (`value`), the limit that it crossed (`limit`), both in the terms of the rule
-            (life steps, probability, the sensor's unit, milliseconds). Empty where the life of the machine has ended.
+            (life steps, probability, the sensor's unit, levels of the alarm, milliseconds). Empty where the life of the
+            machine has ended.
     """
 
     change: Change
@@ -181,6 +191,8 @@ def _judge(rule: Rule, situation: Situation) -> _Judgement:
             return _judge_probability(rule, situation)
         case SensorLimitRule():
             return _judge_sensor(rule, situation)
+        case DepartureRule():
+            return _judge_departure(rule, situation)
         case SilentSensorRule():
             return _judge_silence(rule, situation)
 
@@ -215,6 +227,13 @@ def _judge_sensor(rule: SensorLimitRule, situation: Situation) -> _Judgement:
         if mode.limit is not None and mode.limit.sensor == rule.sensor:
             severity[_crossed(mode.limit, value)] = Severity.NOW
     return _Judgement(judged, holds, clear, value, severity, limit)
+
+
+def _judge_departure(rule: DepartureRule, situation: Situation) -> _Judgement:
+    value = situation.departure
+    judged = _is_judged(situation, value)
+    severity = np.full(len(value), Severity.WEEK, dtype=np.int8)
+    return _Judgement(judged, judged & (value > rule.above), judged & (value < rule.clear), value, severity, rule.above)
 
 
 def _judge_silence(rule: SilentSensorRule, situation: Situation) -> _Judgement:

@@ -18,7 +18,7 @@ _HEAD = "# Rules to begin with, made from the plant file. What each key means: d
 
 
 def default_rules(plant: Plant) -> str:
-    """The text of a rule file: failure soon, declared limits crossed, and silence, for each class."""
+    """The text of a rule file, for each class: failure soon, limits crossed, departure from early life, and silence."""
     rules = {name: rule for asset_class in plant.classes.values() for name, rule in _rules_of(asset_class).items()}
     return _HEAD + yaml.safe_dump({"rules": rules}, sort_keys=False, allow_unicode=True, width=120)
 
@@ -38,6 +38,11 @@ def _rules_of(asset_class: AssetClass) -> dict[str, dict[str, Any]]:
     for mode in asset_class.failure_modes:
         if mode.limit is not None:
             rules[f"{name}_{mode.name}_limit"] = _limit_rule(asset_class, mode, mode.limit)
+    rules[f"{name}_departure"] = {
+        "kind": "departure",
+        "title": f"{asset_class.title} departs from its own early life",
+        "classes": [name],
+    }
     rules[f"{name}_silent"] = {
         "kind": "silent_sensor",
         "title": f"{asset_class.title} sends nothing",

@@ -125,15 +125,27 @@ class SensorLimitEntry(RuleEntry):
         return self
 
 
+class DepartureEntry(RuleEntry):
+    above: float = Field(1.0, gt=0, description="levels of the alarm, such as 1.5")
+    clear: float | None = Field(None, gt=0)
+
+    @model_validator(mode="after")
+    def _clears_below(self) -> Self:
+        if self.clear is not None and self.clear > self.above:
+            raise ValueError("expected clear not above the value of above")
+        return self
+
+
 class SilentSensorEntry(RuleEntry):
     hold: LongerThanNothing = Field(alias="for", description="how long nothing came, such as 2 h")
 
 
-AnyRuleEntry = RulQuantileEntry | FailureProbabilityEntry | SensorLimitEntry | SilentSensorEntry
+AnyRuleEntry = RulQuantileEntry | FailureProbabilityEntry | SensorLimitEntry | DepartureEntry | SilentSensorEntry
 RULE_KINDS: dict[str, type[AnyRuleEntry]] = {
     "rul_quantile": RulQuantileEntry,
     "failure_probability": FailureProbabilityEntry,
     "sensor_limit": SensorLimitEntry,
+    "departure": DepartureEntry,
     "silent_sensor": SilentSensorEntry,
 }
 

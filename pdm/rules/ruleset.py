@@ -16,6 +16,7 @@ from pdm.rules.entries import (
     RULE_KINDS,
     AnyRouteEntry,
     AnyRuleEntry,
+    DepartureEntry,
     FailureProbabilityEntry,
     LogEntry,
     RulesEntry,
@@ -29,7 +30,7 @@ from pdm.rules.entries import (
 E = TypeVar("E", bound=Entry)
 
 RELATIVE_HYSTERESIS = 0.2
-"""Without `clear`, a probability clears a fifth below its limit, and a remaining life a fifth above it."""
+"""Without `clear`, probabilities and departures clear a fifth below their limit, remaining lives a fifth above it."""
 
 SENSOR_HYSTERESIS = 0.02
 """Without `clear`, a sensor clears 2 % of its range away from its limit, but no further than half way to the end of it.
@@ -94,11 +95,22 @@ class SensorLimitRule(BaseRule):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DepartureRule(BaseRule):
+    """A machine has departed from its own early life, in levels of the alarm that its model sets.
+
+    Holds above `above`; clears only below `clear`.
+    """
+
+    above: float
+    clear: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SilentSensorRule(BaseRule):
     """The source of an asset has sent nothing for `for_ms`. Clears with its next reading."""
 
 
-Rule = RulQuantileRule | FailureProbabilityRule | SensorLimitRule | SilentSensorRule
+Rule = RulQuantileRule | FailureProbabilityRule | SensorLimitRule | DepartureRule | SilentSensorRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +241,9 @@ def _rule(name: str, entry: AnyRuleEntry, watched: Sequence[AssetClass]) -> Rule
         case SensorLimitEntry():
             clear = _sensor_clear(entry, watched) if entry.clear is None else entry.clear
             return SensorLimitRule(**common, sensor=entry.sensor, above=entry.above, below=entry.below, clear=clear)
+        case DepartureEntry():
+            clear = entry.above * (1 - RELATIVE_HYSTERESIS) if entry.clear is None else entry.clear
+            return DepartureRule(**common, above=entry.above, clear=clear)
         case SilentSensorEntry():
             return SilentSensorRule(**common)
         case _:

@@ -59,7 +59,8 @@ def past_twin(services: Services, serial: str, as_of_ms: int, known_ms: int | No
     prognosis = forecast.forecast(asset_class, model, then.twin, np.array([0]), then.complete, then.widening)
     _refuse(asset_class, prognosis, then.twin, then.life, as_of_ms)
     faults = twin.faults(asset_class, None if model is None else model.frame, then.twin)[0].tolist()
-    return _view(now, machine, then, faults, prognosis, as_of_ms)
+    departure = float(forecast.departures(model, then.twin)[0])
+    return _view(now, machine, then, faults, prognosis, departure, as_of_ms)
 
 
 def folded(services: Services, now: Snapshot, machine: Asset, as_of_ms: int, known_ms: int | None) -> Folded:
@@ -93,7 +94,15 @@ def _refuse(asset_class: AssetClass, prognosis: Prognosis, folded: Twin, life: L
         forecast.refuse(prognosis, this, Refusal.FAILED)
 
 
-def _view(now: Snapshot, machine: Asset, then: Folded, faults: list[int], prognosis: Prognosis, at_ms: int) -> TwinView:
+def _view(
+    now: Snapshot,
+    machine: Asset,
+    then: Folded,
+    faults: list[int],
+    prognosis: Prognosis,
+    departure: float,
+    at_ms: int,
+) -> TwinView:
     plant, state = now.current.plant, then.twin
     asset_class = plant.class_of(machine)
     exposure, duty_rate = float(state.exposure[0]), float(state.duty_rate[0])
@@ -112,6 +121,7 @@ def _view(now: Snapshot, machine: Asset, then: Folded, faults: list[int], progno
         running_share=known(state.share[0]),
         duty_rate=known(duty_rate),
         widening=then.widening,
+        departure=known(departure),
         sensors=sensor_views(asset_class, state.latest[0].tolist(), faults),
         wear=wear_views(asset_class, worn(state.wear, 1)[0]),
         prognosis=prognosis_view(asset_class, plant.time_zone, at_ms, prognosis, 0, duty_rate, times),

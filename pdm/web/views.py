@@ -43,7 +43,7 @@ from pdm.web.shapes import (
 from pdm.web.snapshot import ClassBeliefs, Snapshot
 
 WATCHED = (Refusal.NO_MODEL, Refusal.TOO_FEW_FAILURES, Refusal.HISTORY_INCOMPLETE)
-"""Refusals that last: such a machine is watched by its limits, and the absence of a date is no news."""
+"""Refusals that last: such a machine is watched by alarms, and the absence of a date is no news."""
 
 FOUR_IN_FIVE = 1.2815515655446004
 """Half the width of the band that holds four in five of a normal law [standard deviations]."""
@@ -145,6 +145,7 @@ def twin_of(now: Snapshot, machine: Asset) -> TwinView | None:
         running_share=known(beliefs.share[row]),
         duty_rate=known(beliefs.duty_rate[row]),
         widening=widening_in(of_class),
+        departure=known(beliefs.departure[row]),
         sensors=sensor_views(asset_class, beliefs.latest[row].tolist(), beliefs.faults[row].tolist()),
         wear=wear_views(asset_class, beliefs.wear[row]),
         prognosis=prognosis_view(
@@ -285,9 +286,10 @@ def _readiness(
     """What the asset can do today, and what would unlock the next step."""
     model = services.models.get(asset_class.name)
     lives = 0 if model is None else model.facts.lives
-    failures = _failures(now, asset_class)
+    watched = lives if model is not None and model.head is None else 0
+    failures, watching = _failures(now, asset_class), now.current.rules_of(asset_class)
     level, today, further = readiness(
-        asset_class, now.current.rules_of(asset_class), basis, refusal, lives, failures, FEWEST_FAILURES
+        asset_class, watching, basis, refusal, lives - watched, failures, FEWEST_FAILURES, watched
     )
     problem = services.model_problems.get(asset_class.name)
     return ReadinessView(level, today, problem or further or None)

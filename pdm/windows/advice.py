@@ -77,7 +77,7 @@ def likely_mode(prognosis: Prognosis) -> NDArray[np.int64]:
 
 def life_table(asset_class: AssetClass, model: Model | None) -> Weibull | None:
     """The life of a machine of this class: as learned, else as declared."""
-    if model is not None:
+    if model is not None and model.head is not None:
         return model.head.life
     declared = asset_class.expected_life
     return None if declared is None else Weibull.from_moments(declared.mean, declared.sd)

@@ -14,9 +14,9 @@ from pdm.adapters.model_folder import MANIFEST
 from pdm.errors import DamagedModelError, ForeignModelError
 from pdm.learn import train
 from pdm.prognosis import learned
-from pdm.prognosis.learned import Origin, Rivals
+from pdm.prognosis.learned import Origin, Rivals, head_of
 from tests.adapters import publish_sweep
-from tests.small_lives import FAN, fan_lives, fan_model
+from tests.small_lives import FAN, fan_lives, fan_model, fan_watch
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +53,30 @@ def test_what_was_saved_comes_back(saved: Path) -> None:
     assert again.facts == model.facts
     assert again.version == saved.name
     steps = np.random.default_rng(1).normal(5.0, 3.0, (70, 9, 4))
-    expected, found = (model_folder.golden_forecast(one, steps) for one in (model, again))
+    expected, found = (model_folder.golden_answer(one, steps) for one in (model, again))
     assert found.tobytes() == expected.tobytes()
+
+
+def test_a_model_that_forecasts_nothing_comes_back_too(tmp_path: Path) -> None:
+    folder = model_folder.save(fan_watch(), tmp_path)
+    again, steps = model_folder.load(folder, FAN), np.random.default_rng(1).normal(5.0, 3.0, (70, 9, 4))
+    assert again.head is None
+    assert again.facts == fan_watch().facts
+    expected, found = (model_folder.golden_answer(one, steps) for one in (fan_watch(), again))
+    assert found.tobytes() == expected.tobytes()
+    assert sorted(path.name for path in folder.iterdir()) == ["card.md", "frame.npz", "golden.npz", MANIFEST]
+    card = (folder / "card.md").read_text()
+    assert "alarm only" in card
+    assert "healthy steps of 30 machines left out" in card
+
+
+def test_a_watch_that_does_not_say_what_it_said_at_training_is_refused(tmp_path: Path) -> None:
+    folder = model_folder.save(fan_watch(), tmp_path / "fan")
+    with np.load(folder / "golden.npz") as golden:
+        changed = {"steps": golden["steps"], "departures": golden["departures"] + 1e-6}
+    np.savez(folder / "golden.npz", **changed)
+    with pytest.raises(DamagedModelError, match="does not reproduce its golden rows"):
+        model_folder.load(reseal(folder), FAN)
 
 
 def test_equal_models_are_the_same_version_byte_for_byte(saved: Path, tmp_path: Path) -> None:
@@ -232,4 +254,4 @@ def test_no_damage_to_a_forest_takes_this_process_down(copy: Path, seed: int) ->
         model = model_folder.load(copy, FAN)
     except DamagedModelError:
         return
-    assert np.isfinite(model.head.whole.spread.quantiles).all()
+    assert np.isfinite(head_of(model).whole.spread.quantiles).all()

@@ -15,7 +15,7 @@ from pdm.demo_plants import pump_plant, pump_rules
 from pdm.errors import ConflictError
 from pdm.impact import impact_of
 from pdm.plant.file import parse_plant
-from pdm.prognosis.learned import Model
+from pdm.prognosis.learned import Model, head_of
 from pdm.respond import Act, activate_model, expect_usable
 from pdm.running import InUse, follow_plant, plant_number
 from pdm.services import Services
@@ -158,9 +158,9 @@ def test_a_comparison_lists_what_would_change_and_changes_nothing(services: Serv
     log.close()
     tick(services, START + 300 * HOUR)
     same = services.models["pump"]
-    whole = same.head.whole
+    whole = head_of(same).whole
     spread = replace(whole.spread, quantiles=whole.spread.quantiles / 50)
-    short = replace(same, head=replace(same.head, whole=replace(whole, spread=spread)))
+    short = replace(same, head=replace(head_of(same), whole=replace(whole, spread=spread)))
     before = history(services)
     with read(services.engine) as connection:
         plant = current_plant(connection)

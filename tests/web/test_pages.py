@@ -18,7 +18,7 @@ from sqlalchemy import delete, update
 from pdm import words
 from pdm.errors import StoreError
 from pdm.installations import EventKind, MaintenanceEvent
-from pdm.learn import Life, train
+from pdm.learn import Life, train, train_watch
 from pdm.plant.file import parse_plant
 from pdm.prognosis.learned import Model, Origin
 from pdm.services import Services
@@ -545,7 +545,7 @@ def test_a_learned_forecast_gives_its_reasons_and_says_what_it_rests_on(
     shown = read(page(client, "/assets/F-1"))
     assert "learned from 3 lives of simulated machines, model 2026-01" in shown
     assert re.search(r"4 in 5 bands held for \d+ % of the forecasts of machines left out of training", shown)
-    assert re.search(r"\+ Vibration \(\w+\) [\d.]+ sd above its own start", shown)
+    assert re.search(r"\+ Vibration \(\w+\) [\d.]+ mm/s \([\d.]+ sd\) above its own start", shown)
 
 
 def test_reasons_of_another_step_than_the_one_shown_are_not_told(
@@ -556,7 +556,7 @@ def test_reasons_of_another_step_than_the_one_shown_are_not_told(
     tick(services, NOW + HOUR)
     snapshot.expire(services)
     services.cohorts["fan"].twin.last_end_ms += HOUR  # as while a tick is folding
-    assert "sd above its own start" not in read(page(client, "/assets/F-2")).split("Why")[1].split("How far")[0]
+    assert "above its own start" not in read(page(client, "/assets/F-2")).split("Why")[1].split("How far")[0]
 
 
 def apply(services: Services, plant: str) -> None:
@@ -564,3 +564,21 @@ def apply(services: Services, plant: str) -> None:
     with schema.write(services.engine) as connection:
         store_plant(connection, plant, RULES, NOW)
     snapshot.expire(services)
+
+
+def test_a_model_without_failures_shows_how_far_a_machine_is_from_its_early_life(
+    services: Services, client: TestClient
+) -> None:
+    asset_class = parse_plant(PLANT).classes["fan"]
+    lives = [replace(_life(serial, 300), failed=False) for serial in range(6)]
+    model = train_watch(asset_class, lives, seed=1, origin=Origin.PLANT)
+    services.models["fan"] = replace(model, version="2026-02")
+    services.cohorts.clear()
+    tick(services, NOW + HOUR)
+    snapshot.expire(services)
+    whole = page(client, "/assets/F-1")
+    assert re.search(r"Departure from its own early life [\d.]+ of the level of an alarm", read(whole))
+    assert re.search(r'class="chart multiple"[^>]*aria-label="departure from its own early life', whole)
+    departure = client.get("/api/v1/assets/F-1/twin").json()["departure"]
+    assert departure is not None
+    assert departure >= 0

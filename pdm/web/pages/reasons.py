@@ -8,8 +8,9 @@ from markupsafe import Markup
 
 from pdm import cohort, features, recommend, words
 from pdm.cohort import Cohort
+from pdm.features import FeatureState
 from pdm.plant import AssetClass, exposure
-from pdm.prognosis import learned
+from pdm.prognosis import departing, learned
 from pdm.prognosis.learned import OVERALL, Driver, Model, Origin
 from pdm.services import Services
 from pdm.state.schema import read
@@ -22,6 +23,9 @@ MOST_REASONS = 5
 
 _WORTH_SAYING = 0.05
 """A reason weaker than this share of the strongest one is left out."""
+
+_ON_THE_WAY = 0.5
+"""Share of the level of an alarm from which on it is told which sensors depart."""
 
 _FROM_ELSEWHERE = {
     Origin.SIMULATED: "simulated machines",
@@ -59,6 +63,15 @@ class Wear:
 
 
 @dataclass(frozen=True, slots=True)
+class Departure:
+    """How far a machine is from its own early life, over its life, and the sensors behind it."""
+
+    now: str
+    chart: Markup
+    sensors: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Ground:
     """One line of what the trust rests on; `warn` where it is weaker than it should be."""
 
@@ -76,6 +89,7 @@ class Reasons:
     quiet: str = ""
     modes: Sequence[Share] = ()
     wear: Sequence[Wear] = ()
+    departure: Departure | None = None
     grounds: Sequence[Ground] = field(default_factory=tuple)
     ready: str = ""
 
@@ -92,6 +106,7 @@ def reasons_of(services: Services, now: Snapshot, view: AssetView) -> Reasons:
         quiet="" if found or told else _quiet(view),
         modes=[] if twin is None or twin.prognosis.refusal else _shares(twin.prognosis.modes),
         wear=[] if twin is None else [_wear(wear, twin.unit) for wear in twin.wear],
+        departure=None if twin is None else _departure(services, asset_class, twin),
         grounds=[] if twin is None else _grounds(services, asset_class, view, twin),
         ready=" ".join(filter(None, (view.readiness.today, _next(view.readiness.next)))),
     )
@@ -119,14 +134,42 @@ def _reasons(services: Services, asset_class: AssetClass, twin: TwinView) -> lis
 
 
 def _drivers(services: Services, model: Model, asset_class: AssetClass, twin: TwinView) -> list[Driver]:
+    machines, state = _remembered(services, model, asset_class, twin)
+    if state is None:
+        return []
+    complete = machines.complete[[machines.row_of[twin.serial]]]
+    return learned.drivers(model, features.emit(model.frame, state), complete)[0]
+
+
+def _remembered(
+    services: Services, model: Model, asset_class: AssetClass, twin: TwinView
+) -> tuple[Cohort, FeatureState | None]:
+    """What the frame remembers of the one machine, None if that is not of the step that the page shows."""
     machines = services.cohorts.get(asset_class.name) or _folded(services, model, asset_class, twin.serial)
     row = machines.row_of.get(twin.serial)
     if machines.twin.features is None or row is None:
-        return []
-    seen = features.emit(model.frame, machines.twin.features, np.array([row]))
+        return machines, None
+    state = machines.twin.features.take(np.array([row]))
     # a tick may be folding meanwhile: reasons are told only for the very step that the page shows
     same = twin.seen_until is not None and int(machines.twin.last_end_ms[row]) == twin.seen_until
-    return learned.drivers(model, seen, machines.complete[[row]])[0] if same else []
+    return machines, state if same else None
+
+
+def _departure(services: Services, asset_class: AssetClass, twin: TwinView) -> Departure | None:
+    model = services.models.get(asset_class.name)
+    if model is None or model.frame.watch is None or twin.departure is None:
+        return None
+    _, state = _remembered(services, model, asset_class, twin)
+    if state is None:
+        return None
+    trail = features.trail(model.frame, state, 0)
+    now = f"{words.number(twin.departure, 2)} of the level of an alarm"
+    drivers = departing.drivers(model.frame, model.frame.watch, features.emit(model.frame, state))[0]
+    return Departure(
+        now=now,
+        chart=charts.multiple(np.arange(len(trail)), trail, (0.0, 1.0), f"departure from its own early life, {now}"),
+        sensors=recommend.driver_texts(asset_class, drivers) if twin.departure > _ON_THE_WAY else (),
+    )
 
 
 def _folded(services: Services, model: Model, asset_class: AssetClass, serial: str) -> Cohort:

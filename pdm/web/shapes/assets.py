@@ -58,6 +58,7 @@ class TwinView:
         complete: whether the history reaches back to the start of this life.
         running_share: share of the latest step that the machine ran, None in a gap.
         widening: how much wider bands are than they come from the model, since too few truths lay within them.
+        departure: how far it is from its own early life, 1 at the level of the alarm; None where no model tells.
         wear: of the failure modes that declare an expected life.
     """
 
@@ -74,6 +75,7 @@ class TwinView:
     running_share: float | None
     duty_rate: float | None
     widening: float
+    departure: float | None
     sensors: tuple[SensorView, ...]
     wear: tuple[WearView, ...]
     prognosis: PrognosisView
