@@ -22,6 +22,7 @@ from pdm.adapters import model_folder
 from pdm.adapters.memory_readings import MemoryReadings
 from pdm.clocks import ReplayClock
 from pdm.installations import EventKind, MaintenanceEvent
+from pdm.notebook.tables import class_of
 from pdm.plant.file import parse_plant
 from pdm.prognosis import LEVELS, Basis
 from pdm.readings import Readings
@@ -353,11 +354,22 @@ def test_a_table_that_cannot_be_read_is_refused_with_what_is_missing(
         (lambda table: table.drop(columns="failed"), "lack the columns failed"),
         (lambda table: table.drop(columns="start"), "F-3 has several lives"),
         (lambda table: table.assign(start=3.0), "not of one kind"),
+        (lambda table: table.assign(asset="pump"), "none of the lives is of an asset of the readings"),
     ],
 )
 def test_lives_that_cannot_be_read_are_refused_with_what_is_missing(plant_file: Path, wrong: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         pdm.RemainingLife(pdm.read_plant(plant_file).classes["fan"]).fit(readings(), wrong(lives()))
+
+
+def test_without_a_plant_every_column_is_a_sensor_and_half_a_life_the_horizon() -> None:
+    table = pd.concat(pd.DataFrame({"asset": n, "time": range(10 * n), "x": 1.0, "load": 2.0}) for n in (1, 2, 3))
+    ends = pd.DataFrame({"asset": [1, 2, 3], "failed": [True, True, False], "mode": ["worn", None, None]})
+    made = class_of(table, ends, conditions=["load"], life_step=None, horizon=None)
+    assert (made.sensor_names, made.conditions, made.horizon) == (("x", "load"), ("load",), 7.5)
+    assert [mode.name for mode in made.failure_modes] == ["worn"]
+    with pytest.raises(ValueError, match="conditions speed are no columns"):
+        class_of(table, ends, conditions=["speed"], life_step=None, horizon=None)
 
 
 def test_a_record_that_stops_before_its_failure_is_no_life_that_ended() -> None:

@@ -177,6 +177,9 @@ def _lives_behind(readings: Any, remaining: Any) -> Any:
 def _of_recorded(lives: Any, place: dict[Any, int]) -> Any:
     """The lives of machines of which there are readings."""
     table = lives[lives[ASSET].isin(place)]
+    if table.empty:
+        known = ", ".join(map(str, list(place)[:5]))
+        raise ValueError(f"none of the lives is of an asset of the readings (there are {known}, ...)")
     several = table[ASSET].duplicated(keep=False)
     if several.any() and "start" not in table:
         raise ValueError(f"asset {table[ASSET][several].iloc[0]} has several lives: give each its start")
