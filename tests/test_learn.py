@@ -100,7 +100,7 @@ def test_whoever_is_better_on_machines_left_out_speaks() -> None:
 
 def test_of_few_failures_declared_wear_speaks_where_it_was_nearer_and_says_what_it_says_without_a_model() -> None:
     model = train(WORN, worn_lives(3), seed=1, origin=Origin.PLANT)
-    assert set(model.facts.ladder) == {"learned", "life_table", "declared_wear"}
+    assert set(model.facts.ladder) == {"learned", "declared_wear"}
     assert model.facts.basis == Basis.DECLARED_WEAR
     unseen = worn_lives(4)[3]
     columns, hours = unseen.columns[:200], np.arange(200) * HOUR

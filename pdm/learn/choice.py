@@ -18,6 +18,7 @@ from pdm.scoring import clipped_crps
 
 SHARE = 0.6  # of the median life: a cap that is tried
 CLEAR = 2.0  # standard errors by which a target has to be better
+TELLING = 5  # of fewer machines the lives may be alike by chance: a life table would pass for knowledge
 ALIKE = 1.25  # caps within this factor of each other are one
 
 
@@ -59,17 +60,24 @@ def ladder(
         said: `[r, 21]` what the forests said of machines left out.
         tables: for each part the life table of the others.
     """
-    by_age = np.empty_like(said)
-    for part, table in enumerate(tables):
-        here = left_out.part == part
-        by_age[here] = table.remaining(left_out.used[here, None], LEVELS)
-    candidates = {Basis.LEARNED: said, Basis.LIFE_TABLE: by_age}
+    candidates = {Basis.LEARNED: said}
+    if len(np.unique(left_out.life)) >= TELLING:
+        candidates[Basis.LIFE_TABLE] = _by_age(left_out, tables)
     if (declared := declared_basis(asset_class)) != Basis.NONE:
         candidates[declared] = say_declared(asset_class, failed, left_out.life, left_out.age)
     return {
         basis.name.lower(): float(_loss(left_out, quantiles, asset_class.horizon).mean())
         for basis, quantiles in candidates.items()
     }
+
+
+def _by_age(left_out: LeftOut, tables: Sequence[Weibull]) -> Floats:
+    """What the life table of the other parts says of machines left out `[r, 21]`."""
+    said = np.empty((len(left_out.part), len(LEVELS)))
+    for part, table in enumerate(tables):
+        here = left_out.part == part
+        said[here] = table.remaining(left_out.used[here, None], LEVELS)
+    return said
 
 
 def _loss(left_out: LeftOut, said: Floats, horizon: float) -> Floats:
