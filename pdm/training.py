@@ -13,6 +13,7 @@ from pdm.active_models import publish
 from pdm.adapters import model_folder
 from pdm.errors import ModelError
 from pdm.learn import Progress, train, train_watch
+from pdm.learn.model_card import false_alarms
 from pdm.prognosis import FEWEST_FAILURES
 from pdm.prognosis.learned import Model, Origin
 from pdm.respond import Act
@@ -62,14 +63,14 @@ def _publish_watch(engine: Engine, model: Model, folder: Path, act: Act, failure
     """Say what the alarm can do, and what is missing for a forecast or for the alarm to be heard."""
     path = model_folder.save(model, folder)
     active = publish(engine, path, act)
-    name, every = model.facts.class_name, model.facts.figures.get("steps_per_false_alarm")
+    name, figures = model.facts.class_name, model.facts.figures
     with read(engine) as connection:
         plant = current_plant(connection)
     heard = any(isinstance(rule, DepartureRule) for rule in plant.rules_of(plant.plant.classes[name]))
     learned = f"{path.name} from early life of {plural(model.facts.lives, 'machine')}"
     told = [
         f"{learned}: an alarm without remaining life, which takes {FEWEST_FAILURES} failures ({failures} so far)",
-        "false alarms not measured" if every is None else f"at most one false alarm in {every:.0f} steps",
+        false_alarms(figures),
         *([] if heard else ["nobody hears it: rules.yaml has no rule of kind departure for it"]),
         "active" if active else "a challenger",
     ]

@@ -7,6 +7,7 @@ import numpy as np
 from pdm.learn.lives import FEW
 from pdm.prognosis.forests import Target
 from pdm.prognosis.learned import Head, Model
+from pdm.words import plural, sentence
 
 _FEW = f", widened since fewer than {FEW} machines back it"
 
@@ -32,7 +33,7 @@ life: of {facts.lives} lives on record {facts.failures} ended in failure.
 | columns watched | {watched} |
 | seed, recipe | {facts.seed}, {facts.recipe} |
 
-False alarms: {_false_alarms(facts.figures)}.
+{sentence(false_alarms(facts.figures))}
 
 Method: short means of all columns less the own start of the machine, with what the operating conditions explain taken
 out, held against how machines depart in the first quarter of what is on record of them (whole covariance, Mahalanobis
@@ -45,13 +46,14 @@ condition of the class.
 """
 
 
-def _false_alarms(figures: Mapping[str, float]) -> str:
+def false_alarms(figures: Mapping[str, float]) -> str:
+    """How often an alarm was wrong on machines left out, and how often it may be."""
     if not figures:
-        return "not measured, since there is one machine only"
-    steps, machines, alarms = (figures[name] for name in ("healthy_steps", "healthy_machines", "false_alarms"))
+        return "false alarms not measured, since there is one machine only"
+    steps, machines, alarms = (round(figures[name]) for name in ("healthy_steps", "healthy_machines", "false_alarms"))
     return (
-        f"{alarms:.0f} in {steps:.0f} healthy steps of {machines:.0f} machines left out, at the level of the others; "
-        f"by 95 % at most one in {figures['steps_per_false_alarm']:.0f} steps"
+        f"{plural(alarms, 'false alarm')} in {steps:,} early steps of {machines} machines left out, by 95 % at most "
+        f"one in {figures['steps_per_false_alarm']:,.0f}"
     )
 
 

@@ -67,7 +67,7 @@ def test_a_model_that_forecasts_nothing_comes_back_too(tmp_path: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["card.md", "frame.npz", "golden.npz", MANIFEST]
     card = (folder / "card.md").read_text()
     assert "alarm only" in card
-    assert "healthy steps of 30 machines left out" in card
+    assert "early steps of 30 machines left out" in card
 
 
 def test_a_watch_that_does_not_say_what_it_said_at_training_is_refused(tmp_path: Path) -> None:

@@ -577,8 +577,9 @@ def test_a_model_without_failures_shows_how_far_a_machine_is_from_its_early_life
     tick(services, NOW + HOUR)
     snapshot.expire(services)
     whole = page(client, "/assets/F-1")
-    assert re.search(r"Departure from its own early life [\d.]+ of the level of an alarm", read(whole))
+    assert re.search(r"Departure from its own early life [\d.]+ times the level of an alarm", read(whole))
     assert re.search(r'class="chart multiple"[^>]*aria-label="departure from its own early life', whole)
+    assert re.search(r"Alarm \d+ false alarms? in \d+ early steps of 6 machines left out", read(whole))
     departure = client.get("/api/v1/assets/F-1/twin").json()["departure"]
     assert departure is not None
     assert departure >= 0

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from pdm import cohort, features, recommend, words
 from pdm.cohort import Cohort
 from pdm.features import FeatureState
+from pdm.learn.model_card import false_alarms
 from pdm.plant import AssetClass, exposure
 from pdm.prognosis import departing, learned
 from pdm.prognosis.learned import OVERALL, Driver, Model, Origin
@@ -99,14 +100,16 @@ def reasons_of(services: Services, now: Snapshot, view: AssetView) -> Reasons:
     asset_class = now.current.plant.classes[view.class_name]
     twin = view.twin
     found = [] if twin is None else _reasons(services, asset_class, twin)
+    departure = None if twin is None else _departure(services, asset_class, twin)
     told = [text for record in view.recommendations[:1] for text in record.body.get("evidence", ())]
+    told = [] if found or departure else told
     return Reasons(
         reasons=found,
-        told=[] if found else told,
+        told=told,
         quiet="" if found or told else _quiet(view),
         modes=[] if twin is None or twin.prognosis.refusal else _shares(twin.prognosis.modes),
         wear=[] if twin is None else [_wear(wear, twin.unit) for wear in twin.wear],
-        departure=None if twin is None else _departure(services, asset_class, twin),
+        departure=departure,
         grounds=[] if twin is None else _grounds(services, asset_class, view, twin),
         ready=" ".join(filter(None, (view.readiness.today, _next(view.readiness.next)))),
     )
@@ -163,7 +166,7 @@ def _departure(services: Services, asset_class: AssetClass, twin: TwinView) -> D
     if state is None:
         return None
     trail = features.trail(model.frame, state, 0)
-    now = f"{words.number(twin.departure, 2)} of the level of an alarm"
+    now = f"{words.number(twin.departure, 2)} times the level of an alarm"
     drivers = departing.drivers(model.frame, model.frame.watch, features.emit(model.frame, state))[0]
     return Departure(
         now=now,
@@ -221,6 +224,8 @@ def _grounds(services: Services, asset_class: AssetClass, view: AssetView, twin:
     grounds = [_basis(view, twin, model)] if twin.prognosis.refusal is None else []
     if model is not None and twin.prognosis.basis == "learned":
         grounds += _figures(model, twin.unit)
+    if model is not None and twin.departure is not None:
+        grounds.append(Ground("Alarm", false_alarms(model.facts.figures)))
     if twin.widening > 1.0:
         text = f"{words.number(twin.widening, 2)} times as wide as the model says: too few truths lay within them"
         grounds.append(Ground("Bands", text, warn=True))
