@@ -1,17 +1,17 @@
 """Predictive maintenance on live digital twins.
 
-In a notebook, without a server: `pdm.RemainingLife`, `pdm.DeclaredWear`, `pdm.read_plant`, `pdm.track_record` and
-`pdm.plots` work on tables. They are imported when they are first used.
+In a notebook, without a server: `pdm.RemainingLife`, `pdm.DeclaredWear`, `pdm.Watch`, `pdm.read_plant`,
+`pdm.track_record` and `pdm.plots` work on tables. They are imported when they are first used.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pdm.notebook import DeclaredWear, RemainingLife, plots, read_plant, track_record
+    from pdm.notebook import DeclaredWear, RemainingLife, Watch, plots, read_plant, track_record
 
 __version__ = "0.1.0"
-__all__ = ["DeclaredWear", "RemainingLife", "plots", "read_plant", "track_record"]
+__all__ = ["DeclaredWear", "RemainingLife", "Watch", "plots", "read_plant", "track_record"]
 
 
 def __getattr__(name: str) -> Any:

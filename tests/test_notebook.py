@@ -71,7 +71,7 @@ tables below; a missing value is an ordinary case there."""
 
 
 @parametrize_with_checks(  # type: ignore[untyped-decorator]
-    [pdm.RemainingLife(), pdm.DeclaredWear()],
+    [pdm.RemainingLife(), pdm.DeclaredWear(), pdm.Watch()],
     expected_failed_checks=lambda _: dict.fromkeys(NEEDS_TABLES, "a matrix names no machines and no times"),
     xfail_strict=True,
 )
@@ -206,6 +206,28 @@ def test_a_notebook_learns_the_model_of_the_service_and_forecasts_as_it_does_to_
         assert said.loc[serial, LEVELS.tolist()].to_numpy(float).tobytes() == (
             stored.beliefs.prognosis.quantiles[row].tobytes()
         )
+
+
+def test_a_watch_learns_without_failures_and_tells_departures_as_the_service_does(
+    plant_file: Path, tmp_path: Path
+) -> None:
+    fan = pdm.read_plant(plant_file).classes["fan"]
+    others = [hourly(life.serial, life.columns, START) for life in fan_lives(14, seed=1)]
+    watch = pdm.Watch(fan).fit(pd.concat(others))
+    departed = watch.predict(readings(), lives())
+    assert departed.loc["F-0", "departure"].iloc[:10].isna().all()
+    assert departed.loc["F-0", "alarm"].iloc[-1]
+    services = service(tmp_path, plant_file.read_text())
+    services.models["fan"] = model_folder.load(model_folder.save(watch.model_, tmp_path / "models"), fan)
+    tick(services, NOW + HOUR // 2 + 60_000)
+    with read(services.engine) as connection:
+        stored = load_beliefs(connection, "fan")
+    services.close()
+    assert stored is not None
+    last = departed.groupby("asset")["departure"].last()
+    for serial, departure in zip(stored.beliefs.serial, stored.beliefs.departure, strict=True):
+        if serial in ALIVE:
+            assert last[serial] == departure
 
 
 def test_each_step_of_each_machine_has_a_forecast_or_a_reason(life: pdm.RemainingLife) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pdm.notebook.estimators import DeclaredWear as DeclaredWear
 from pdm.notebook.estimators import RemainingLife as RemainingLife
+from pdm.notebook.estimators import Watch as Watch
 from pdm.notebook.judged import track_record as track_record
 from pdm.plant import Plant
 from pdm.plant.file import parse_plant

@@ -16,14 +16,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from pdm.durations import duration_ms
 from pdm.installations import NEVER_MS
-from pdm.learn import Life, lives_in, train
+from pdm.learn import Life, lives_in, train, train_watch
 from pdm.learn.walk_forward import walk_forward
 from pdm.notebook.judged import judged
 from pdm.notebook.tables import ASSET, TIME, Lives, Record, class_of, lives_of, lives_table, ms_at, record_of, times_of
 from pdm.notebook.told import complete, folded, told
 from pdm.plant import AssetClass, Plant
 from pdm.prognosis import LEVELS, Prognosis, Refusal
-from pdm.prognosis.forecast import forecast, refuse
+from pdm.prognosis.forecast import departures, forecast, refuse
 from pdm.prognosis.learned import Model, Origin
 from pdm.scoring import age_only, score
 from pdm.windows import Bound, Windows
@@ -45,11 +45,19 @@ class _Known(NamedTuple):
         return pd.DataFrame(columns, index=index).sort_index()
 
 
-class _Forecaster(BaseEstimator):  # type: ignore[misc]
-    """What can be asked of machines of `asset_class_`, by `model_` if there is one."""
+class _OfTables(BaseEstimator):  # type: ignore[misc]
+    """Knows `asset_class_`, and `model_` if there is one, once it is fitted."""
 
     asset_class_: AssetClass
     model_: Model | None
+
+    def _known(self, X: Any, lives: Any) -> _Known:
+        check_is_fitted(self, "asset_class_")
+        return _known(self.asset_class_, X, lives)
+
+
+class _Forecaster(_OfTables):
+    """What can be asked about the remaining life of machines."""
 
     def predict(self, X: Any, lives: Any = None) -> Any:
         """Quantiles of the remaining life after each step [life steps].
@@ -100,10 +108,6 @@ class _Forecaster(BaseEstimator):  # type: ignore[misc]
         windows = windows_of(plant, self.asset_class_, self.model_, said, twins.duty_rate, at_ms)
         columns = _columns(said)["refusal"], _window_columns(windows)
         return known.by_asset({"refusal": columns[0]} | columns[1], alive, twins.last_end_ms)
-
-    def _known(self, X: Any, lives: Any) -> _Known:
-        check_is_fitted(self, "asset_class_")
-        return _known(self.asset_class_, X, lives)
 
 
 class RemainingLife(_Forecaster):
@@ -189,6 +193,62 @@ class RemainingLife(_Forecaster):
         if self.asset_class is not None:
             return self.asset_class
         return class_of(X, y, conditions=self.conditions, life_step=self.life_step, horizon=self.horizon)
+
+
+class Watch(_OfTables):
+    """How far machines depart from their own early life; no failure is needed, and no remaining life comes of it.
+
+    Args:
+        asset_class, conditions, life_step, random_state: as for `RemainingLife`.
+    """
+
+    model_: Model
+
+    def __init__(
+        self,
+        asset_class: AssetClass | None = None,
+        *,
+        conditions: Sequence[str] = (),
+        life_step: str | None = None,
+        random_state: int = 1,
+    ) -> None:
+        self.asset_class = asset_class
+        self.conditions = conditions
+        self.life_step = life_step
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn what machines do early in life, from the first quarter of what is on record of each.
+
+        Args:
+            X: readings; one row a sample, columns `asset`, `time` and the sensors.
+            y: lives, as for `RemainingLife`; without it each machine is taken to be new at its first reading.
+
+        Raises:
+            ModelError: too few steps are on record, or nothing moves in the sensors.
+        """
+        asset_class = self.asset_class or class_of(
+            X, None, conditions=self.conditions, life_step=self.life_step, horizon=1.0
+        )
+        lives = _lived(asset_class, _known(asset_class, X, y))
+        self.model_ = train_watch(asset_class, lives, seed=self.random_state, origin=Origin.PLANT)
+        self.asset_class_ = asset_class
+        return self
+
+    def predict(self, X: Any, lives: Any = None) -> Any:
+        """The departure after each step, 1 at the level of the alarm and NaN before it is known, and the alarm.
+
+        Args:
+            X, lives: as for `RemainingLife`.
+
+        Returns:
+            A table by asset and time. How seldom the alarm is false stands in `model_.facts.figures`.
+        """
+        known = self._known(X, lives)
+        steps, departure = known.lives.steps, np.zeros(len(known.lives.steps))
+        for rows, twins in folded(self.asset_class_, self.model_.frame, known.lives):
+            departure[rows] = departures(self.model_, twins)[steps.row[rows]]
+        return known.by_asset({"departure": departure, "alarm": departure > 1}, steps.row, steps.end_ms)
 
 
 class DeclaredWear(_Forecaster):

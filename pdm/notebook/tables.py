@@ -55,11 +55,15 @@ class Lives:
 def class_of(
     readings: Any, lives: Any, *, conditions: Sequence[str], life_step: str | None, horizon: float | None
 ) -> AssetClass:
-    """The description of machines of which there are only tables; every column but asset and time is a sensor."""
+    """The description of machines of which there are only tables; every column but asset and time is a sensor.
+
+    Args:
+        lives: None where nothing is known of them; then a horizon has to be given.
+    """
     columns = [str(name) for name in checked(readings).columns if name not in (ASSET, TIME)]
     if missing := set(conditions) - set(columns):
         raise ValueError(f"conditions {', '.join(sorted(missing))} are no columns of the readings")
-    modes = sorted(lives["mode"].dropna().astype(str).unique()) if "mode" in lives else []
+    modes = sorted(lives["mode"].dropna().astype(str).unique()) if lives is not None and "mode" in lives else []
     step = LifeStep("step") if life_step is None else LifeStep(life_step, duration_ms(life_step))
     machine = AssetClass(
         name="machine",
