@@ -9,6 +9,7 @@ from pathlib import Path
 from pdm.durations import DAY_MS, HOUR_MS, UNITS_MS
 from pdm.ingest.own_table import Look, SeenSensor
 from pdm.plant.wire import TableForm
+from pdm.rules.default import STEPS_AT_FAULT
 from pdm.words import plural
 
 _MINUTE_MS = UNITS_MS["min"]
@@ -61,6 +62,11 @@ rules:
     above: 30 %
     clear: 20 %
 
+  check_sensor:
+    kind: sensor_fault
+    title: Check this sensor
+    for: {check}
+
   silent:
     kind: silent_sensor
     title: No readings
@@ -91,7 +97,12 @@ def plant_text(look: Look, path: Path) -> str:
 
 def rules_text(look: Look) -> str:
     """A `rules.yaml` for them."""
-    return _RULES.format(within=max(1, round(7 * DAY_MS / _step_ms(look))), stale=_duration(_stale_ms(look)))
+    step_ms = _step_ms(look)
+    return _RULES.format(
+        within=max(1, round(7 * DAY_MS / step_ms)),
+        check=_duration(STEPS_AT_FAULT * step_ms),
+        stale=_duration(_stale_ms(look)),
+    )
 
 
 def import_command(look: Look, path: Path) -> str:

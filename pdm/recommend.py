@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from pdm import words
 from pdm.durations import CENTURY_MS, HOUR_MS
+from pdm.features.health import Fault
+from pdm.features.told_units import told_in
 from pdm.plant import Asset, AssetClass, FailureMode, Plant
 from pdm.prognosis import LEVELS, MEDIAN, Basis, Refusal
 from pdm.prognosis.learned import AGE, OVERALL, Driver
@@ -23,6 +25,7 @@ from pdm.rules.ruleset import (
     FailureProbabilityRule,
     Rule,
     RulQuantileRule,
+    SensorFaultRule,
     SensorLimitRule,
     SilentSensorRule,
 )
@@ -74,6 +77,13 @@ _FAULTS = {
     "spike": "has jumped",
     "level": "has jumped and stays there",
     "noise": "is far noisier than usual",
+}
+_REPAIRS = {
+    "dropout": "Check its cable, its supply, and whether it reports values outside of its declared range.",
+    "stuck": "Check whether it still measures, and whether the gateway sends an old value again and again.",
+    "noise": "Check its mounting, its cable and its shield.",
+    "level": "Check its mounting, its cable and its measuring range against another instrument.",
+    "unit_mismatch": "Name {told} where its readings are described, or undo the change of its unit.",
 }
 
 
@@ -141,6 +151,8 @@ def recommendation(
             by_when=f"{_IN_TIME[intent.severity]}.",
             cost_of_waiting=f"After {words.duration(asset_class.stale_after_ms)} of silence there is no forecast.",
         )
+    if isinstance(rule, SensorFaultRule):
+        return _check_sensor(plant, asset, rule, intent, now_ms, goes_on=not np.isnan(prognosis[MEDIAN]))
     if isinstance(rule, SensorLimitRule):
         crossed = _mode_of_limit(asset_class, rule.sensor)
         return _composed(
@@ -194,6 +206,8 @@ def alert_sentence(asset_class: AssetClass, rule: Rule, intent: Intent) -> str:
             return f"{title} {words.quantity(value, sensor_unit)} (limit {words.quantity(limit, sensor_unit)})"
         case DepartureRule():
             return f"{words.number(value, 2)} times as far as healthy machines do (limit {words.number(limit, 2)})"
+        case SensorFaultRule():
+            return _fault_sentence(asset_class, rule, int(value))
         case SilentSensorRule():
             return f"nothing heard for {words.duration(value)} (limit {words.duration(limit)})"
 
@@ -328,6 +342,39 @@ def _to_learn(lives: int, failures: int, failures_needed: int) -> str:
 def refusal_text(refusal: Refusal) -> str:
     """Why there is no forecast, and what would lift that; empty where there is one."""
     return _REFUSALS.get(refusal, "")
+
+
+def _check_sensor(
+    plant: Plant, asset: Asset, rule: SensorFaultRule, intent: Intent, now_ms: int, *, goes_on: bool
+) -> Recommendation:
+    """A sensor at fault: which, how, since when, what the forecast does meanwhile, what to do."""
+    asset_class = plant.class_of(asset)
+    reason = alert_sentence(asset_class, rule, intent)
+    since = words.moment(int(intent.facts["since_ms"]), plant.time_zone, now_ms)
+    fault, told = _fault_of(asset_class, rule, int(intent.facts["value"]))
+    do = _REPAIRS.get(fault or "", _REPAIRS["level"]).format(told=told or "the other unit")
+    return _composed(
+        title=f"{asset.slot}: {reason}",
+        seen=f"{words.sentence(f'{rule.title}: {reason}')[:-1]} since {since}.",
+        how_we_know="What it says is left out of the forecast."
+        if goes_on
+        else "There is no forecast until it is sound.",
+        what_to_do=f"{do} After a replacement or a calibration report sensor_replaced.",
+        by_when=f"{_IN_TIME[intent.severity]}.",
+        cost_of_waiting="If it lasts, the forecast is refused." if goes_on else "",
+    )
+
+
+def _fault_sentence(asset_class: AssetClass, rule: SensorFaultRule, number: int) -> str:
+    fault, told = _fault_of(asset_class, rule, number)
+    sensor = asset_class.sensor(rule.sensor)
+    title = sensor.title or sensor.name
+    return f"{title} is sound again" if fault is None else f"{title} {fault_text(fault, sensor.unit, told)}"
+
+
+def _fault_of(asset_class: AssetClass, rule: SensorFaultRule, number: int) -> tuple[str | None, str | None]:
+    """The code of the fault of a sensor, and of a mismatch of units the one that it seems to speak in."""
+    return Fault(number).code if number else None, told_in(asset_class.sensor(rule.sensor).unit, number)
 
 
 def fault_text(fault: str, unit: str, told_in: str | None) -> str:

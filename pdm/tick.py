@@ -159,6 +159,8 @@ def situation(machines: Cohort, prognosis: Prognosis, heard_ms: NDArray[np.int64
         duty_rate=machines.twin.duty_rate,
         latest=machines.twin.latest,
         departure=forecast.departures(machines.model, machines.twin),
+        faults=twin.faults(machines.asset_class, machines.frame, machines.twin),
+        doubted=twin.doubted(machines.asset_class, machines.frame, machines.twin),
         last_reading_ms=heard_ms,
     )
 

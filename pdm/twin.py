@@ -298,6 +298,14 @@ def faults(asset_class: AssetClass, frame: Frame | None, twin: Twin) -> NDArray[
     return found
 
 
+def doubted(asset_class: AssetClass, frame: Frame | None, twin: Twin) -> NDArray[np.bool_]:
+    """Whether the sensor behind each column of the class is at fault, or was so lately `[n, k]`."""
+    found = np.zeros((len(twin), len(asset_class.columns)), dtype=np.bool_)
+    if frame is not None and twin.features is not None:
+        found[:, frame.kept] = health.doubted(frame, twin.features.sensors)
+    return found
+
+
 def _hours(asset_class: AssetClass, twin: Twin, steps: Steps) -> NDArray[np.float64]:
     """Plant time that a step stands for [h]: its length, or the time since the step before where it has none."""
     if asset_class.life_step.duration_ms is not None:

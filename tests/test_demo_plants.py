@@ -57,7 +57,7 @@ def test_both_are_shown_as_simulated() -> None:
 
 
 def test_the_alert_rules_are_the_fixed_ones() -> None:
-    pump_rule, _ = parse_rules(pump_rules(), parse_plant(pump_plant(1, start_ms=START_MS))).rules
+    pump_rule, *_ = parse_rules(pump_rules(), parse_plant(pump_plant(1, start_ms=START_MS))).rules
     turbofan_rule, _ = parse_rules(turbofan_rules(), parse_plant(turbofan_plant([1], start_ms=START_MS))).rules
     assert isinstance(pump_rule, FailureProbabilityRule)
     assert isinstance(turbofan_rule, FailureProbabilityRule)

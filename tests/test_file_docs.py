@@ -42,6 +42,7 @@ SECTIONS: dict[tuple[str, str], type[Entry]] = {
     ("rules-file.md", "Remaining life"): rule_entries.RulQuantileEntry,
     ("rules-file.md", "Sensor limit"): rule_entries.SensorLimitEntry,
     ("rules-file.md", "Departure"): rule_entries.DepartureEntry,
+    ("rules-file.md", "Sensor at fault"): rule_entries.SensorFaultEntry,
     ("rules-file.md", "Silence"): rule_entries.SilentSensorEntry,
     ("rules-file.md", "Log"): rule_entries.LogEntry,
     ("rules-file.md", "Webhook"): rule_entries.WebhookEntry,

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
+from pdm.features.health import Fault
 from pdm.plant import Asset, AssetClass, ExpectedLife, FailureMode, LifeStep, Limit, Plant, Sensor, Summary
 from pdm.prognosis import LEVELS, Basis, Refusal
 from pdm.prognosis.learned import AGE, OVERALL, Driver
@@ -28,9 +29,11 @@ from pdm.rules.ruleset import (
     FailureProbabilityRule,
     Rule,
     RulQuantileRule,
+    SensorFaultRule,
     SensorLimitRule,
     SilentSensorRule,
 )
+from pdm.units import others
 from pdm.windows import Bound, InterventionWindow
 from pdm.windows.intervention import UNKNOWN_MODE
 
@@ -76,6 +79,7 @@ RISKY = FailureProbabilityRule(
 )
 HOT = SensorLimitRule(name="hot", title="Bearing too hot", classes=("pump",), sensor="temp", above=90.0, clear=85.0)
 DROP = SensorLimitRule(name="drop", title="Low pressure", classes=("pump",), sensor="pressure", below=5.0, clear=6.0)
+WRONG = SensorFaultRule(name="check-temp", title="Check this sensor", classes=("pump",), for_ms=0, sensor="temp")
 SILENT = SilentSensorRule(name="silent", title="No readings", classes=("pump",), for_ms=2 * HOUR)
 CHANGED = DepartureRule(name="changed", title="Pump has changed", classes=("pump",), above=1.0, clear=0.8)
 DRIVERS = [
@@ -343,3 +347,29 @@ def test_every_refusal_says_what_would_lift_it() -> None:
     assert refusal_text(Refusal.NONE) == ""
     for refusal in set(Refusal) - {Refusal.NONE}:
         assert "lifts this" in refusal_text(refusal)
+
+
+def check(fault: int, **changed: Any) -> list[str]:
+    """What is told of a sensor that has been at fault since the morning."""
+    facts = {"value": float(fault), "limit": 0.0, "since_ms": float(at("2026-11-22 06:00"))}
+    wrong = replace(intent(0, 0, "temp", Severity.WEEK), facts=facts)
+    return tell(WRONG, intent=wrong, **changed).text.splitlines()
+
+
+def test_of_a_sensor_at_fault_people_read_what_is_wrong_since_when_and_what_to_check() -> None:
+    assert check(Fault.STUCK) == [
+        "Check this sensor: bearing temperature is stuck since Sun 22 Nov 06:00. "
+        "What it says is left out of the forecast.",
+        "Check whether it still measures, and whether the gateway sends an old value again and again. "
+        "After a replacement or a calibration report sensor_replaced.",
+        "Within a week.",
+        "If it lasts, the forecast is refused.",
+    ]
+
+
+def test_of_a_sensor_that_speaks_in_another_unit_people_read_which() -> None:
+    number = Fault.UNIT_MISMATCH + [name for name, _ in others("degC")].index("degF")
+    seen, do, *_ = check(number, prognosis=np.full(len(LEVELS), np.nan))
+    assert "bearing temperature seems to speak in degF instead of degC since Sun 22 Nov 06:00" in seen
+    assert seen.endswith("There is no forecast until it is sound.")
+    assert do.startswith("Name degF where its readings are described, or undo the change of its unit.")

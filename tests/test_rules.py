@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pdm.features.health import Fault
 from pdm.plant import AssetClass, FailureMode, LifeStep, Limit, Sensor
 from pdm.prognosis import LEVELS
 from pdm.rules import Change, Intent, RuleMemory, Severity, Situation, evaluate
@@ -15,6 +16,7 @@ from pdm.rules.ruleset import (
     FailureProbabilityRule,
     Rule,
     RulQuantileRule,
+    SensorFaultRule,
     SensorLimitRule,
     SilentSensorRule,
 )
@@ -37,6 +39,7 @@ SOON = RulQuantileRule(name="soon", title="", classes=("pump",), level=0.5, belo
 HOT = SensorLimitRule(name="hot", title="", classes=("pump",), sensor="temp", above=90.0, clear=85.0)
 DRY = SensorLimitRule(name="dry", title="", classes=("pump",), sensor="flow", below=10.0, clear=12.0)
 CHANGED = DepartureRule(name="changed", title="", classes=("pump",), above=1.0, clear=0.8)
+WRONG = SensorFaultRule(name="wrong-temp", title="", classes=("pump",), sensor="temp", for_ms=3 * HOUR)
 SILENT = SilentSensorRule(name="silent", title="", classes=("pump",), for_ms=2 * HOUR)
 
 
@@ -46,6 +49,9 @@ def situation(
     temp: float = 60.0,
     flow: float = 50.0,
     departure: float = np.nan,
+    fault: Fault = Fault.NONE,
+    *,
+    doubted: bool = False,
 ) -> Situation:
     """Machines of which each life up to `fails_within` hours is as likely as any other; none longer."""
     lives = np.atleast_1d(np.asarray(fails_within, dtype=np.float64))
@@ -60,6 +66,8 @@ def situation(
         duty_rate=np.ones(count),
         latest=np.tile([temp, flow], (count, 1)),
         departure=np.full(count, departure),
+        faults=np.tile(np.array([fault, 0], dtype=np.int8), (count, 1)),
+        doubted=np.tile([doubted or fault > 0, False], (count, 1)),
         last_reading_ms=np.full(count, at_ms - HOUR // 2),
     )
 
@@ -235,3 +243,25 @@ def test_alerts_open_and_close_in_turn_and_severity_only_rises_between(turns: li
             highest = intent.severity
         assert memory.severity[0, 0] == highest
         assert memory.open[0, 0] == (highest != Severity.NONE)
+
+
+def test_a_sensor_at_fault_is_one_alert_however_often_it_comes_and_goes_until_it_has_been_sound_for_a_while() -> None:
+    stuck, sound = {"fault": Fault.STUCK}, {"doubted": True}
+    turns = [stuck, sound, stuck, stuck, stuck, sound, stuck, sound, {}, {}]
+    told = play(WRONG, *(situation(at_ms=NOW + HOUR * hour, **turn) for hour, turn in enumerate(turns)))  # type: ignore[arg-type]
+    assert changes(told) == [("open", 0, "week"), ("close", 0, "none")]
+    assert told[0].facts == {"value": Fault.STUCK, "limit": Fault.NONE, "since_ms": NOW}
+    assert told[0].target == "temp"
+
+
+def test_a_sensor_at_fault_is_told_again_once_the_forecast_is_refused_for_it() -> None:
+    going, refused = situation(fault=Fault.LEVEL, at_ms=NOW), situation(np.nan, NOW + 9 * HOUR, fault=Fault.LEVEL)
+    told = play(WRONG, going, replace(going, now_ms=NOW + 3 * HOUR), refused)
+    assert changes(told) == [("open", 0, "week"), ("rise", 0, "shift")]
+
+
+def test_a_short_fault_and_one_of_another_sensor_are_no_alert_of_this_one() -> None:
+    short = [situation(fault=Fault.SPIKE), situation(at_ms=NOW + HOUR), situation(at_ms=NOW + 9 * HOUR)]
+    other = replace(situation(), faults=np.array([[0, 2]], dtype=np.int8), doubted=np.array([[False, True]]))
+    assert play(WRONG, *short) == []
+    assert play(WRONG, other, replace(other, now_ms=NOW + 9 * HOUR)) == []

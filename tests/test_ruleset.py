@@ -16,6 +16,7 @@ from pdm.rules.ruleset import (
     Rule,
     RulQuantileRule,
     Secret,
+    SensorFaultRule,
     SensorLimitRule,
     SilentSensorRule,
     SmtpRoute,
@@ -123,6 +124,19 @@ def test_a_silent_sensor_rule_waits_for_its_time() -> None:
     assert rule("kind: silent_sensor, title: No readings, for: 2 h") == silent
 
 
+def test_a_rule_on_sensors_at_fault_is_one_for_each_sensor() -> None:
+    rules = parse_rules("rules:\n  r: {kind: sensor_fault, title: Check it, for: 6 h}\n", PLANT).rules
+    assert {r.sensor: r.classes for r in rules if isinstance(r, SensorFaultRule)} == {
+        sensor: tuple(c.name for c in PLANT.classes.values() if sensor in c.sensor_names)
+        for c in PLANT.classes.values()
+        for sensor in c.sensor_names
+    }
+    assert rules[0].name == f"r-{PLANT.classes['pump'].sensor_names[0]}"
+    assert rule("kind: sensor_fault, title: Check it, for: 6 h, sensor: force") == SensorFaultRule(
+        name="r-force", title="Check it", classes=("press",), for_ms=6 * HOUR_MS, sensor="force"
+    )
+
+
 def test_routes_name_their_secrets() -> None:
     ruleset = parse_rules(
         """\
@@ -156,7 +170,7 @@ def test_an_empty_file_has_no_rules_and_the_log_as_route() -> None:
 
 LIMIT = "kind: sensor_limit, sensor"
 WRONG_RULES = [
-    ("kind: wear", "kind: expected one of rul_quantile, failure_probability, sensor_limit, departure, silent_sensor"),
+    ("kind: wear", "kind: expected one of rul_quantile, failure_probability, sensor_limit, sensor_fault, departure"),
     ("title: x", "kind: expected one of rul_quantile"),
     ("kind: failure_probability, within: 0, above: 30 %", "within: expected a number above 0"),
     ("kind: failure_probability, above: 30 %", "within: is missing: expected life steps ahead, such as 168"),
@@ -180,6 +194,8 @@ WRONG_RULES = [
     (f"{LIMIT}: force, above: 80, clear: 81", "expected clear on the good side of the limit"),
     ("kind: departure, above: 0", "above: expected a number above 0"),
     ("kind: departure, above: 2, clear: 3", "expected clear not above the value of above"),
+    ("kind: sensor_fault, sensor: forc", "sensor: class 'pump' has no sensor 'forc'"),
+    ("kind: sensor_fault, sensor: force, classes: [pump]", "sensor: class 'pump' has no sensor 'force'"),
     ("kind: silent_sensor", "for: is missing: expected how long nothing came, such as 2 h"),
     ("kind: silent_sensor, for: 0 s", "for: expected a duration longer than nothing"),
     ("kind: silent_sensor, for: 1 h, routes: [mial]", "routes[0]: there is no route 'mial'"),
@@ -224,7 +240,12 @@ def test_a_secret_written_into_the_file_is_refused_and_not_repeated() -> None:
 
 def test_rules_to_begin_with_come_from_what_the_classes_declare() -> None:
     rules = {r.name: r for r in parse_rules(default_rules(PLANT), PLANT).rules}
-    assert list(rules) == [
+    faults = [r for r in rules.values() if isinstance(r, SensorFaultRule)]
+    assert {r.for_ms for r in faults if r.classes == ("pump",)} == {6 * HOUR_MS}
+    assert {(name, r.sensor) for r in faults for name in r.classes} == {
+        (c.name, sensor) for c in PLANT.classes.values() for sensor in c.sensor_names
+    }
+    assert [name for name in rules if "sensors" not in name] == [
         "pump_wear",
         "pump_bearing_wear_limit",
         "pump_impeller_limit",
@@ -266,6 +287,7 @@ def test_the_templates_of_init_are_valid_and_fit_together() -> None:
     assert len(plant.assets) == 1
     assert len(plant.classes["fan"].sensors) == 4
     assert {r.name for r in parse_rules(rules_template(), plant).rules} == {
+        *(f"check_sensor-{sensor}" for sensor in plant.classes["fan"].sensor_names),
         "wear",
         "vibration_high",
         "bearing_hot",

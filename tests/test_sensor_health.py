@@ -14,6 +14,8 @@ from pdm.features.frame import Floats, Frame
 from pdm.features.health import Fault
 from pdm.plant import AssetClass, LifeStep, Sensor
 from pdm.prognosis import MEDIAN
+from pdm.state.schema import read
+from pdm.state.told import live_alerts
 from pdm.steps import Steps
 from pdm.tick import tick
 from tests.small_lives import plain_frame, random_frame, steps_of
@@ -107,6 +109,17 @@ def test_a_trend_and_a_sensor_that_reports_on_change_are_no_faults() -> None:
     assert not judged(values).any()
 
 
+def test_of_a_new_sensor_in_the_place_of_one_at_fault_nothing_is_known() -> None:
+    state, values = features.start(FRAME, 1), noise(120)
+    values[80:, 0] = values[80, 0]
+    for step in values:
+        features.fold(FRAME, state, features.ALL, step[None], np.ones(1, dtype=np.bool_))
+    assert health.faults(FRAME, state.sensors).tolist() == [[Fault.STUCK, Fault.NONE]]
+    features.renew(FRAME, state, np.array([0]), np.array([[True, False]]))
+    assert not health.faults(FRAME, state.sensors).any()
+    assert not health.doubted(FRAME, state.sensors).any()
+
+
 @pytest.mark.parametrize(
     ("unit", "sound", "told_in", "change"),
     [
@@ -169,6 +182,10 @@ def test_an_undeclared_change_of_unit_is_named_at_once_and_moves_no_forecast(tmp
     names = services.cohorts["pump"].asset_class.column_names
     assert services.cohorts["pump"].before.faults[0, names.index("oil_temperature")] == Fault.LEVEL
     assert np.abs(said - undisturbed)[np.isfinite(said)].max() < undisturbed.std()
+    with read(services.engine) as connection:
+        (alert,) = live_alerts(connection)
+    assert (alert.rule, alert.target, alert.severity) == ("check_sensor-oil_temperature", "oil_temperature", "shift")
+    assert alert.title == "PUMP-01: Oil temperature has jumped and stays there"
     # what it misses in the end: the sensor has been left out for longer than the short memory reaches
     tick(services, START + 761 * HOUR)
     assert np.isnan(services.cohorts["pump"].before.prognosis.quantiles[0, MEDIAN])

@@ -60,6 +60,7 @@ MEMORY = np.float32(1 / 80)  # weight of a step in what is usual
 LOG_CHANCE = np.float32(16.1)  # of a run of equal values that is still believed: one in ten million
 MOSTLY = 0.5  # share of repeats from which on a sensor says too little to be judged by its values
 SHORTEST = 4  # equal values in a row that are always believed
+DOUBT = 24  # sound steps after which a fault that has lasted is forgotten
 LEAST = np.float32(0.02)  # standard deviations; smaller changes than these are none
 FAR = 1e9  # standard deviations; nothing is farther off than this
 
@@ -71,7 +72,7 @@ _MOST = 65_535, 255  # what is counted in 16 and in 8 bits stops there
 
 _WOKE, _RESTS = 8, 16  # what is seen after a rest is kept in eighths, and up to so many mean changes
 
-_VALUES, _COUNTS, _MARKS = 4, 5, 7
+_VALUES, _COUNTS, _MARKS = 4, 5, 8
 
 
 @dataclass
@@ -81,7 +82,7 @@ class SensorState:
     Attributes:
         values: `[4 p, N]` float32.
         counts: `[5 p, N]` uint16.
-        marks: `[7 p, N]` uint8.
+        marks: `[8 p, N]` uint8.
     """
 
     values: Singles
@@ -134,6 +135,7 @@ class View(NamedTuple):
     jumped: NDArray[np.uint8]  # steps since a jump, 0 before any
     woke: NDArray[np.uint8]  # |d| of a first step after a rest [eighths of the mean change] and 1, then 0
     calm: NDArray[np.uint8]  # by how much less than `_RESTS` it usually is [sixteenths of the mean change]
+    doubt: NDArray[np.uint8]  # two more for each step at fault, one less for each other
     told: NDArray[np.uint8]  # which other unit explains the jump, from 1 on; 0 for none
 
 
@@ -166,8 +168,8 @@ def renew(frame: Frame, state: SensorState, rows: NDArray[np.intp], columns: Fla
     """Other sensors stand behind these columns `[m, k]` of the assets `rows`: nothing is known of their health."""
     old, new = state.take(rows), columns[:, frame.kept].T
     seen = view(frame, old)
-    for row in (*seen[:3], *seen[5:8], *seen[9:]):  # all but shift, silent and left
-        row[new] = 0
+    for name in set(View._fields) - {"shift", "silent", "left"}:
+        getattr(seen, name)[new] = 0
     state.put(rows, old)
 
 
@@ -195,7 +197,10 @@ def judge(frame: Frame, seen: View, values: Floats, z: Floats, follows: Flags) -
     _fold_repeats(seen, x, heard, grown, weight)
     held = _fold_changes(seen, u, known, follows, grown, weight)
     seen.seen[:] += (heard & (known | stating)) & (seen.seen < _MOST[1])
-    return _suspect(frame, seen) | held
+    suspect = _suspect(frame, seen)
+    if suspect.any() or seen.doubt.any():
+        seen.doubt[:] = np.where(suspect, np.minimum(seen.doubt, DOUBT - 2) + 2, np.maximum(seen.doubt, 1) - 1)
+    return suspect | held
 
 
 def faults(frame: Frame, state: SensorState) -> NDArray[np.int8]:
@@ -212,6 +217,11 @@ def faults(frame: Frame, state: SensorState) -> NDArray[np.int8]:
     found[told] = Fault.UNIT_MISMATCH - 1 + seen.told[told]
     found[seen.dropped > _DROPPED] = Fault.DROPOUT
     return np.ascontiguousarray(found.T)
+
+
+def doubted(frame: Frame, state: SensorState) -> Flags:
+    """`[n, p]` which kept sensors are at fault or were so lately: one that comes and goes is one matter."""
+    return np.ascontiguousarray(view(frame, state).doubt.T > 0)
 
 
 def mistold(frame: Frame, state: SensorState, rows: NDArray[np.intp]) -> Flags:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdm.durations import HOUR_MS
+from pdm.features.health import Fault
 from pdm.plant import ANY_TARGET, AssetClass, Limit
 from pdm.prognosis import LEVELS
 from pdm.prognosis.quantiles import failure_probability, quantile
@@ -23,6 +24,7 @@ from pdm.rules.ruleset import (
     FailureProbabilityRule,
     Rule,
     RulQuantileRule,
+    SensorFaultRule,
     SensorLimitRule,
     SilentSensorRule,
 )
@@ -69,6 +71,8 @@ class Situation:
         duty_rate: `[n]` life used per hour of plant time [life steps/h], NaN before it is known.
         latest: `[n, k]` columns of the latest step, named by `asset_class.column_names`.
         departure: `[n]` how far it has departed from its own early life, 1 at the level of the alarm; NaN if unknown.
+        faults: `[n, k]` what is wrong with the sensor behind each column, see `pdm.features.health.Fault`.
+        doubted: `[n, k]` whether anything is or was so lately.
         last_reading_ms: `[n]`, -1 before any.
     """
 
@@ -81,6 +85,8 @@ class Situation:
     duty_rate: Floats
     latest: Floats
     departure: Floats
+    faults: NDArray[np.int8]
+    doubted: Flags
     last_reading_ms: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -115,11 +121,11 @@ class Intent:
     Attributes:
         row: of the machine.
         rule: its name.
-        target: `any`, the step column of a sensor limit, or the silent source.
+        target: `any`, the step column of a sensor limit, the sensor at fault, or the silent source.
         severity: after the change.
         facts: the figure that was judged (`value`), the limit that it crossed (`limit`), both in the terms of the rule
-            (life steps, probability, the sensor's unit, levels of the alarm, milliseconds). Empty where the life of the
-            machine has ended.
+            (life steps, probability, the sensor's unit, levels of the alarm, milliseconds); of a sensor the number of
+            its fault, and since when it has had one (`since_ms`, plant time). Empty where the machine's life has ended.
     """
 
     change: Change
@@ -151,7 +157,7 @@ def evaluate(rules: Sequence[Rule], situation: Situation, memory: RuleMemory) ->
             rule=rules[column].name,
             target=target_of(rules[column], str(situation.source[row])),
             severity=Severity(severity[row, column]),
-            facts=_facts(said, row, column),
+            facts=_facts(said, row, column) | _since(rules[column], int(holding_ms[row, column])),
         )
         for change, changed in ((Change.OPEN, opens), (Change.RISE, rises), (Change.CLOSE, closes))
         for row, column in np.argwhere(changed)
@@ -193,6 +199,8 @@ def _judge(rule: Rule, situation: Situation) -> _Judgement:
             return _judge_sensor(rule, situation)
         case DepartureRule():
             return _judge_departure(rule, situation)
+        case SensorFaultRule():
+            return _judge_fault(rule, situation)
         case SilentSensorRule():
             return _judge_silence(rule, situation)
 
@@ -236,6 +244,17 @@ def _judge_departure(rule: DepartureRule, situation: Situation) -> _Judgement:
     return _Judgement(judged, judged & (value > rule.above), judged & (value < rule.clear), value, severity, rule.above)
 
 
+def _judge_fault(rule: SensorFaultRule, situation: Situation) -> _Judgement:
+    mine = [number for number, column in enumerate(situation.asset_class.columns) if column.sensor == rule.sensor]
+    fault, doubted = situation.faults[:, mine].max(axis=1), situation.doubted[:, mine].any(axis=1)
+    at_fault = fault != Fault.NONE
+    # while it comes and goes nothing changes, and the time goes on
+    judged = situation.in_service & situation.running & (at_fault | ~doubted)
+    unknown = np.isnan(situation.quantiles[:, 0])
+    severity = np.where(unknown, Severity.SHIFT, Severity.WEEK).astype(np.int8)
+    return _Judgement(judged, judged & at_fault, judged & ~at_fault, fault.astype(np.float64), severity, Fault.NONE)
+
+
 def _judge_silence(rule: SilentSensorRule, situation: Situation) -> _Judgement:
     silent_ms = (situation.now_ms - situation.last_reading_ms).astype(np.float64)
     judged = situation.in_service & (situation.last_reading_ms >= 0)
@@ -248,6 +267,10 @@ def _facts(said: _Judgement, row: int, column: int) -> dict[str, float]:
     if not said.judged[row, column]:
         return {}
     return {"value": float(said.value[row, column]), "limit": float(said.limit[column])}
+
+
+def _since(rule: Rule, holding_ms: int) -> dict[str, float]:
+    return {"since_ms": float(holding_ms)} if isinstance(rule, SensorFaultRule) else {}
 
 
 def _is_judged(situation: Situation, value: Floats) -> Flags:
@@ -284,7 +307,7 @@ def _crossed(limit: Limit, value: Floats) -> Flags:
 def target_of(rule: Rule, source: str) -> str:
     """What an alert of this rule is about, on a machine behind this source."""
     match rule:
-        case SensorLimitRule():
+        case SensorLimitRule() | SensorFaultRule():
             return rule.sensor
         case SilentSensorRule():
             return source

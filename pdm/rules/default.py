@@ -14,11 +14,15 @@ horizon."""
 LIKELY, UNLIKELY = "30 %", "20 %"
 """Probabilities of failure at which the alert opens and closes: apart, or it would come and go."""
 
+STEPS_AT_FAULT = 6
+"""A sensor that has been at fault for as many steps should be looked at, where a step has a duration."""
+
 _HEAD = "# Rules to begin with, made from the plant file. What each key means: docs/rules-file.md\n"
 
 
 def default_rules(plant: Plant) -> str:
-    """The text of a rule file, for each class: failure soon, limits crossed, departure from early life, and silence."""
+    """The text of a rule file, for each class: failure soon, limits crossed, sensors at fault, departure from early
+    life, and silence."""
     rules = {name: rule for asset_class in plant.classes.values() for name, rule in _rules_of(asset_class).items()}
     return _HEAD + yaml.safe_dump({"rules": rules}, sort_keys=False, allow_unicode=True, width=120)
 
@@ -38,6 +42,12 @@ def _rules_of(asset_class: AssetClass) -> dict[str, dict[str, Any]]:
     for mode in asset_class.failure_modes:
         if mode.limit is not None:
             rules[f"{name}_{mode.name}_limit"] = _limit_rule(asset_class, mode, mode.limit)
+    rules[f"{name}_sensors"] = {
+        "kind": "sensor_fault",
+        "title": "Check this sensor",
+        "classes": [name],
+        "for": duration_text(STEPS_AT_FAULT * (asset_class.life_step.duration_ms or 0)),
+    }
     rules[f"{name}_departure"] = {
         "kind": "departure",
         "title": f"{asset_class.title} departs from its own early life",

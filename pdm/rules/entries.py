@@ -140,11 +140,17 @@ class SilentSensorEntry(RuleEntry):
     hold: LongerThanNothing = Field(alias="for", description="how long nothing came, such as 2 h")
 
 
-AnyRuleEntry = RulQuantileEntry | FailureProbabilityEntry | SensorLimitEntry | DepartureEntry | SilentSensorEntry
+class SensorFaultEntry(RuleEntry):
+    sensor: str | None = Field(None, description="the name of a sensor")
+
+
+OneRuleEntry = RulQuantileEntry | FailureProbabilityEntry | SensorLimitEntry | DepartureEntry | SilentSensorEntry
+AnyRuleEntry = OneRuleEntry | SensorFaultEntry
 RULE_KINDS: dict[str, type[AnyRuleEntry]] = {
     "rul_quantile": RulQuantileEntry,
     "failure_probability": FailureProbabilityEntry,
     "sensor_limit": SensorLimitEntry,
+    "sensor_fault": SensorFaultEntry,
     "departure": DepartureEntry,
     "silent_sensor": SilentSensorEntry,
 }

@@ -19,8 +19,10 @@ from pdm.rules.entries import (
     DepartureEntry,
     FailureProbabilityEntry,
     LogEntry,
+    OneRuleEntry,
     RulesEntry,
     RulQuantileEntry,
+    SensorFaultEntry,
     SensorLimitEntry,
     SilentSensorEntry,
     SmtpEntry,
@@ -106,11 +108,18 @@ class DepartureRule(BaseRule):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SensorFaultRule(BaseRule):
+    """A sensor cannot be right (`pdm.features.health`). Clears once it has been sound for a while."""
+
+    sensor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SilentSensorRule(BaseRule):
     """The source of an asset has sent nothing for `for_ms`. Clears with its next reading."""
 
 
-Rule = RulQuantileRule | FailureProbabilityRule | SensorLimitRule | DepartureRule | SilentSensorRule
+Rule = RulQuantileRule | FailureProbabilityRule | SensorLimitRule | SensorFaultRule | DepartureRule | SilentSensorRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +190,10 @@ def parse_rules(text: str, plant: Plant, *, file: str = "rules.yaml") -> Ruleset
             document.check_known(
                 ("rules", name, "routes", position), route, ("log", *document.names("routes")), "route"
             )
-        rules.append(_rule(name, entry, _watched(document, plant, name, entry)))
+        watched = _watched(document, plant, name, entry)
+        rules += (
+            _fault_rules(name, entry, watched) if isinstance(entry, SensorFaultEntry) else [_rule(name, entry, watched)]
+        )
     if document.errors:
         raise ConfigurationFileError(document.errors)
     version = hashlib.sha256(text.encode()).hexdigest()
@@ -206,6 +218,8 @@ def _watched(document: Document, plant: Plant, name: str, entry: AnyRuleEntry) -
     for position, named in enumerate(entry.classes):
         document.check_known((*at, "classes", position), named, plant.classes, "class")
     classes = [plant.classes[c] for c in entry.classes or plant.classes if c in plant.classes]
+    if isinstance(entry, SensorFaultEntry):
+        return _with_sensor(document, (*at, "sensor"), classes, entry)
     if not isinstance(entry, SensorLimitEntry):
         return classes
     return _with_column(document, (*at, "sensor"), classes, entry)
@@ -224,14 +238,40 @@ def _with_column(document: Document, at: Path, classes: list[AssetClass], entry:
     return having
 
 
-def _rule(name: str, entry: AnyRuleEntry, watched: Sequence[AssetClass]) -> Rule:
-    common: dict[str, Any] = {
+def _with_sensor(document: Document, at: Path, classes: list[AssetClass], entry: SensorFaultEntry) -> list[AssetClass]:
+    """Those of the classes that have the sensor; a rule that names its classes needs it in all of them."""
+    having = [c for c in classes if entry.sensor is None or entry.sensor in c.sensor_names]
+    lacking = [c for c in classes if c not in having]
+    if lacking and (entry.classes or not having):
+        hint = did_you_mean(entry.sensor or "", lacking[0].sensor_names)
+        document.refuse(at, f"class {lacking[0].name!r} has no sensor {entry.sensor!r}{hint}")
+    return having
+
+
+def _fault_rules(name: str, entry: SensorFaultEntry, watched: Sequence[AssetClass]) -> list[Rule]:
+    """One rule for each sensor, so that each has alerts of its own."""
+    sensors = dict.fromkeys(s for c in watched for s in c.sensor_names if entry.sensor in (None, s))
+    title = entry.title or title_of(name)
+    having = {sensor: [c for c in watched if sensor in c.sensor_names] for sensor in sensors}
+    return [
+        SensorFaultRule(**_common(f"{name}-{sensor}", entry, title, having[sensor]), sensor=sensor)
+        for sensor in sensors
+    ]
+
+
+def _common(name: str, entry: AnyRuleEntry, title: str, watched: Sequence[AssetClass]) -> dict[str, Any]:
+    """What every rule has."""
+    return {
         "name": name,
-        "title": entry.title or title_of(name),
+        "title": title,
         "classes": tuple(c.name for c in watched),
         "for_ms": entry.hold,
         "routes": entry.routes,
     }
+
+
+def _rule(name: str, entry: OneRuleEntry, watched: Sequence[AssetClass]) -> Rule:
+    common = _common(name, entry, entry.title or title_of(name), watched)
     match entry:
         case RulQuantileEntry():
             return _rul_quantile_rule(entry, common)
