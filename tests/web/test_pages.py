@@ -583,3 +583,11 @@ def test_a_model_without_failures_shows_how_far_a_machine_is_from_its_early_life
     departure = client.get("/api/v1/assets/F-1/twin").json()["departure"]
     assert departure is not None
     assert departure >= 0
+
+
+def test_a_sensor_that_has_changed_says_since_when_and_by_how_much(
+    services: Services, client: TestClient, learned_model: Model
+) -> None:
+    services.models["fan"] = learned_model
+    shown = read(page(client, "/assets/F-1/history"))
+    assert len(re.findall(r"mm/s; 1\.\d+ mm/s \([\d.]+ sd\) higher since about \d+ Jan", shown)) == 2
