@@ -65,7 +65,7 @@ def still_ahead(files: Files, plant_path: Path, now_ms: int) -> list[str]:
 def what_changes(connection: Connection, files: Files) -> Changes:
     """What is different from the version in force."""
     current = _in_force(connection)
-    sentences = difference(None if current is None else current.plant, files.plant)
+    sentences = difference(None if current is None else current.declared, files.plant)
     if current is not None and current.rules.version != files.rules.version:
         sentences.append("the rules file is another one")
     known = set() if current is None else set(current.plant.assets)

@@ -92,7 +92,7 @@ def backtest_forecasts(settings: Settings, wanted: Wanted) -> Report:
         plant = current_plant(connection)
         if wanted.class_name not in plant.plant.classes:
             raise ConfigurationError(f"expected {listed(list(plant.plant.classes), 'or')}", key="--class")
-        asset_class = plant.plant.classes[wanted.class_name]
+        asset_class = plant.declared.classes[wanted.class_name]
         lives = list(lives_of(connection, current_fleet(connection, plant), asset_class))
     origin = Origin.SIMULATED if plant.plant.simulated else Origin.PLANT
     cuts = list(range(wanted.from_ms, wanted.to_ms, wanted.every_ms))

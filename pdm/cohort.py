@@ -107,7 +107,8 @@ def current(connection: Connection, services: Services, plant: CurrentPlant, ass
     model = services.models.get(asset_class.name)
     if model is not None and model.facts.fingerprint != fingerprint(asset_class):
         model = None  # the class was described anew, and the models are not loaded again yet
-    if kept is not None and kept.plant_number == plant.number and kept.model is model:
+    same = kept is not None and kept.plant_number == plant.number and kept.asset_class == asset_class
+    if kept is not None and same and kept.model is model:
         if kept.fleet is fleet:
             return kept
         if fleet.serials_of(asset_class.name) == tuple(kept.serials):
@@ -184,7 +185,7 @@ def restored(
         cursors=load_cursors(connection, asset_class.name),
         before=before,
         checkpoint_tick=checkpoint_tick,
-        described_anew=stored is not None and not _same_description(stored.facts, plant, model, widening),
+        described_anew=stored is not None and not _same_description(stored.facts, plant, asset_class, model, widening),
         widening=widening,
         **_of_fleet(fleet, asset_class, serials),
     )
@@ -193,10 +194,18 @@ def restored(
     return cohort
 
 
-def _same_description(facts: Mapping[str, Any], plant: CurrentPlant, model: Model | None, widening: float) -> bool:
-    """Whether beliefs with these facts rest on this plant file, this model and this widening."""
-    before = (facts["plant_number"], facts["model"], facts.get("widening", 1.0))
-    return bool(before == (plant.number, model and model.version, widening))
+def _same_description(
+    facts: Mapping[str, Any], plant: CurrentPlant, asset_class: AssetClass, model: Model | None, widening: float
+) -> bool:
+    """Whether beliefs with these facts rest on this plant file, these lives, this model and this widening."""
+    before = (facts["plant_number"], facts["model"], facts.get("widening", 1.0), facts.get("ended", 0))
+    return bool(before == (plant.number, model and model.version, widening, ended_in(asset_class)))
+
+
+def ended_in(asset_class: AssetClass) -> int:
+    """How many ended lives have corrected the lives that a class declares."""
+    declared = (asset_class.expected_life, *(mode.expected_life for mode in asset_class.failure_modes))
+    return sum(life.ended for life in declared if life is not None)
 
 
 def note_widening(connection: Connection, cohort: Cohort) -> None:

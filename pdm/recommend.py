@@ -16,7 +16,7 @@ from pdm import words
 from pdm.durations import CENTURY_MS, HOUR_MS
 from pdm.features.health import Fault
 from pdm.features.told_units import told_in
-from pdm.plant import Asset, AssetClass, FailureMode, Plant
+from pdm.plant import Asset, AssetClass, ExpectedLife, FailureMode, Plant
 from pdm.prognosis import LEVELS, MEDIAN, Basis, Refusal
 from pdm.prognosis.learned import AGE, OVERALL, Driver
 from pdm.rules import Intent, Severity
@@ -313,7 +313,7 @@ def readiness(
         today = f"Forecast from its age and {lives} finished lives of its class{doubt}: its sensors tell no more yet."
         return Readiness("forecast", today, "more finished lives, or a sensor that shows what wears")
     if basis == Basis.DECLARED_LIFE and expected is not None:
-        life = f"{words.life(expected.mean, unit)}, spread {words.life(expected.sd, unit)}"
+        life = f"{_declared(expected, unit)}, spread {words.life(expected.sd, unit)}"
         return Readiness("declared", f"Forecast from the declared life of its class ({life}) and its age.", learn)
     if basis == Basis.DECLARED_WEAR:
         seen = words.plural(failures, "failure")
@@ -431,7 +431,7 @@ def _how_we_know(asset_class: AssetClass, basis: Basis, lives: int) -> str:
         return f"From its age and {lives} finished lives of its class: on machines left out no sensor told more."
     expected = asset_class.expected_life
     if basis == Basis.DECLARED_LIFE and expected is not None:
-        life = words.life(expected.mean, asset_class.life_step.unit)
+        life = _declared(expected, asset_class.life_step.unit)
         return f"From its age and the declared life of its class ({life}) alone; nothing measured on it enters."
     if basis == Basis.DECLARED_WEAR:
         why = f"on {lives} finished lives nothing learned was nearer" if lives else "no failure was learned from"
@@ -439,10 +439,16 @@ def _how_we_know(asset_class: AssetClass, basis: Basis, lives: int) -> str:
     return ""
 
 
+def _declared(life: ExpectedLife, unit: str) -> str:
+    """A declared life in words, with what has corrected it."""
+    corrected = f", corrected by {words.plural(life.ended, 'life', 'lives')} of the fleet" if life.ended else ""
+    return f"{words.life(life.mean, unit)}{corrected}"
+
+
 def _declared_wear(asset_class: AssetClass) -> str:
     """What declared wear rests on."""
     unit = asset_class.life_step.unit
-    lives = [f"{m.title} {words.life(m.expected_life.mean, unit)}" for m in asset_class.wearing if m.expected_life]
+    lives = [f"{m.title} {_declared(m.expected_life, unit)}" for m in asset_class.wearing if m.expected_life]
     measured = any(mode.wear is not None for mode in asset_class.wearing)
     source = "the wear measured on it and the declared lives" if measured else "its duty and the declared lives"
     return f"{source} of its failure modes ({', '.join(lives)})"

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from pdm import features, rules, twin
 from pdm.beliefs import Beliefs, names_behind
 from pdm.closing import Changed, Closed
-from pdm.cohort import Cohort, checkpoint_due, checkpoint_name, frame_name
+from pdm.cohort import Cohort, checkpoint_due, checkpoint_name, ended_in, frame_name
 from pdm.installations import NEVER_MS
 from pdm.plant import ANY_TARGET
 from pdm.prognosis import Basis, Refusal, departing, learned
@@ -137,6 +137,7 @@ def _facts(recording: _Recording) -> dict[str, Any]:
         "plant": recording.plant_version,
         "plant_number": recording.plant.number,
         "widening": recording.machines.widening,
+        "ended": ended_in(asset_class),
     }
 
 

@@ -40,7 +40,7 @@ def train_class(
     """Train on the finished lives of a class, and publish what was learned: also that what is declared was nearer."""
     with read(engine) as connection:
         plant = current_plant(connection)
-        asset_class = plant.plant.classes[class_name]
+        asset_class = plant.declared.classes[class_name]
         lives = list(lives_of(connection, current_fleet(connection, plant), asset_class))
     if not lives:
         return Trained(None, False, f"{class_name}: nothing to learn from, no steps yet: `up` or `run tick` makes them")

@@ -34,6 +34,10 @@ class Weibull:
     def mean(self) -> float:
         return self.scale * float(gamma(1 + 1 / self.shape))
 
+    @property
+    def sd(self) -> float:
+        return self.scale * float(np.sqrt(gamma(1 + 2 / self.shape) - gamma(1 + 1 / self.shape) ** 2))
+
     def survival(self, age: ArrayLike) -> NDArray[np.float64]:
         """P(life > age)."""
         return np.exp(-((np.maximum(age, 0.0) / self.scale) ** self.shape))

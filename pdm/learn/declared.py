@@ -9,7 +9,7 @@ from pdm import twin
 from pdm.durations import DAY_MS
 from pdm.features.frame import Floats
 from pdm.learn.lives import Life
-from pdm.plant import AssetClass
+from pdm.plant import AssetClass, Stress
 from pdm.plant.exposure import stress_of
 from pdm.prognosis import LEVELS
 from pdm.prognosis.forecast import forecast
@@ -35,6 +35,15 @@ def say_declared(
             seen = np.ones(len(here), dtype=np.bool_)
             said[here] = forecast(asset_class, None, twins, life[here], seen).quantiles
     return said
+
+
+def exposure(asset_class: AssetClass, life: Life, laws: tuple[Stress, ...]) -> float:
+    """How much of its life a machine used by other laws of stress than that of its class [life steps]."""
+    stress = stress_of(asset_class, laws, life.columns)
+    ran = _steps(asset_class, life, 0).share
+    known = ~np.isnan(stress)
+    usual = float(np.average(stress[known], weights=ran[known])) if ran[known].sum() > 0 else 1.0
+    return float((ran * np.where(known, stress, usual)).sum())
 
 
 def end_times(asset_class: AssetClass, life: Life) -> NDArray[np.int64]:

@@ -94,10 +94,12 @@ class RunningWhen:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedLife:
-    """Declared life until failure: mean and standard deviation [life steps]."""
+    """Declared life until failure: mean and standard deviation [life steps]. `ended` lives of the fleet have corrected
+    it since (`pdm.fleet_lives`)."""
 
     mean: float
     sd: float
+    ended: int = 0
 
 
 @dataclass(frozen=True, slots=True)

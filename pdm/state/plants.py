@@ -1,5 +1,6 @@
 """Versions of the plant and rule files, maintenance events, and the fleet that both make."""
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -8,9 +9,10 @@ from sqlalchemy import Connection, Engine, bindparam, func, insert, select, upda
 
 from pdm.errors import ConflictError, NotFoundError
 from pdm.installations import EventKind, Fleet, MaintenanceEvent, fleet_of, moved_serials
-from pdm.plant import AssetClass, Plant
+from pdm.plant import AssetClass, ExpectedLife, Plant
 from pdm.plant.file import parse_plant
 from pdm.rules.ruleset import Rule, Ruleset, parse_rules
+from pdm.state.fleet_lives import OF_CLASS, FleetLife, fleet_lives_of
 from pdm.state.schema import events, marks, next_number, plant_versions
 
 _NEWEST = select(plant_versions).order_by(plant_versions.c.number.desc()).limit(1)
@@ -19,11 +21,16 @@ _MARKS_AFTER = select(marks).where(marks.c.number > bindparam("number")).order_b
 
 
 class CurrentPlant(NamedTuple):
-    """The plant and rules in force, and their version number."""
+    """The plant and rules in force, and their version number.
+
+    Attributes:
+        plant: with declared lives as the fleet has corrected them; `declared` is without.
+    """
 
     number: int
     plant: Plant
     rules: Ruleset
+    declared: Plant
 
     def rules_of(self, asset_class: AssetClass) -> list[Rule]:
         """The rules that watch a class."""
@@ -33,7 +40,31 @@ class CurrentPlant(NamedTuple):
 @lru_cache(maxsize=8)
 def _parsed(number: int, plant_text: str, rules_text: str) -> CurrentPlant:
     plant = parse_plant(plant_text)
-    return CurrentPlant(number, plant, parse_rules(rules_text, plant))
+    return CurrentPlant(number, plant, parse_rules(rules_text, plant), plant)
+
+
+@lru_cache(maxsize=8)
+def _corrected(number: int, plant_text: str, rules_text: str, lives: tuple[FleetLife, ...]) -> CurrentPlant:
+    current = _parsed(number, plant_text, rules_text)
+    classes = {name: _with_lives(one, lives) for name, one in current.plant.classes.items()}
+    return current._replace(plant=replace(current.plant, classes=classes))
+
+
+def _with_lives(asset_class: AssetClass, lives: tuple[FleetLife, ...]) -> AssetClass:
+    """A class with its declared lives corrected, as far as they are still declared as they were then."""
+    known = {one.mode: one for one in lives if one.class_name == asset_class.name}
+
+    def corrected(mode: str, declared: ExpectedLife | None) -> ExpectedLife | None:
+        found = known.get(mode)
+        if declared is None or found is None or declared != ExpectedLife(found.declared_mean, found.declared_sd):
+            return declared
+        return ExpectedLife(found.mean, found.sd, found.failures + found.censored)
+
+    modes = [
+        replace(mode, expected_life=corrected(mode.name, mode.expected_life)) for mode in asset_class.failure_modes
+    ]
+    whole = corrected(OF_CLASS, asset_class.expected_life)
+    return replace(asset_class, failure_modes=tuple(modes), expected_life=whole)
 
 
 def current_plant(connection: Connection) -> CurrentPlant:
@@ -45,7 +76,9 @@ def current_plant(connection: Connection) -> CurrentPlant:
     row = connection.execute(_NEWEST).first()
     if row is None:
         raise NotFoundError("no plant yet: write one with `pdm-twin init` and store it with `pdm-twin apply`")
-    return _parsed(row.number, row.plant_text, row.rules_text)
+    lives = fleet_lives_of(connection)
+    found = (row.number, row.plant_text, row.rules_text)
+    return _corrected(*found, lives) if lives else _parsed(*found)
 
 
 def store_plant(connection: Connection, plant_text: str, rules_text: str, at_ms: int) -> CurrentPlant:
