@@ -47,7 +47,8 @@ def _fleet_figures(fleet: str) -> list[Figure]:
 def _standard_error(model: Any) -> np.ndarray:
     """Of the survival at `AGES`, by the delta method."""
     jacobian = np.asarray(model.jac_sf(AGES)).reshape(2, -1)
-    return np.sqrt(np.einsum("ia,ij,ja->a", jacobian, model.fitting_results.covariance_matrix, jacobian))
+    variance = np.einsum("ia,ij,ja->a", jacobian, model.fitting_results.covariance_matrix, jacobian)
+    return np.asarray(np.sqrt(variance))
 
 
 def _cost_rate(model: Any) -> float:
