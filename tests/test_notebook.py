@@ -167,13 +167,13 @@ def life(plant_file: Path) -> pdm.RemainingLife:
     return pdm.RemainingLife(fan).fit(readings(), lives())
 
 
-def service(folder: Path, plant_text: str) -> Services:
+def service(folder: Path, plant_text: str, now_ms: int, table: Any, model: Any = None) -> Services:
     """The service after it has taken the same readings and events in."""
     engine = open_state(DATABASES.url(folder / "state.db"))
     with write(engine) as connection:
         store_plant(connection, plant_text, RULES, START)
     made = Services(engine=engine, readings=MemoryReadings(), clock=ReplayClock(START))
-    table = readings()
+    made.models |= {} if model is None else {"fan": model}
     source, at_ms = table["asset"].to_numpy(object), table["time"].astype("datetime64[ms, UTC]").astype("int64")
     values, flags = table[SENSORS].to_numpy(), np.zeros(len(table), dtype=np.uint8)
     feed(made, Readings(tuple(SENSORS), source, at_ms.to_numpy(), values, flags))
@@ -181,14 +181,14 @@ def service(folder: Path, plant_text: str) -> Services:
         at = int(row.end.timestamp() * 1000)
         report(made, MaintenanceEvent(row.asset, EventKind.FAILED, at, mode=row.mode), f"end of {row.asset}")
     report(made, MaintenanceEvent("F-3", EventKind.REPAIRED, NOW - 50 * HOUR), "repair")
-    tick(made, NOW + HOUR // 2)
+    tick(made, now_ms)
     return made
 
 
 def test_a_notebook_learns_the_model_of_the_service_and_forecasts_as_it_does_to_the_last_bit(
     life: pdm.RemainingLife, plant_file: Path, tmp_path: Path
 ) -> None:
-    services = service(tmp_path, plant_file.read_text())
+    services = service(tmp_path, plant_file.read_text(), NOW + HOUR // 2, readings())
     trained = train_class(services.engine, "fan", tmp_path / "models", Act("test", NOW))
     assert trained.version == model_folder.save(life.model_, tmp_path / "mine").name
     assert life.model_.facts.basis == Basis.LEARNED
@@ -217,7 +217,7 @@ def test_a_watch_learns_without_failures_and_tells_departures_as_the_service_doe
     departed = watch.predict(readings(), lives())
     assert departed.loc["F-0", "departure"].iloc[:10].isna().all()
     assert departed.loc["F-0", "alarm"].iloc[-1]
-    services = service(tmp_path, plant_file.read_text())
+    services = service(tmp_path, plant_file.read_text(), NOW + HOUR // 2, readings())
     services.models["fan"] = model_folder.load(model_folder.save(watch.model_, tmp_path / "models"), fan)
     tick(services, NOW + HOUR // 2 + 60_000)
     with read(services.engine) as connection:
@@ -300,6 +300,30 @@ def test_the_plan_prices_a_window_for_every_machine_that_lives(life: pdm.Remaini
     assert (found["cost"] <= found["cost_run_to_failure"]).all()
     with pytest.raises(ValueError, match="does not describe"):
         life.plan(readings(), parse_plant(plant_file.read_text().replace("horizon: 40", "horizon: 41")))
+
+
+def test_the_plan_is_that_of_the_service_also_for_a_machine_that_fell_silent(
+    life: pdm.RemainingLife, plant_file: Path, tmp_path: Path
+) -> None:
+    table = readings()
+    silent = (table["asset"] == "F-4") & (table["time"] >= pd.Timestamp(NOW - 5 * HOUR, unit="ms", tz="UTC"))
+    plan = life.plan(table[~silent], pdm.read_plant(plant_file), lives())
+    fan = parse_plant(plant_file.read_text()).classes["fan"]
+    model = model_folder.load(model_folder.save(life.model_, tmp_path / "models"), fan)
+    services = service(tmp_path, plant_file.read_text(), NOW, table[~silent], model)
+    with read(services.engine) as connection:
+        stored = load_beliefs(connection, "fan")
+    services.close()
+    assert stored is not None
+    windows = stored.beliefs.windows
+    for serial, row in plan.droplevel("time").iterrows():
+        (place,) = np.flatnonzero(stored.beliefs.serial == serial)
+        preferred = windows.preferred_ms[place]
+        assert row["preferred"] is pd.NaT if preferred < 0 else row["preferred"].timestamp() * 1000 == preferred
+        np.testing.assert_equal(
+            [row["cost"], row["cost_now"]], [windows.preferred_cost[place], windows.cost_now[place]]
+        )
+    assert plan["preferred"].notna().any()
 
 
 def test_plots_draw_what_was_said_beside_what_came(life: pdm.RemainingLife) -> None:

@@ -26,6 +26,7 @@ from pdm.prognosis import LEVELS, Prognosis, Refusal
 from pdm.prognosis.forecast import departures, forecast, refuse
 from pdm.prognosis.learned import Model, Origin
 from pdm.scoring import age_only, score
+from pdm.twin import Twin
 from pdm.windows import Bound, Windows
 from pdm.windows.advice import windows_of
 
@@ -94,20 +95,27 @@ class _Forecaster(_OfTables):
         """The priced window in which to maintain each machine that still lives, at the time of the last reading of all.
 
         Args:
+            X, lives: as for `predict`. A machine that fell silent before the others has aged since.
             plant: that describes the machines, with their costs and shifts.
         """
         if self.asset_class_ not in plant.classes.values():
             raise ValueError(f"the plant does not describe the class {self.asset_class_.name} of these machines")
-        known = self._known(X, lives)
-        *_, (_, twins) = folded(self.asset_class_, None if self.model_ is None else self.model_.frame, known.lives)
-        alive = np.flatnonzero([span.to_ms == NEVER_MS for span in known.lives.spans] & (twins.last_end_ms >= 0))
-        twins, at_ms = twins.take(alive), int(known.record.steps.end_ms.max())
+        check_is_fitted(self, "asset_class_")
+        known = _known(self.asset_class_, X, lives, until_now=True)
+        at_ms = int(known.record.steps.end_ms.max())
+        alive, twins = self._alive(known)
         whole = complete(self.asset_class_, known.lives, twins, alive)
         said = forecast(self.asset_class_, self.model_, twins, np.arange(len(alive)), whole)
-        refuse(said, at_ms - twins.last_end_ms > self.asset_class_.stale_after_ms, Refusal.STALE)
+        refuse(said, at_ms - twins.last_row_ms > self.asset_class_.stale_after_ms, Refusal.STALE)
         windows = windows_of(plant, self.asset_class_, self.model_, said, twins.duty_rate, at_ms)
-        columns = _columns(said)["refusal"], _window_columns(windows)
-        return known.by_asset({"refusal": columns[0]} | columns[1], alive, twins.last_end_ms)
+        columns = {"refusal": _refusals(said), **_window_columns(windows)}
+        return known.by_asset(columns, alive, twins.last_end_ms)
+
+    def _alive(self, known: _Known) -> tuple[NDArray[np.int64], Twin]:
+        """The numbers of the lives that go on, and their twins after their last step."""
+        *_, (_, twins) = folded(self.asset_class_, None if self.model_ is None else self.model_.frame, known.lives)
+        goes_on = np.array([span.to_ms == NEVER_MS for span in known.lives.spans]) & (twins.last_end_ms >= 0)
+        return np.flatnonzero(goes_on), twins.take(goes_on)
 
 
 class RemainingLife(_Forecaster):
@@ -271,8 +279,8 @@ class DeclaredWear(_Forecaster):
         return self
 
 
-def _known(asset_class: AssetClass, X: Any, lives: Any) -> _Known:
-    record = record_of(asset_class, X)
+def _known(asset_class: AssetClass, X: Any, lives: Any, *, until_now: bool = False) -> _Known:
+    record = record_of(asset_class, X, until_now=until_now)
     return _Known(record, lives_of(record, None if lives is None else lives_table(X, lives)))
 
 
@@ -283,9 +291,13 @@ def _lived(asset_class: AssetClass, known: _Known) -> list[Life]:
 
 
 def _columns(said: Prognosis) -> dict[Any, Any]:
-    """A column for each level, and the code of a refusal or nothing."""
-    why = ["" if reason == Refusal.NONE else Refusal(reason).code for reason in said.refusal.tolist()]
-    return {**dict(zip(LEVELS.tolist(), said.quantiles.T, strict=True)), "refusal": why}
+    """A column for each level, and one for refusals."""
+    return {**dict(zip(LEVELS.tolist(), said.quantiles.T, strict=True)), "refusal": _refusals(said)}
+
+
+def _refusals(said: Prognosis) -> list[str]:
+    """The code of each refusal, or nothing."""
+    return ["" if reason == Refusal.NONE else Refusal(reason).code for reason in said.refusal.tolist()]
 
 
 def _window_columns(windows: Windows) -> dict[str, Any]:

@@ -78,8 +78,12 @@ def class_of(
     return machine if horizon is not None else replace(machine, horizon=_half_a_life(machine, readings, lives))
 
 
-def record_of(asset_class: AssetClass, readings: Any) -> Record:
-    """The steps of a table of readings, as the service makes them: from the first reading of a machine to its last."""
+def record_of(asset_class: AssetClass, readings: Any, *, until_now: bool = False) -> Record:
+    """The steps of a table of readings, as the service makes them.
+
+    Args:
+        until_now: whether steps without readings follow a machine's last one, up to the last reading of all.
+    """
     table = checked(readings)
     if missing := set(asset_class.sensor_names) - set(table.columns):
         raise ValueError(f"the readings lack the columns {', '.join(sorted(missing))}")
@@ -91,6 +95,7 @@ def record_of(asset_class: AssetClass, readings: Any) -> Record:
     first = np.flatnonzero(np.r_[True, row[1:] != row[:-1]])
     last = np.r_[first[1:], len(row)] - 1
     begins, ends = (step_start(asset_class, time_ms[which]) for which in (first, last))
+    ends = np.full_like(ends, ends.max()) if until_now else ends
     names = np.asarray(assets, dtype=object)
     kept = Readings(asset_class.sensor_names, names[row], time_ms, merged.values, merged.flags)
     steps = make_steps(asset_class, kept, row, begins, ends + (asset_class.life_step.duration_ms or 1))
