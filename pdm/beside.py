@@ -62,6 +62,8 @@ def judged_since(asset_class: AssetClass, lives: list[Life], active: Model, othe
     Args:
         lives: of the class, with the times of their steps.
     """
+    if active.head is None or other.head is None:
+        return Beside(since_ms, 0, {}, {}, NOTHING)  # one of them forecasts nothing
     failed = [life for life in lives if life.failed and life.complete and int(times_of(life)[-1]) > since_ms]
     judged = [_judged(failed, said_by(asset_class, model, failed, since_ms)) for model in (active, other)]
     horizon = asset_class.horizon

@@ -20,7 +20,7 @@ from pdm.cohort import Cohort, checkpoint_due, checkpoint_name, ended_in, frame_
 from pdm.installations import NEVER_MS
 from pdm.plant import ANY_TARGET
 from pdm.prognosis import Basis, Refusal, departing, learned
-from pdm.prognosis.learned import Driver
+from pdm.prognosis.learned import Driver, Model
 from pdm.recommend import Recommendation, recommendation
 from pdm.respond import end_shelving
 from pdm.rules import Change, Intent
@@ -252,7 +252,7 @@ def _advise(recording: _Recording, intent: Intent, alert_id: str) -> Recommendat
         rule=rule,
         prognosis=believed.prognosis.quantiles[row],
         basis=Basis(int(believed.prognosis.basis[row])),
-        lives=0 if machines.model is None else machines.model.facts.lives,
+        lives=_lives_behind(machines.model, rule),
         duty_rate=float(believed.duty_rate[row]),
         window=believed.windows.row(row),
         drivers=recording.departing(row) if isinstance(rule, DepartureRule) else drivers,
@@ -397,6 +397,12 @@ def _no_longer_standing(known: Any, why: str, at_ms: int) -> dict[str, Any]:
     if known.status == InterventionStatus.PROPOSED:
         return {"status": InterventionStatus.WITHDRAWN, "updated_ms": at_ms}
     return {"attention": why, "updated_ms": at_ms}
+
+
+def _lives_behind(model: Model | None, rule: Rule) -> int:
+    """How many lives that a model was learned from what is told rests on."""
+    watches = model is not None and model.head is None
+    return 0 if model is None or (watches and not isinstance(rule, DepartureRule)) else model.facts.lives
 
 
 def _rule(recording: _Recording, name: str) -> Rule:

@@ -14,7 +14,7 @@ from pdm.prognosis.learned import Model, Origin
 from pdm.state.models import note_published, published_ms
 from pdm.state.plants import current_fleet, current_plant
 from pdm.state.schema import read, write
-from tests.small_lives import FAN, fan_lives, fan_model
+from tests.small_lives import FAN, fan_lives, fan_model, fan_watch
 from tests.small_plant import HOUR, PLANT, START, make_services
 
 LIVES = [
@@ -41,6 +41,10 @@ def test_more_lives_to_learn_from_show_on_lives_that_neither_saw(of_few: Model) 
     assert found.crps_change.high < 0
     assert found.other["crps"].value - found.active["crps"].value == pytest.approx(found.crps_change.value)
     assert judged_since(FAN, LIVES, fan_model(), of_few, LONG_AGO).crps_change.low > 0
+
+
+def test_a_model_that_forecasts_nothing_is_beside_none() -> None:
+    assert judged_since(FAN, LIVES, fan_watch(), fan_model(), LONG_AGO).lives == 0
 
 
 def test_what_was_said_or_ended_before_both_were_there_does_not_count(of_few: Model) -> None:

@@ -221,3 +221,18 @@ def test_without_a_rule_that_hears_the_alarm_training_says_so(tmp_path: Path) ->
     tick(services, START + 250 * HOUR)
     said = train_class(services.engine, "fan", tmp_path / "models", Act("test", START)).text
     assert "nobody hears it: rules.yaml has no rule of kind departure for it" in said
+
+
+def test_what_is_told_of_a_declared_life_does_not_rest_on_the_machines_of_the_alarm(tmp_path: Path) -> None:
+    services = make_services(tmp_path)
+    soon = "rules: {soon: {kind: failure_probability, within: 50, above: 10 %}}"
+    with write(services.engine) as connection:
+        store_plant(connection, PLANT, soon, START)
+    lives = [replace(life, columns=life.columns[:, 1:], failed=False) for life in fan_lives(30)]
+    services.models["fan"] = train_watch(parse_plant(PLANT).classes["fan"], lives, seed=1, origin=Origin.PLANT)
+    feed(services, steady("fan1", range(480)))
+    tick(services, START + 480 * HOUR)
+    with read(services.engine) as connection:
+        advice = connection.execute(select(recommendations.c.body)).scalar_one()
+    assert "the declared life of its class" in advice["how_we_know"]
+    assert advice["evidence"] == []

@@ -261,7 +261,7 @@ def _basis(view: AssetView, twin: TwinView, model: Model | None) -> Ground:
 
 def _evidence(model: Model | None) -> str:
     """Why a forecast rests on what is declared."""
-    if model is None:
+    if model is None or model.head is None:
         return "no failure was learned from yet"
     failed = words.plural(model.facts.failures, "failed machine")
     return f"on {failed} nothing learned was nearer (CRPS {model.facts.evidence})"
