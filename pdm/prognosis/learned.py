@@ -238,6 +238,16 @@ def mode_near_failure(head: ModeHead, features: NDArray[Any]) -> Floats:
     return np.asarray(head.forest.predict(features.astype(np.float32, copy=False), num_threads=1), dtype=np.float64)
 
 
+def proximity(model: Model, feature: NDArray[Any], others: NDArray[Any], complete: Flags) -> Floats:
+    """Share of the trees that cannot tell the steps `others` `[r, F]` from one step `[1, F]`, `[r]`.
+
+    Breiman 2001, doi 10.1023/A:1010933404324; by the squared-loss forest.
+    """
+    forest = (head_of(model).whole if complete[0] else head_of(model).late).squared
+    one, each = (np.asarray(forest.predict(rows, pred_leaf=True, num_threads=1)) for rows in (feature, others))
+    return np.asarray((one == each).mean(axis=1), dtype=np.float64)
+
+
 def drivers(model: Model, features: Floats, complete: Flags) -> list[list[Driver]]:
     """Why the expected remaining life of each asset (features `[n, F]`) is what it is, most shortening first.
 

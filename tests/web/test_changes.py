@@ -1,4 +1,4 @@
-"""What moved a forecast: time alone, a sensor that rose, or another model."""
+"""What moved a forecast: time alone, a sensor that rose, or another model; and finished lives that it is like."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from pdm.installations import EventKind, MaintenanceEvent
 from pdm.learn import Life, train
 from pdm.plant.file import parse_plant
 from pdm.prognosis.learned import Model, Origin
@@ -14,7 +15,7 @@ from pdm.readings import Readings
 from pdm.services import Services
 from pdm.tick import tick
 from pdm.web import snapshot
-from tests.small_plant import HOUR, PLANT, START, feed, make_services, readings, rows
+from tests.small_plant import HOUR, PLANT, START, feed, make_services, readings, report, rows
 from tests.web.station import client_of
 
 HOURS = 240
@@ -104,6 +105,39 @@ def test_a_forecast_that_is_refused_now_says_why_it_is_gone(services: Services, 
     found = go_on(services, HOURS + 30).get("/api/v1/assets/F-1/changes").json()
     assert found["median_now"] is None
     assert found["reasons"][0].startswith("there is no forecast now: ")
+
+
+def end_lives(services: Services, hours: int) -> None:
+    """The other two fans ran to failure, one of them after so many hours."""
+    for serial, lasted in (("F-2", hours), ("F-3", 150)):
+        feed(services, readings(f"fan{serial[-1]}", range(lasted)))
+        report(services, MaintenanceEvent(serial, EventKind.FAILED, START + lasted * HOUR, mode="belt"), serial)
+
+
+def test_finished_lives_that_looked_like_it_are_shown_with_how_they_went_on(services: Services, model: Model) -> None:
+    services.models["fan"] = model
+    end_lives(services, 230)
+    client = go_on(services, HOURS)
+    first, second = client.get("/api/v1/assets/F-1/similar").json()["lives"]
+    assert first["serial"] == "F-2"  # vibration rises with the hour: at 240 h it is most like another at 230 h
+    assert (first["mode"], first["unit"], second["serial"]) == ("belt", "hour", "F-3")
+    assert 1 >= first["alike"] > second["alike"] > 0
+    assert first["used"] + first["remaining"] == pytest.approx(230.0)
+    assert first["remaining"] < 40
+    part = client.get("/assets/F-1/similar").text
+    assert "Belt wear ended it" in part
+    assert "% alike" in part
+    assert "/assets/F-1/similar" in client.get("/assets/F-1").text
+
+
+def test_without_a_finished_life_or_a_model_nothing_is_like_it(services: Services, model: Model) -> None:
+    client = go_on(services, HOURS)
+    assert client.get("/api/v1/assets/F-1/similar").json()["lives"] == []
+    services.models["fan"] = model
+    client = go_on(services, HOURS + 1)
+    assert client.get("/api/v1/assets/F-1/similar").json()["lives"] == []
+    assert "No life of its class has run from new to failure" in client.get("/assets/F-1/similar").text
+    assert client.get("/api/v1/assets/F-99/similar").status_code == 404
 
 
 def test_before_a_second_step_there_is_nothing_to_compare(services: Services) -> None:

@@ -37,9 +37,11 @@ from pdm.web.shapes import (
     MirrorView,
     Page,
     PrognosisView,
+    SimilarLivesView,
     TwinView,
     to_json,
 )
+from pdm.web.similar import similar_lives
 
 Name = Annotated[str | None, Query(max_length=300)]
 
@@ -137,6 +139,14 @@ def make_router(services: Services) -> APIRouter:
     def changes(request: Request, serial: Serial) -> Response:
         """The twin of then is folded again, and its reasons are held against those of now."""
         return json_answer(request, ChangeView, what_changed(services, snapshot.latest(services), serial))
+
+    @router.get(
+        "/{serial:segment}/similar", response_model=SimilarLivesView, summary="Finished lives that looked like it"
+    )
+    def similar(request: Request, serial: Serial) -> Response:
+        """The first question about a class folds its finished lives again, which takes seconds on a large plant."""
+        found = similar_lives(services, snapshot.latest(services), serial)
+        return json_answer(request, SimilarLivesView, SimilarLivesView(serial, found))
 
     @router.get("/{serial:segment}/latest", response_model=MirrorView, summary="The latest readings of a machine")
     def latest(request: Request, serial: Serial) -> Response:

@@ -1,13 +1,15 @@
-"""The part of the asset page that says what moved the forecast since it was last issued."""
+"""The parts of the asset page that say what moved the forecast since it was last issued, and which lives it is like."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pdm import words
 from pdm.errors import NotFoundError
 from pdm.services import Services
+from pdm.web import views
 from pdm.web.changes import what_changed
-from pdm.web.shapes import ChangeView
+from pdm.web.shapes import ChangeView, SimilarView
+from pdm.web.similar import similar_lives
 from pdm.web.snapshot import Snapshot
 
 
@@ -45,6 +47,35 @@ def changes_part(services: Services, now: Snapshot, serial: str) -> ChangesPart:
             for one in found.movers
         ],
     )
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarPart:
+    """Similar lives in words: what looked alike, how it went on, how alike; `quiet` where there are none."""
+
+    rows: Sequence[tuple[str, str, str]]
+    quiet: str = ""
+
+
+def similar_part(services: Services, now: Snapshot, serial: str) -> SimilarPart:
+    """The most similar finished lives.
+
+    Raises:
+        NotFoundError: no such machine, or no tick has seen it yet.
+    """
+    found = similar_lives(services, now, serial)
+    if not found:
+        return SimilarPart((), "No life of its class has run from new to failure here yet, or nothing was learned.")
+    zone, now_ms = now.current.plant.time_zone, services.clock.plant_ms()
+    asset_class = now.current.plant.class_of(views.asset(now, serial))
+    modes = {mode.name: mode.title or mode.name for mode in asset_class.failure_modes}
+    return SimilarPart([_similar(one, modes, words.moment(one.at, zone, now_ms)) for one in found])
+
+
+def _similar(one: SimilarView, modes: Mapping[str, str], when: str) -> tuple[str, str, str]:
+    what = f"{one.serial} on {when}, after {words.life(one.used, one.unit)}"
+    end = "it failed" if one.mode is None else f"{modes.get(one.mode, one.mode)} ended it"
+    return what, f"{end} {words.life(one.remaining, one.unit)} later", f"{words.percent(one.alike)} alike"
 
 
 def _moved(found: ChangeView) -> str:

@@ -21,7 +21,7 @@ from pdm.web import problems, snapshot, views
 from pdm.web.api.common import csv_bytes
 from pdm.web.pages.alerts import alerts_page
 from pdm.web.pages.asset import asset_page
-from pdm.web.pages.changes import changes_part
+from pdm.web.pages.changes import changes_part, similar_part
 from pdm.web.pages.fleet import fleet_page
 from pdm.web.pages.history import history_page, steps_of
 from pdm.web.pages.mirror import mirror_of
@@ -131,6 +131,10 @@ def make_router(services: Services) -> APIRouter:
     @router.get("/assets/{serial:path}/changes")
     def changes(request: Request, serial: str) -> Response:
         return page(request, "changes.html", "changes", lambda now: {"changes": changes_part(services, now, serial)})
+
+    @router.get("/assets/{serial:path}/similar")
+    def similar(request: Request, serial: str) -> Response:
+        return page(request, "similar.html", "similar", lambda now: {"similar": similar_part(services, now, serial)})
 
     @router.get("/assets/{serial:path}/what-if")
     def what_if(request: Request, serial: str) -> Response:

@@ -12,7 +12,7 @@ from pdm.web.shapes.assets import (
     TwinView,
     WearView,
 )
-from pdm.web.shapes.changes import ChangeView, MoverView
+from pdm.web.shapes.changes import ChangeView, MoverView, SimilarLivesView, SimilarView
 from pdm.web.shapes.forecasts import (
     EdgeView,
     IssuedView,
@@ -123,6 +123,8 @@ __all__ = [
     "SensorView",
     "SeriesColumn",
     "SeriesView",
+    "SimilarLivesView",
+    "SimilarView",
     "SimulationView",
     "TrackRecordView",
     "TransitionView",

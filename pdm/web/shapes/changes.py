@@ -1,4 +1,4 @@
-"""What moved a forecast."""
+"""What moved a forecast, and lives that it is like."""
 
 from dataclasses import dataclass
 
@@ -38,3 +38,27 @@ class ChangeView:
     beyond_use: float | None
     reasons: tuple[str, ...]
     movers: tuple[MoverView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarView:
+    """A finished life that looked most like a machine does now at the time `at`, `alike` being 1 where no tree of the
+    model tells them apart. `used` and `remaining` are its life then [unit]; `mode` ended it."""
+
+    serial: str
+    at: Instant
+    unit: str
+    used: float
+    remaining: float
+    ended_at: Instant
+    mode: str | None
+    alike: float
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarLivesView:
+    """The most similar finished lives of a machine, the most similar first; none without finished lives of its class,
+    or where its forecast is not a learned one."""
+
+    serial: str
+    lives: tuple[SimilarView, ...]
