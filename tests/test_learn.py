@@ -12,13 +12,14 @@ from pdm.learn.choice import targets
 from pdm.learn.declared import say_declared
 from pdm.learn.forest_fit import fold_lives
 from pdm.learn.frame_fit import Stack
+from pdm.learn.lives import stacked
 from pdm.prognosis import FEWEST_FAILURES, Basis, learned
 from pdm.prognosis.forecast import forecast
-from pdm.prognosis.forests import Target
+from pdm.prognosis.forests import Target, estimate
 from pdm.prognosis.learned import Model, Origin, head_of
 from pdm.scoring import score
 from pdm.steps import Steps
-from tests.small_lives import FAN, WORN, fan_lives, fan_model, worn_lives
+from tests.small_lives import FAN, WORN, fan_life, fan_lives, fan_model, worn_lives
 from tests.small_plant import HOUR
 
 
@@ -52,13 +53,36 @@ def test_a_record_that_begins_late_is_left_out() -> None:
         train(FAN, lives, seed=1, origin=Origin.PLANT)
 
 
-def test_lives_cut_short_count_in_the_life_table_only() -> None:
-    lives = fan_lives(6)
-    alive = [replace(life, failed=False, share=np.full(len(life.share), 50.0)) for life in fan_lives(3, seed=9)]
-    without, with_them = (train(FAN, some, seed=1, origin=Origin.PLANT) for some in (lives, lives + alive))
-    assert head_of(with_them).life.mean > 2 * head_of(without).life.mean
-    assert head_of(with_them).whole.squared.model_to_string() == head_of(without).whole.squared.model_to_string()
-    assert (with_them.facts.lives, with_them.facts.failures) == (9, 6)
+def test_lives_cut_short_count_in_the_life_table_and_teach_where_their_end_was_far() -> None:
+    lives, alive = fan_lives(6), [replace(life, failed=False) for life in fan_lives(3, seed=9)]
+    short = [replace(life, columns=life.columns[:35], share=life.share[:35]) for life in alive]  # the horizon is 40
+    without, of_short, of_long = (
+        train(FAN, [*lives, *some], seed=1, origin=Origin.PLANT) for some in ([], short, alive)
+    )
+    assert head_of(of_short).life.mean > head_of(without).life.mean
+    assert (of_short.facts.lives, of_short.facts.failures) == (9, 6)
+    forests = [head_of(model).whole.squared.model_to_string() for model in (without, of_short, of_long)]
+    assert forests[1] == forests[0] != forests[2]
+
+
+def test_where_only_early_failures_are_known_lives_that_go_on_correct_what_is_learned() -> None:
+    # all are taken out at 90 hours; those that live longer never fail on record
+    lives = [fan_life(number, seed=4) for number in range(24)]
+    failed = [life for life in lives if life.length <= 90]
+    alive = [
+        replace(life, columns=life.columns[:90], share=life.share[:90], failed=False)
+        for life in lives
+        if life.length > 90
+    ]
+    unseen = stacked(fan_lives(20, seed=50))
+    errors = []
+    for some in (failed, [*failed, *alive]):
+        model = train(FAN, some, seed=1, origin=Origin.PLANT)
+        rows = fold_lives(model.frame, unseen, np.ones(unseen.lengths.max(), dtype=bool))
+        forests = head_of(model).whole
+        left = np.minimum(unseen.remaining[rows.step], FAN.horizon)
+        errors.append(np.abs(estimate((forests.squared, forests.poisson), rows.features) - left).mean())
+    assert errors[1] < 0.9 * errors[0]
 
 
 def test_forecasts_of_unseen_machines_are_calibrated_and_better_than_age() -> None:

@@ -31,7 +31,7 @@ from pdm.learn.left_out import (
 from pdm.learn.lives import Life as Life
 from pdm.learn.lives import life_of as life_of
 from pdm.learn.lives import lives_in as lives_in
-from pdm.learn.lives import stacked
+from pdm.learn.lives import stacked, teaching
 from pdm.learn.rating import figures, late_figures, mode_figures, rivals
 from pdm.learn.watching import train_watch as train_watch
 from pdm.plant import AssetClass
@@ -54,7 +54,7 @@ def train(
     """A model of a class. The same lives and seed give the same model, bit for bit.
 
     Lives whose record begins late teach what to say of machines that joined late; those cut short alive count in the
-    life table only.
+    life table, and teach what a machine shows that has long to go.
 
     Raises:
         ModelError: too few machines failed, or nothing moves in their sensors.
@@ -99,13 +99,14 @@ def _learn(
     said_late = said_of(late_left_out, target, horizon, tables, since_new=False)
     progress("learning from all machines", 0.8)
     frame = fit_frame(asset_class, stacked(whole), seed)
-    seen, seen_late = see_whole(asset_class, frame, failed), see_late(asset_class, frame, failed, seed)
+    every = [*failed, *teaching(alive, len(failed), seed)]
+    seen, seen_late = see_whole(asset_class, frame, every), see_late(asset_class, frame, every, seed)
     head = Head(
         horizon=horizon,
         whole=_forests(seen, left_out, target, horizon, seed),
         late=_forests(seen_late, late_left_out, target, horizon, seed),
         life=life_table([*whole, *alive]),
-        modes=modes_of(asset_class, failed, (seen, seen_late), seed),
+        modes=modes_of(asset_class, every, (seen, seen_late), seed),
     )
     facts = Facts(
         class_name=asset_class.name,
@@ -129,5 +130,6 @@ def _learn(
 
 def _forests(seen: Seen, left_out: LeftOut, target: Target, horizon: float, seed: int) -> Forests:
     """Forests of all machines, with the spread seen on machines left out."""
+    seen = seen.known(target)
     squared, poisson = fit_forests(seen.rows, seen.remaining, seen.weight, target, seed, lives=seen.lives)
     return Forests(target, min(target.cap, horizon), squared, poisson, spread_of(left_out, target, horizon))

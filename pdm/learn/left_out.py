@@ -27,7 +27,7 @@ from pdm.learn.forest_fit import (
     learning_steps,
 )
 from pdm.learn.frame_fit import Stack, fit_frame
-from pdm.learn.lives import Life, late_copies, stacked
+from pdm.learn.lives import Life, late_copies, stacked, teaching
 from pdm.learn.spread_fit import fit_spread, widened
 from pdm.plant import AssetClass
 from pdm.prognosis import LEVELS
@@ -45,6 +45,7 @@ class Seen:
     Attributes:
         rows: which steps of the stack.
         machine: `[r]` which machine.
+        ended: `[r]` whether it failed; of one taken out alive what remained is at least what is on record.
         told: `[r]` which rows are judged.
         weight: `[r]` how much each counts in learning.
     """
@@ -52,13 +53,27 @@ class Seen:
     stack: Stack
     rows: Rows
     machine: NDArray[np.intp]
+    ended: NDArray[np.bool_]
     told: NDArray[np.bool_]
     weight: Floats
 
+    def known(self, target: Target) -> "Seen":
+        """The rows whose target is known: of machines taken out alive those with more left than its cap."""
+        some = np.flatnonzero(self.ended | (self.remaining >= target.cap))
+        rows = Rows(self.rows.features[some], self.rows.step[some], self.rows.life[some])
+        return replace(
+            self,
+            rows=rows,
+            machine=self.machine[some],
+            ended=self.ended[some],
+            told=self.told[some],
+            weight=self.weight[some],
+        )
+
     @property
     def lives(self) -> int:
-        """How many machines there are."""
-        return len(np.unique(self.machine))
+        """How many machines failed."""
+        return len(np.unique(self.machine[self.ended]))
 
     @property
     def used(self) -> Floats:
@@ -117,7 +132,7 @@ class Part:
 
 
 def parts(asset_class: AssetClass, lives: Sequence[Life], alive: Sequence[Life], seed: int) -> Iterator[Part]:
-    """Parts of failed lives, those of incomplete record among them; lives `alive` count in every life table."""
+    """Parts of failed lives, those of incomplete record among them; lives `alive` teach in every part."""
     complete = np.array([life.complete for life in lives])
     count = min(PARTS, int(complete.sum()))
     part_of = np.empty(len(lives), dtype=np.intp)
@@ -133,7 +148,8 @@ def _part(
     others = list(compress(lives, ~left_out))
     whole = [life for life in others if life.complete]
     frame = fit_frame(asset_class, stacked(whole), seed)
-    learned = see_whole(asset_class, frame, others), see_late(asset_class, frame, others, seed)
+    every_other = [*others, *teaching(alive, len(lives), seed)]
+    learned = see_whole(asset_class, frame, every_other), see_late(asset_class, frame, every_other, seed)
     every = _issued_every(asset_class, sum(len(life.columns) for life in lives))
     members, mine = np.flatnonzero(left_out), list(compress(lives, left_out))
     judged = [
@@ -144,18 +160,19 @@ def _part(
         frame=frame,
         whole=Split(learned[0], judged[0]),
         late=Split(learned[1], judged[1]),
-        modes=modes_of(asset_class, others, learned, seed),
+        modes=modes_of(asset_class, every_other, learned, seed),
         life=life_table([*whole, *alive]),
     )
 
 
 def see_whole(asset_class: AssetClass, frame: Frame, lives: Sequence[Life], every: int | None = None) -> Seen:
-    """The complete ones of failed lives: steps to learn from, or, to judge, one in so many."""
+    """The complete ones of lives: steps to learn from, or, to judge, one in so many."""
     machine = np.array([number for number, life in enumerate(lives) if life.complete], dtype=np.intp)
     stack = stacked([lives[number] for number in machine])
     rows = _rows(asset_class, frame, stack, every)
     told = stack.used[rows.step] >= UNTOLD * (stack.used + stack.remaining)[rows.step]
-    return Seen(stack, rows, machine[rows.life], told, np.where(told, 1.0, UNTOLD_WEIGHT))
+    ended = _failed(lives)[machine[rows.life]]
+    return Seen(stack, rows, machine[rows.life], ended, told, np.where(told, 1.0, UNTOLD_WEIGHT))
 
 
 def see_late(asset_class: AssetClass, frame: Frame, lives: Sequence[Life], seed: int, every: int | None = None) -> Seen:
@@ -164,7 +181,11 @@ def see_late(asset_class: AssetClass, frame: Frame, lives: Sequence[Life], seed:
     stack = stacked(copies)
     rows = _rows(asset_class, frame, stack, every)
     told = stack.age[rows.step] + 1 >= frame.baseline
-    return Seen(stack, rows, machine[rows.life], told, np.ones(len(told)))
+    return Seen(stack, rows, machine[rows.life], _failed(lives)[machine[rows.life]], told, np.ones(len(told)))
+
+
+def _failed(lives: Sequence[Life]) -> NDArray[np.bool_]:
+    return np.array([life.failed for life in lives], dtype=np.bool_)
 
 
 def _rows(asset_class: AssetClass, frame: Frame, stack: Stack, every: int | None) -> Rows:
@@ -185,7 +206,7 @@ def modes_of(asset_class: AssetClass, lives: Sequence[Life], seen: Sequence[Seen
     names = [mode.name for mode in asset_class.failure_modes]
     features = np.concatenate([one.rows.features for one in seen])
     machine, remaining = (np.concatenate([getattr(one, name) for one in seen]) for name in ("machine", "remaining"))
-    near = remaining < asset_class.horizon
+    near = (remaining < asset_class.horizon) & np.concatenate([one.ended for one in seen])
     return fit_modes(features[near], machine[near], [life.mode for life in lives], names, seed)
 
 
@@ -203,7 +224,7 @@ def judge(
     plans: Sequence[Plan] = (SQUARED, POISSON),
 ) -> LeftOut:
     """What is said of the machines of one part."""
-    learned, judged = split
+    learned, judged = split.learned.known(target), split.judged
     forests = fit_forests(learned.rows, learned.remaining, learned.weight, target, seed, plans, learned.lives)
     mode = np.full(len(judged.machine), "", dtype=object)
     if modes is not None:

@@ -17,6 +17,7 @@ FEW = 10
 """Fewer machines than this tell little of each other: forests look at fewer features, and spreads are widened."""
 
 COPIES, MOST_COPIES = 400, 4  # so many copies are enough, and so many of each life
+ALIVE = 2  # lives that did not fail, for each that did
 LATEST = 0.8  # share of a life after which no copy begins
 
 
@@ -96,6 +97,12 @@ def _exposure(asset_class: AssetClass, steps: Steps) -> Floats:
     known = np.isfinite(stress) & (steps.share > 0)
     mean = float(np.average(stress[known], weights=steps.share[known])) if known.any() else 1.0
     return steps.share * np.where(np.isnan(stress), mean, stress)
+
+
+def teaching(alive: Sequence[Life], failures: int, seed: int) -> list[Life]:
+    """Of lives cut short, or that still go on, those that forests learn from: thousands would not fit into memory."""
+    drawn = np.random.default_rng([seed, 2]).permutation(len(alive))[: ALIVE * failures]
+    return [alive[number] for number in np.sort(drawn)]
 
 
 def begun_late(life: Life, share: float) -> Life:
