@@ -359,20 +359,21 @@ def test_declared_life_speaks_before_any_failure(plant_file: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(500)
 def test_plain_tables_are_enough_and_scikit_learn_can_leave_machines_out() -> None:
     table = pd.concat(
         pd.DataFrame(life.columns, columns=[*SENSORS, "nameplate"]).assign(
             asset=number, time=np.arange(len(life.columns))
         )
-        for number, life in enumerate(fan_lives(12))
+        for number, life in enumerate(fan_lives(8))
     ).reset_index(drop=True)
-    ends = pd.DataFrame({"asset": range(12), "failed": True})
+    ends = pd.DataFrame({"asset": range(8), "failed": True})
     life = pdm.RemainingLife(conditions=["load"], horizon=40)
     left = life.fit(table, ends).truth(table, ends)["remaining"].to_numpy()
     assert len(left) == len(table)
     again = clone(life).fit(table, left)
     pd.testing.assert_frame_equal(again.predict(table), life.predict(table))
-    skill = cross_val_score(life, table, left, groups=table["asset"], cv=GroupKFold(3))
+    skill = cross_val_score(life, table, left, groups=table["asset"], cv=GroupKFold(2))
     assert (skill > 0.2).all()
 
 
