@@ -160,7 +160,7 @@ def readiness(look: Look) -> list[str]:
     said.append(
         f"a learned forecast needs failures: report them with `pdm-twin import events`, {_FORECAST_FROM} machines of a "
         f"class from start to failure at least, {_SURE_FROM} for confidence, then `pdm-twin run tick` or `up`, and "
-        "`pdm-twin train machine`"
+        "`pdm-twin train machine`; with fewer that learns an alarm on departure from each machine's own early life"
     )
     marked = [f"{column} is not zero in {count:,} rows" for column, count in look.labels.items() if count]
     if marked:
