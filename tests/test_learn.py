@@ -197,5 +197,16 @@ def test_a_sensor_with_holes_is_learned_all_the_same() -> None:
     assert np.isfinite(head_of(model).whole.spread.quantiles).all()
 
 
+def test_where_all_sensors_have_many_holes_they_are_learned_from_all_the_same() -> None:
+    random, lives = np.random.default_rng(4), []
+    for life in fan_lives(8):
+        columns = life.columns.copy()
+        columns[random.random(columns.shape) < 0.2] = np.nan
+        lives.append(replace(life, columns=columns))
+    model = train(FAN, lives, seed=1, origin=Origin.PLANT)
+    assert model.facts.basis == Basis.LEARNED
+    assert model.facts.ladder["learned"] < 0.8 * model.facts.ladder["life_table"]
+
+
 def test_a_life_knows_its_length() -> None:
     assert Life("F-1", np.zeros((3, 4)), np.array([1.0, 0.5, 1.0]), failed=True).length == 2.5

@@ -26,7 +26,7 @@ from pdm.features.frame import (
 from pdm.plant import AssetClass
 
 REFERENCE_LIFE = 200.0  # the median life for which the memories of the features were chosen [life steps]
-MISSING = 0.05  # a column that is missing more often is not kept
+MISSING, OFTEN = 0.05, 0.4  # a column that is missing more often is not kept; where all sensors are, OFTEN counts
 CONSTANT = 1e-6  # a spread below this share of the mean is none
 SEPARATION = 0.75  # silhouette from which clusters of operating conditions are regimes
 MAX_REGIMES = 10
@@ -85,8 +85,11 @@ def bare_frame(asset_class: AssetClass, stack: Stack, seed: int) -> Frame:
     The memories of the features grow with the square root of the median life: long lives are finer steps of the same
     wear, so that more of them can be averaged, but the last days of a machine do not get longer with its life.
     """
-    kept, conditions = _fit_conditions(asset_class, stack, seed)
-    if not len(kept):
+    for missing in (MISSING, OFTEN):
+        kept, conditions = _fit_conditions(asset_class, stack, seed, missing)
+        if len(kept):
+            break
+    else:
         raise ModelError(
             f"no sensor of class {asset_class.name} moves in the training lives: there is nothing to learn"
         )
@@ -112,9 +115,15 @@ def _departures(frame: Frame, stack: Stack) -> tuple[Floats, NDArray[np.intp]]:
     return np.nan_to_num(standardised(frame, step)), step.regime
 
 
-def _fit_conditions(asset_class: AssetClass, stack: Stack, seed: int) -> tuple[NDArray[np.int64], Conditions]:
-    """The columns that carry news, and what they should read: by regime, by a surface, or one level for all."""
-    known = np.isnan(stack.columns).mean(axis=0) <= MISSING
+def _fit_conditions(
+    asset_class: AssetClass, stack: Stack, seed: int, missing: float
+) -> tuple[NDArray[np.int64], Conditions]:
+    """The columns that carry news, and what they should read: by regime, by a surface, or one level for all.
+
+    Args:
+        missing: share of the steps in which a column may be missing.
+    """
+    known = np.isnan(stack.columns).mean(axis=0) <= missing
     stated = np.array([column.sensor in asset_class.conditions for column in asset_class.columns])
     sensors, columns = np.flatnonzero(known & ~stated), np.flatnonzero(known & stated)
     centre, spread = np.nanmean(stack.columns[:, columns], axis=0), np.nanstd(stack.columns[:, columns], axis=0)
