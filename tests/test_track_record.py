@@ -1,6 +1,7 @@
 """How forecasts did: figures by hand, and from a plant whose machines failed, were repaired or go on."""
 
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -79,7 +80,7 @@ def test_bands_that_are_too_narrow_are_said_to_be(tmp_path: Path) -> None:
         quantiles = middle + narrower * (judged.quantiles - middle)
         names = ["none"] * len(judged.life)
         found = Outcomes(lives, judged.life, names, names, np.zeros(len(names), np.int64), quantiles, judged.remaining)
-        assert _view(classes["fan"], found, [], None, None).under_covered == said_so
+        assert _view(classes["fan"], found, [], None, None, ZoneInfo("UTC")).under_covered == said_so
 
 
 def test_without_a_failure_there_are_no_figures() -> None:
@@ -111,6 +112,9 @@ def test_a_failure_is_scored_a_repair_is_censored_and_what_was_said_before_is_sh
     assert (failure["serial"], failure["mode"], failure["life"]) == ("F-1", "belt", 420.0)
     assert failure["came"] == 120.0
     assert failure["prognosis_id"] in found.ids
+    (month,) = told["months"]
+    assert (month["month"], month["lives"]) == ("2026-01", 1)
+    assert month["coverage_80"] == next(one["value"] for one in told["figures"] if one["name"] == "coverage_80")
     assert client.get("/api/v1/track-record?mode=bearing").json()["failures"] == []
     assert client.get("/api/v1/track-record?class=ship").status_code == 404
     page = client.get("/track-record").text

@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
+from statistics import mean
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +24,7 @@ from pdm.web.shapes import (
     FailureView,
     FalseAlarmView,
     FigureView,
+    MonthView,
     ReliabilityView,
     RulView,
     TrackRecordView,
@@ -51,13 +55,18 @@ def track_record(
                 widenings_of(connection, asset_class.name),
             )
     found, alerts, widened = now.made[key]
-    view = _view(asset_class, found, alerts, mode, model)
+    view = _view(asset_class, found, alerts, mode, model, now.current.plant.time_zone)
     changes = [WideningView(row.from_ms, row.model, row.factor, row.lives, row.coverage) for row in reversed(widened)]
     return replace(view, widening=widening_in(now.classes[asset_class.name]), widenings=tuple(changes))
 
 
 def _view(
-    asset_class: AssetClass, found: Outcomes, alerts: Sequence[StoredAlert], mode: str | None, model: str | None
+    asset_class: AssetClass,
+    found: Outcomes,
+    alerts: Sequence[StoredAlert],
+    mode: str | None,
+    model: str | None,
+    zone: ZoneInfo,
 ) -> TrackRecordView:
     failed = [n for n, one in enumerate(found.lives) if one.life.failed and mode in (None, one.life.mode)]
     counted = np.isin(found.of, failed) & np.array([model in (None, name) for name in found.models], dtype=bool)
@@ -84,9 +93,22 @@ def _view(
         if len(scored.life)
         else (),
         spread=tuple(scoring.transforms(judged, horizon).tolist()) if len(scored.life) else (),
+        months=_months(found, scored, zone),
         failures=tuple(_failure(asset_class, found, alerts, number, counted) for number in failed),
         false_alarms=_false_alarms(found, alerts),
     )
+
+
+def _months(found: Outcomes, scored: Judged, zone: ZoneInfo) -> tuple[MonthView, ...]:
+    """Coverage by the month of the failure, the earliest first."""
+    if not len(scored.life):
+        return ()
+    held = scoring.per_life(scored, scoring.inside_band(scored.quantiles, scored.remaining))
+    ends = [datetime.fromtimestamp(found.lives[n].life.to_ms / 1000, zone) for n in np.unique(scored.life).tolist()]
+    of_month: dict[str, list[float]] = {}
+    for end, share in zip(ends, held.tolist(), strict=True):
+        of_month.setdefault(f"{end:%Y-%m}", []).append(share)
+    return tuple(MonthView(month, len(shares), mean(shares)) for month, shares in sorted(of_month.items()))
 
 
 def _failure(

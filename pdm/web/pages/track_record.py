@@ -80,6 +80,7 @@ class TrackRecordPage:
     reliability_rows: tuple[tuple[str, str, str], ...]
     spread: Markup
     spread_rows: tuple[tuple[str, str], ...]
+    months: tuple[tuple[str, str, str], ...]
 
 
 def track_record_page(services: Services, now: Snapshot, asked: Mapping[str, str]) -> TrackRecordPage:
@@ -114,6 +115,7 @@ def track_record_page(services: Services, now: Snapshot, asked: Mapping[str, str
         spread=charts.histogram(
             view.spread, "Share of truths in each tenth of what was said; calibrated ones are level"
         ),
+        months=tuple((one.month, f"{one.lives}", words.percent(one.coverage_80)) for one in view.months),
         spread_rows=tuple(
             (f"{10 * n} to {10 * n + 10} %", words.percent(share)) for n, share in enumerate(view.spread)
         ),

@@ -27,6 +27,16 @@ class ReliabilityView:
 
 
 @dataclass(frozen=True, slots=True)
+class MonthView:
+    """Failures of one month ("2026-03", in the zone of the plant), and how often truths lay in the 80 % band before
+    them, each life weighing the same."""
+
+    month: str
+    lives: int
+    coverage_80: float
+
+
+@dataclass(frozen=True, slots=True)
 class FailureView:
     """One failure, and what had been said. `warned_at` is when the first alert opened in that life that was still open;
     the forecast is the last one that was issued at least the notice period before."""
@@ -73,7 +83,7 @@ class TrackRecordView:
     `failed` lives are what figures are counted in, `censored` ones ended alive; `enough` is false where they are too
     few to tell. `under_covered`: fewer truths lay in the 80 % band than chance explains. `widening`: how much wider
     bands are now than the model says them, 1 for not at all; `widenings` are all changes of it, the newest first.
-    `spread`: share of truths in each tenth of what was said.
+    `spread`: share of truths in each tenth of what was said. `months` are those in which machines failed.
     """
 
     class_name: str
@@ -91,5 +101,6 @@ class TrackRecordView:
     figures: tuple[FigureView, ...]
     reliability: tuple[ReliabilityView, ...]
     spread: tuple[float, ...]
+    months: tuple[MonthView, ...]
     failures: tuple[FailureView, ...]
     false_alarms: tuple[FalseAlarmView, ...]
