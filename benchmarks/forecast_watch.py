@@ -19,7 +19,7 @@ from pdm import features
 from pdm.features.frame import Floats
 from pdm.learn import Life, train_watch
 from pdm.learn.forest_fit import fold_lives
-from pdm.learn.lives import stacked
+from pdm.learn.lives import part_of, stacked
 from pdm.plant import AssetClass
 from pdm.prognosis.learned import Model, Origin
 
@@ -80,7 +80,7 @@ def _warned(asset_class: AssetClass, lives: Sequence[Life], seed: int) -> Warned
 def _running(life: Life, share: float) -> Life:
     """The life as it was known after this share of it."""
     count = int(share * len(life.columns))
-    return replace(life, columns=life.columns[:count], share=life.share[:count], failed=False)
+    return replace(part_of(life, slice(count)), failed=False)
 
 
 def departures(model: Model, lives: Sequence[Life]) -> list[Floats]:

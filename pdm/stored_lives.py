@@ -6,6 +6,7 @@ from sqlalchemy import Connection
 
 from pdm.installations import Fleet
 from pdm.learn import Life, lives_in
+from pdm.new_sensors import NewSensors
 from pdm.plant import AssetClass
 from pdm.state.steps import history
 
@@ -15,4 +16,5 @@ def lives_of(connection: Connection, fleet: Fleet, asset_class: AssetClass) -> I
     serials = list(fleet.serials_of(asset_class.name))
     row_of = {serial: row for row, serial in enumerate(serials)}
     steps = history(connection, asset_class, serials)
-    yield from lives_in(asset_class, steps, row_of, fleet.all_lives_of(asset_class.name))
+    replaced = NewSensors.of(asset_class, fleet.new_sensors, serials)
+    yield from lives_in(asset_class, steps, row_of, fleet.all_lives_of(asset_class.name), replaced)

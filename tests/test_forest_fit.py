@@ -26,7 +26,7 @@ def test_training_sees_the_bits_that_the_service_sees() -> None:
     for life, part in enumerate(stack.parts):
         state = features.start(FRAME, 1)
         for step in range(part.start, part.stop):
-            features.fold(FRAME, state, features.ALL, stack.columns[step][None])
+            features.fold(FRAME, state, features.ALL, stack.columns[step][None], np.ones(1, dtype=bool))
             emitted = features.emit(FRAME, state)[0].astype(np.float32)
             at = np.flatnonzero(rows.step == step)
             assert rows.life[at] == [life]

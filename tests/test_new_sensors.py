@@ -19,6 +19,8 @@ from pdm.adapters.memory_readings import MemoryReadings
 from pdm.clocks import ReplayClock
 from pdm.features.frame import Frame
 from pdm.installations import EventKind, MaintenanceEvent, NewSensor
+from pdm.learn.forest_fit import fold_lives
+from pdm.learn.lives import life_of, stacked
 from pdm.new_sensors import NewSensors
 from pdm.plant import AssetClass, LifeStep, Sensor
 from pdm.plant.file import parse_plant
@@ -176,6 +178,26 @@ def test_a_sensor_is_the_new_one_from_the_time_of_its_replacement_on(asset_class
     before, at = (replaced.renewed(never, lived(hours, length=length)).step for hours in ([8, 9], [8, 9, 10]))
     assert (before.tolist(), at.tolist()) == ([], [2])
     assert replaced.renewed(START + np.array([10 * HOUR]) + length, lived([11], length=length)).step.tolist() == []
+
+
+def test_training_leaves_out_and_aligns_what_the_service_does() -> None:
+    made = lived(range(260))
+    steps = replace(made, share=(np.arange(260) % 12 < 9).astype(np.float64))
+    steps.values[90:110, 2] = steps.values[90, 2]  # one is stuck
+    steps.values[125, 3] += 1e3  # one spikes
+    steps.values[153:, 4] += 50  # one is another one, and this is on record, of an hour of rest
+    replaced = NewSensors.of(HOURLY, [NewSensor("F-1", "c4", int(steps.start_ms[153]))], ["F-1"])
+    life = life_of(HOURLY, "F-1", steps, None, replaced=replaced)
+    learned = fold_lives(FRAME, stacked([life]), np.ones(len(life.columns), dtype=np.bool_)).features
+    service, believed = twin.start(HOURLY, FRAME, 1), features.start(FRAME, 1)
+    for number in range(260):
+        twin.fold(HOURLY, FRAME, service, steps.take(np.array([number])), replaced)
+        if steps.share[number]:
+            features.fold(FRAME, believed, features.ALL, steps.values[[number]])
+            assert service.features is not None
+            told = features.emit(FRAME, service.features)[0].astype(np.float32)
+            assert learned[int(service.steps[0]) - 1].tobytes() == told.tobytes()
+    assert learned[-1].tolist() != features.emit(FRAME, believed)[0].astype(np.float32).tolist()
 
 
 # From end to end

@@ -87,7 +87,11 @@ def fold_lives(frame: Frame, stack: Stack, wanted: NDArray[np.bool_], read: Read
     picked: list[Rows] = []
     for age in range(lengths[0]):
         alive = int((lengths > age).sum())  # the longest lives come first
-        features.fold(frame, state, slice(0, alive), stack.columns[first[:alive] + age])
+        step = first[:alive] + age
+        if stack.renewed is not None:
+            features.renew(frame, state, np.arange(alive), stack.renewed[step])
+        follows = np.ones(alive, dtype=np.bool_) if stack.follows is None else stack.follows[step]
+        features.fold(frame, state, slice(0, alive), stack.columns[step], follows)
         rows = np.flatnonzero(wanted[lengths[:alive] - 1 - age])
         if len(rows):
             seen = read(frame, state, rows).astype(np.float32)

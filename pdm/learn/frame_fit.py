@@ -45,12 +45,16 @@ class Stack:
         columns: `[r, k]` running steps, columns in the order of the class, NaN where missing.
         lengths: `[n]` steps of each life.
         used, remaining: `[r]` life used and left after each step [life steps].
+        follows: `[r]` whether the machine ran until the step began; None if always.
+        renewed: `[r, k]` behind which columns other sensors stand from this step on; None for nowhere.
     """
 
     columns: Floats
     lengths: NDArray[np.int64]
     used: Floats
     remaining: Floats
+    follows: NDArray[np.bool_] | None = None
+    renewed: NDArray[np.bool_] | None = None
 
     @cached_property
     def parts(self) -> list[slice]:

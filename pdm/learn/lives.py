@@ -1,7 +1,8 @@
 """The lives of machines that a model is learned from, and how they are laid out for it."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from pdm.features.frame import Floats
 from pdm.installations import Life as Span
 from pdm.learn.frame_fit import Stack
+from pdm.new_sensors import NewSensors
 from pdm.plant import AssetClass
 from pdm.plant.exposure import stress_of
 from pdm.steps import Steps
@@ -31,6 +33,8 @@ class Life:
         mode: the failure mode that ended it, None if unknown.
         complete: whether the record begins with the life.
         end_ms: `[L]` when each step ended; None if they followed each other without a pause.
+        follows: `[L]` whether it ran until the step began; None if always.
+        renewed: `[L, k]` behind which columns other sensors stand from this step on; None for nowhere.
     """
 
     serial: str
@@ -40,6 +44,8 @@ class Life:
     mode: str | None = None
     complete: bool = True
     end_ms: NDArray[np.int64] | None = None
+    follows: NDArray[np.bool_] | None = None
+    renewed: NDArray[np.bool_] | None = None
 
     @property
     def length(self) -> float:
@@ -48,11 +54,18 @@ class Life:
 
 
 def lives_in(
-    asset_class: AssetClass, steps: Steps, row_of: Mapping[str, int], spans: Iterable[tuple[str, Span]]
+    asset_class: AssetClass,
+    steps: Steps,
+    row_of: Mapping[str, int],
+    spans: Iterable[tuple[str, Span]],
+    replaced: NewSensors | None = None,
 ) -> Iterator[Life]:
     """Lives from the steps of their machines: ended by a failure, cut short, or still going on.
 
     Those of which no step is on record are left out.
+
+    Args:
+        replaced: the sensors that were, rows as in `row_of`.
     """
     for serial, span in spans:
         mine = (steps.row == row_of[serial]) & (steps.start_ms >= span.from_ms) & (steps.start_ms < span.to_ms)
@@ -60,7 +73,8 @@ def lives_in(
             continue
         lived = steps.take(np.flatnonzero(mine))
         late = lived.start_ms[0] - span.from_ms > asset_class.stale_after_ms
-        yield life_of(asset_class, serial, lived, span.mode, failed=span.failed, complete=span.start_known and not late)
+        complete = span.start_known and not late
+        yield life_of(asset_class, serial, lived, span.mode, failed=span.failed, complete=complete, replaced=replaced)
 
 
 def life_of(
@@ -71,6 +85,7 @@ def life_of(
     *,
     failed: bool = True,
     complete: bool = True,
+    replaced: NewSensors | None = None,
 ) -> Life:
     """The life of a machine from its steps in order: those in which it ran, under the law of stress of its class.
 
@@ -88,7 +103,29 @@ def life_of(
         mode=mode,
         complete=complete,
         end_ms=steps.end_ms[ran],
+        follows=_follows(asset_class, steps)[ran],
+        renewed=_renewed(replaced, steps),
     )
+
+
+def _follows(asset_class: AssetClass, steps: Steps) -> NDArray[np.bool_]:
+    """Whether the machine ran until each step began; steps that are readings follow each other."""
+    if asset_class.life_step.duration_ms is None:
+        return np.ones(len(steps), dtype=np.bool_)
+    return np.append(False, (steps.end_ms[:-1] == steps.start_ms[1:]) & (steps.share[:-1] > 0))
+
+
+def _renewed(replaced: NewSensors | None, steps: Steps) -> NDArray[np.bool_] | None:
+    """Behind which columns another sensor stands from each running step on; None for nowhere."""
+    if replaced is None or not len(replaced):
+        return None
+    ran = np.flatnonzero(steps.share > 0)
+    found = replaced.renewed(np.full(int(replaced.row.max()) + 1, -1, dtype=np.int64), steps)
+    place = np.searchsorted(ran, found.step)
+    within = place < len(ran)
+    columns = np.zeros((len(ran), steps.values.shape[1]), dtype=np.bool_)
+    np.logical_or.at(columns, place[within], found.columns[within])
+    return columns if columns.any() else None
 
 
 def _exposure(asset_class: AssetClass, steps: Steps) -> Floats:
@@ -107,9 +144,14 @@ def teaching(alive: Sequence[Life], failures: int, seed: int) -> list[Life]:
 
 def begun_late(life: Life, share: float) -> Life:
     """The same life as somebody saw it who came after this share of its steps."""
-    first = int(share * len(life.columns))
-    end_ms = None if life.end_ms is None else life.end_ms[first:]
-    return replace(life, columns=life.columns[first:], share=life.share[first:], complete=False, end_ms=end_ms)
+    return replace(part_of(life, slice(int(share * len(life.columns)), None)), complete=False)
+
+
+def part_of(life: Life, steps: slice) -> Life:
+    """The same life in some of its steps."""
+    made = {name: getattr(life, name) for name in ("columns", "share", "end_ms", "follows", "renewed")}
+    some: dict[str, Any] = {name: None if values is None else values[steps] for name, values in made.items()}
+    return replace(life, **some)
 
 
 def late_copies(lives: Sequence[Life], seed: int) -> tuple[list[Life], NDArray[np.intp]]:
@@ -136,4 +178,19 @@ def stacked(lives: Sequence[Life]) -> Stack:
         lengths=np.array([len(life.columns) for life in lives]),
         used=np.concatenate(used),
         remaining=np.concatenate([one[-1] - one for one in used]),
+        follows=_of_all(lives, "follows", np.ones),
+        renewed=_of_all(lives, "renewed", np.zeros),
     )
+
+
+def _of_all(lives: Sequence[Life], name: str, usual: Callable[..., Any]) -> NDArray[np.bool_] | None:
+    """What some lives say of each step, one life below the other; None where none does."""
+    said = [getattr(life, name) for life in lives]
+    known = [one for one in said if one is not None]
+    if not known:
+        return None
+    made = [
+        usual((len(life.columns), *known[0].shape[1:]), dtype=np.bool_) if one is None else one
+        for life, one in zip(lives, said, strict=True)
+    ]
+    return np.concatenate(made)

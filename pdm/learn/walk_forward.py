@@ -17,7 +17,7 @@ from pdm.installations import NEVER_MS
 from pdm.learn import Life, Progress, train
 from pdm.learn.declared import say_declared
 from pdm.learn.forest_fit import fold_lives
-from pdm.learn.frame_fit import Stack
+from pdm.learn.lives import part_of, stacked
 from pdm.plant import AssetClass
 from pdm.prognosis import LEVELS
 from pdm.prognosis.forecast import DECLARED
@@ -101,8 +101,7 @@ def known_at(lives: Sequence[Life], at_ms: int) -> Iterator[Life]:
         if count == len(life.columns):
             yield life
         elif count:
-            columns, share, end_ms = life.columns[:count], life.share[:count], times_of(life)[:count]
-            yield replace(life, columns=columns, share=share, failed=False, mode=None, end_ms=end_ms)
+            yield replace(part_of(life, slice(count)), failed=False, mode=None, end_ms=times_of(life)[:count])
 
 
 def said_by(
@@ -118,12 +117,11 @@ def _said(asset_class: AssetClass, model: Model, number: int, life: Life, from_m
     if not life.complete or not len(due):
         return _together([])
     used = np.cumsum(life.share)
-    stack = Stack(life.columns[:count], np.array([count]), used[:count], used[count - 1] - used[:count])
+    known = replace(part_of(life, slice(count)), end_ms=times[:count])
     wanted = np.zeros(count, dtype=bool)
     wanted[count - 1 - due] = True
-    rows = fold_lives(model.frame, stack, wanted)
+    rows = fold_lives(model.frame, stacked([known]), wanted)
     if model.facts.basis in DECLARED:
-        known = replace(life, columns=life.columns[:count], share=life.share[:count], end_ms=times[:count])
         said = say_declared(asset_class, [known], np.zeros(len(due), dtype=np.intp), rows.step)
     else:
         said = forecast(model, rows.features, used[rows.step], np.ones(len(due), dtype=np.bool_))

@@ -21,7 +21,7 @@ from pdm.features.frame import Floats, Frame, Watch
 from pdm.features.watch import HELD, departure, mean_square
 from pdm.learn.forest_fit import fold_lives
 from pdm.learn.frame_fit import EARLY, bare_frame
-from pdm.learn.lives import Life, stacked
+from pdm.learn.lives import Life, part_of, stacked
 from pdm.plant import AssetClass
 from pdm.prognosis.learned import RECIPE, Facts, Model, Origin, fingerprint
 
@@ -96,11 +96,7 @@ def _frame(asset_class: AssetClass, lives: Sequence[Life], seed: int) -> Frame:
 def _departures(frame: Frame, lives: Sequence[Life]) -> list[Floats]:
     """How far the sensors depart from the own start of each life in the rest of its early part, `[h, p]` each."""
     counts = [int(EARLY * len(life.columns)) for life in lives]
-    early = [
-        replace(life, columns=life.columns[: count + 1], share=life.share[: count + 1])
-        for life, count in zip(lives, counts, strict=True)
-    ]
-    stack = stacked(early)
+    stack = stacked([part_of(life, slice(count + 1)) for life, count in zip(lives, counts, strict=True)])
     rows = fold_lives(frame, stack, np.ones(stack.lengths.max(), dtype=np.bool_), features.since_start)
     in_order = rows.features[np.argsort(rows.step)].astype(np.float64)
     return [in_order[part][frame.baseline : count] for part, count in zip(stack.parts, counts, strict=True)]
