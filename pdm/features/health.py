@@ -10,7 +10,8 @@ that was believed:
              the machine warms up, also beyond `RESTING` times what is usual there, and named once it is back
     level    the same, and it stays: another instrument, a loose contact
     unit     the same, and another unit explains it (`pdm.features.told_units`)
-    noise    sequential test (Page 1954, doi 10.1093/biomet/41.1-2.100) of thrice the usual spread of d
+    noise    sequential test (Page 1954, doi 10.1093/biomet/41.1-2.100) of thrice the usual spread of d; not where a
+             machine changes between regimes, in which a sensor is not equally noisy
 
 A sensor that states how the machine is operated has nothing that it should read, and one that mostly repeats itself (it
 reports on change, or its digits are coarse) says too little: only their dropout is seen. A slow drift of a sensor alone
@@ -196,6 +197,8 @@ def judge(frame: Frame, seen: View, values: Floats, z: Floats, follows: Flags) -
     _fold_dropout(seen, heard, grown, weight)
     _fold_repeats(seen, x, heard, grown, weight)
     held = _fold_changes(seen, u, known, follows, grown, weight)
+    if frame.conditions.regimes.shape[1] > 1:
+        seen.noisy[:] = 0
     seen.seen[:] += (heard & (known | stating)) & (seen.seen < _MOST[1])
     suspect = _suspect(frame, seen)
     if suspect.any() or seen.doubt.any():
