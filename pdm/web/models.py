@@ -3,7 +3,6 @@
 from sqlalchemy import Connection
 
 from pdm.beside import beside
-from pdm.errors import ConflictError
 from pdm.impact import Said, impact_of
 from pdm.plant import AssetClass
 from pdm.ports import TrainedVersion
@@ -61,14 +60,8 @@ def impact_view(services: Services, asset_class: AssetClass, version: str, model
 
 
 def beside_view(services: Services, asset_class: AssetClass, version: str, model: Model) -> BesideView:
-    """A model beside the one that speaks.
-
-    Raises:
-        ConflictError: none speaks.
-    """
-    active = services.models.get(asset_class.name)
-    if active is None:
-        raise ConflictError(f"no model of class {asset_class.name} speaks: there is nothing to hold it against")
+    """A model beside the one that speaks; without one it stands beside itself."""
+    active = services.models.get(asset_class.name, model)
     with schema.read(services.engine) as connection:
         fleet = current_fleet(connection, current_plant(connection))
         found = beside(connection, fleet, asset_class, active, model)
