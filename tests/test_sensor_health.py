@@ -62,6 +62,16 @@ def test_a_fault_is_named_and_gone_once_it_is_healed(fault: Fault, within: int, 
     assert not said[:, 1].any()
 
 
+@pytest.mark.parametrize("fault", [Fault.STUCK, Fault.DROPOUT])
+def test_a_sensor_that_is_back_is_believed_however_far_the_machine_has_gone_on_meanwhile(fault: Fault) -> None:
+    values = noise(900)
+    values[:, 0] += np.linspace(0, 60, 900)  # the machine wears
+    values[200:500, 0] = np.nan if fault == Fault.DROPOUT else values[200, 0]
+    said = judged(values)
+    assert (said[220:500, 0] == fault).all()
+    assert not said[540:].any()
+
+
 def test_a_spike_is_one_in_its_own_step_alone() -> None:
     values = noise()
     values[100, 0] += 30

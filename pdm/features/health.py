@@ -193,10 +193,10 @@ def judge(frame: Frame, seen: View, values: Floats, z: Floats, follows: Flags) -
         x = values.astype(np.float32)
     u = np.clip(np.where(stating, np.nan, z), -FAR, FAR).astype(np.float32)
     heard, known, grown = x == x, u == u, seen.seen >= YOUNG
-    weight = _weight(seen)
+    weight, lost = _weight(seen), _too_long(seen) | (seen.dropped > _DROPPED)
     _fold_dropout(seen, heard, grown, weight)
     _fold_repeats(seen, x, heard, grown, weight)
-    held = _fold_changes(seen, u, known, follows, grown, weight)
+    held = _fold_changes(seen, u, known, follows, grown, weight, lost & heard & (seen.run == 0))
     if frame.conditions.regimes.shape[1] > 1:
         seen.noisy[:] = 0
     seen.seen[:] += (heard & (known | stating)) & (seen.seen < _MOST[1])
@@ -295,8 +295,16 @@ def _fold_repeats(seen: View, x: Singles, heard: Flags, grown: Flags, weight: An
     np.copyto(seen.said, x, where=heard)
 
 
-def _fold_changes(seen: View, z: Singles, known: Flags, follows: Flags, grown: Flags, weight: Any) -> Flags:
-    """Returns `[p, m]` which sensors have jumped while nobody looked: a machine that warms up does so, too."""
+def _fold_changes(
+    seen: View, z: Singles, known: Flags, follows: Flags, grown: Flags, weight: Any, back: Flags
+) -> Flags:
+    """Returns `[p, m]` which sensors have jumped while nobody looked: a machine that warms up does so, too.
+
+    Those that are `back` from being stuck or silent are believed: the machine has gone on meanwhile.
+    """
+    if back.any():
+        seen.jumped[back] = 0
+        np.copyto(seen.trusted, z, where=back & known)
     usual = np.maximum(seen.change, LEAST)
     size = np.where(known, np.abs(z - seen.trusted), np.float32(0))
     far = (size > JUMP * usual) & grown
