@@ -37,7 +37,7 @@ class Beside(NamedTuple):
     crps_change: Figure
 
 
-NOTHING = Figure(np.nan, np.nan, np.nan)
+NOTHING_BESIDE = Beside(None, 0, {}, {}, Figure(np.nan, np.nan, np.nan))
 
 
 def beside(connection: Connection, fleet: Fleet, asset_class: AssetClass, active: Model, other: Model) -> Beside:
@@ -45,7 +45,7 @@ def beside(connection: Connection, fleet: Fleet, asset_class: AssetClass, active
     times = [unseen_since(connection, asset_class, model) for model in (active, other)]
     known = [at_ms for at_ms in times if at_ms is not None]
     if len(known) < len(times):
-        return Beside(None, 0, {}, {}, NOTHING)
+        return NOTHING_BESIDE
     return judged_since(asset_class, list(lives_of(connection, fleet, asset_class)), active, other, max(known))
 
 
@@ -63,12 +63,12 @@ def judged_since(asset_class: AssetClass, lives: list[Life], active: Model, othe
         lives: of the class, with the times of their steps.
     """
     if active.head is None or other.head is None:
-        return Beside(since_ms, 0, {}, {}, NOTHING)  # one of them forecasts nothing
+        return NOTHING_BESIDE._replace(since_ms=since_ms)  # one of them forecasts nothing
     failed = [life for life in lives if life.failed and life.complete and int(times_of(life)[-1]) > since_ms]
     judged = [_judged(failed, said_by(asset_class, model, failed, since_ms)) for model in (active, other)]
     horizon = asset_class.horizon
     if not len(judged[0].inside(horizon).life):
-        return Beside(since_ms, 0, {}, {}, NOTHING)
+        return NOTHING_BESIDE._replace(since_ms=since_ms)
     losses = [score(one.quantiles, one.remaining, one.life, horizon).crps for one in judged]
     ours, others = (figures(one, horizon) for one in judged)
     return Beside(since_ms, len(losses[0]), ours, others, banded(losses[1] - losses[0]))

@@ -2,27 +2,12 @@
 
 from typing import NamedTuple
 
-from sqlalchemy import BigInteger, Column, Connection, Float, Integer, String, Table, insert, select
+from sqlalchemy import Connection, insert, select
 
-from pdm.state.schema import metadata, next_number
+from pdm.state.schema import fleet_lives, next_number
 
 OF_CLASS = ""
 """In the place of a failure mode: the life of the machine itself."""
-
-fleet_lives = Table(
-    "fleet_lives",
-    metadata,
-    Column("number", BigInteger, primary_key=True, autoincrement=False),
-    Column("class_name", String, nullable=False),
-    Column("mode", String, nullable=False),
-    Column("from_ms", BigInteger, nullable=False),
-    Column("declared_mean", Float, nullable=False),
-    Column("declared_sd", Float, nullable=False),
-    Column("mean", Float, nullable=False),
-    Column("sd", Float, nullable=False),
-    Column("failures", Integer, nullable=False),
-    Column("censored", Integer, nullable=False),
-)
 
 
 class FleetLife(NamedTuple):

@@ -251,6 +251,33 @@ runs = Table(
     Column("detail", Text),
 )
 
+widenings = Table(
+    "widenings",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("class_name", String, nullable=False),
+    Column("model", String, nullable=False),
+    Column("from_ms", BigInteger, nullable=False),
+    Column("factor", Float, nullable=False),
+    Column("lives", Integer, nullable=False),
+    Column("coverage", Float, nullable=False),
+)
+
+fleet_lives = Table(
+    "fleet_lives",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("class_name", String, nullable=False),
+    Column("mode", String, nullable=False),
+    Column("from_ms", BigInteger, nullable=False),
+    Column("declared_mean", Float, nullable=False),
+    Column("declared_sd", Float, nullable=False),
+    Column("mean", Float, nullable=False),
+    Column("sd", Float, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("censored", Integer, nullable=False),
+)
+
 # statements that every tick runs are built once: building one costs as much as running it
 _RISE = (
     update(counters)

@@ -2,21 +2,9 @@
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Connection, Float, Integer, Row, String, Table, insert, select
+from sqlalchemy import Connection, Row, insert, select
 
-from pdm.state.schema import metadata, next_number
-
-widenings = Table(
-    "widenings",
-    metadata,
-    Column("number", BigInteger, primary_key=True, autoincrement=False),
-    Column("class_name", String, nullable=False),
-    Column("model", String, nullable=False),
-    Column("from_ms", BigInteger, nullable=False),
-    Column("factor", Float, nullable=False),
-    Column("lives", Integer, nullable=False),
-    Column("coverage", Float, nullable=False),
-)
+from pdm.state.schema import next_number, widenings
 
 
 def widenings_of(connection: Connection, class_name: str) -> list[Row[Any]]:

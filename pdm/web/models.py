@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection
 
-from pdm.beside import beside
+from pdm.beside import NOTHING_BESIDE, beside
 from pdm.impact import Said, impact_of
 from pdm.plant import AssetClass
 from pdm.ports import TrainedVersion
@@ -60,14 +60,14 @@ def impact_view(services: Services, asset_class: AssetClass, version: str, model
 
 
 def beside_view(services: Services, asset_class: AssetClass, version: str, model: Model) -> BesideView:
-    """A model beside the one that speaks; without one it stands beside itself."""
-    active = services.models.get(asset_class.name, model)
+    """A model beside the one that speaks; where none does there is nothing to tell."""
+    active = services.models.get(asset_class.name)
     with schema.read(services.engine) as connection:
         fleet = current_fleet(connection, current_plant(connection))
-        found = beside(connection, fleet, asset_class, active, model)
+        found = NOTHING_BESIDE if active is None else beside(connection, fleet, asset_class, active, model)
     return BesideView(
         class_name=asset_class.name,
-        active=active.version,
+        active=None if active is None else active.version,
         version=version,
         unit=asset_class.life_step.unit,
         since=found.since_ms,

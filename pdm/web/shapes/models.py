@@ -78,10 +78,11 @@ class ImpactView:
 @dataclass(frozen=True, slots=True)
 class BesideView:
     """Two models on the same lives, which neither had seen: `since` is when the later one was trained, null where that
-    is not known. `crps_change` is the CRPS of `version` less that of the active one, below 0 it is better [unit]."""
+    is not known; `active` is the one that speaks, null without one. `crps_change` is the CRPS of `version` less that of
+    the active one, below 0 it is better [unit]."""
 
     class_name: str
-    active: str
+    active: str | None
     version: str
     unit: str
     since: Instant | None
