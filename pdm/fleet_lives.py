@@ -88,13 +88,10 @@ def _moved(now: FleetLife, before: FleetLife | None) -> bool:
 
 def _in_words(asset_class: AssetClass, one: FleetLife) -> str:
     unit, mode = asset_class.life_step.unit, next((m for m in asset_class.failure_modes if m.name == one.mode), None)
-    was, now = (life_range(mean - sd, mean + sd, unit) for mean, sd in _pairs(one))
+    pairs = ((one.declared_mean, one.declared_sd), (one.mean, one.sd))
+    was, now = (life_range(mean - sd, mean + sd, unit) for mean, sd in pairs)
     lives = f"{plural(one.failures, 'failure')} and {plural(one.censored, 'life', 'lives')} that did not end so"
     return f"{_whose(asset_class, mode)} lasts {now}, declared {was}: {lives}"
-
-
-def _pairs(one: FleetLife) -> tuple[tuple[float, float], tuple[float, float]]:
-    return (one.declared_mean, one.declared_sd), (one.mean, one.sd)
 
 
 def _whose(asset_class: AssetClass, mode: FailureMode | None) -> str:
