@@ -280,7 +280,7 @@ def action_text(mode: FailureMode) -> str:
 def driver_texts(asset_class: AssetClass, drivers: Sequence[Driver]) -> tuple[str, ...]:
     """The strongest reasons why the forecast is as short as it is."""
     shortening = [driver for driver in drivers if driver.contribution < 0 and driver.column != OVERALL]
-    return tuple(_driver_text(asset_class, driver) for driver in shortening[:MOST_DRIVERS])
+    return tuple(driver_text(asset_class, driver) for driver in shortening[:MOST_DRIVERS])
 
 
 def readiness(
@@ -454,8 +454,11 @@ def _declared_wear(asset_class: AssetClass) -> str:
     return f"{source} of its failure modes ({', '.join(lives)})"
 
 
-def _driver_text(asset_class: AssetClass, driver: Driver) -> str:
+def driver_text(asset_class: AssetClass, driver: Driver) -> str:
+    """One reason in words, whichever way it moves the forecast."""
     unit = asset_class.life_step.unit
+    if driver.column == OVERALL:
+        return "several sensors together"
     if driver.column == AGE:
         return f"age, {words.quantity(driver.moving_for, unit)} used"
     side, way = ("above", "rising") if driver.departure > 0 else ("below", "falling")

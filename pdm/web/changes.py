@@ -7,7 +7,7 @@ from pdm.cohort import frame_name
 from pdm.errors import NotFoundError
 from pdm.plant import AssetClass
 from pdm.prognosis import Basis, learned
-from pdm.prognosis.learned import AGE, OVERALL, Driver, Model
+from pdm.prognosis.learned import Driver, Model
 from pdm.services import Services
 from pdm.web import views
 from pdm.web.past import Folded, folded
@@ -86,15 +86,7 @@ def _movers(asset_class: AssetClass, before: list[Driver], after: list[Driver]) 
     changes = [(driver, driver.contribution - was.get(driver.column, 0.0)) for driver in after]
     ranked = sorted(changes, key=lambda pair: -abs(pair[1]))[:MOST_MOVERS]
     return tuple(
-        MoverView(driver.column, _text(asset_class, driver), change)
+        MoverView(driver.column, recommend.driver_text(asset_class, driver), change)
         for driver, change in ranked
         if change and abs(change) >= _WORTH_SAYING * abs(ranked[0][1])
     )
-
-
-def _text(asset_class: AssetClass, driver: Driver) -> str:
-    if driver.column == AGE:
-        return "its age"
-    if driver.column == OVERALL:
-        return "several sensors together"
-    return recommend.driver_texts(asset_class, [driver._replace(contribution=-1.0)])[0]

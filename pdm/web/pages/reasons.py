@@ -12,7 +12,7 @@ from pdm.features import FeatureState
 from pdm.learn.model_card import false_alarms
 from pdm.plant import AssetClass, exposure
 from pdm.prognosis import departing, learned
-from pdm.prognosis.learned import OVERALL, Driver, Model, Origin
+from pdm.prognosis.learned import Driver, Model, Origin
 from pdm.services import Services
 from pdm.state.schema import read
 from pdm.web import charts, snapshot
@@ -128,7 +128,7 @@ def _reasons(services: Services, asset_class: AssetClass, twin: TwinView) -> lis
     return [
         Reason(
             sign="+" if driver.contribution < 0 else "-",
-            text=_text(asset_class, driver),
+            text=recommend.driver_text(asset_class, driver),
             effect=f"{'-' if driver.contribution < 0 else '+'}{words.life(abs(driver.contribution), twin.unit)}",
             bar=charts.bar(abs(driver.contribution) / strongest, "worse" if driver.contribution < 0 else ""),
         )
@@ -180,12 +180,6 @@ def _folded(services: Services, model: Model, asset_class: AssetClass, serial: s
     now = snapshot.latest(services)
     with read(services.engine) as connection:
         return cohort.restored(connection, now.current, asset_class, model, now.fleet, [serial])
-
-
-def _text(asset_class: AssetClass, driver: Driver) -> str:
-    if driver.column == OVERALL:
-        return "several sensors together"
-    return recommend.driver_texts(asset_class, [driver._replace(contribution=-1.0)])[0]
 
 
 def _quiet(view: AssetView) -> str:
