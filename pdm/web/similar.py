@@ -56,9 +56,11 @@ def similar_lives(services: Services, now: Snapshot, serial: str) -> tuple[Simil
     if model is None or twin.prognosis.basis != Basis.LEARNED.name.lower():
         return ()
     lives, looks = _finished(services, now, asset_class, model)
+    if not lives:
+        return ()
     with read(services.engine) as connection:
         machines = cohort.restored(connection, now.current, asset_class, model, now.fleet, [serial])
-    if not lives or machines.twin.features is None:
+    if machines.twin.features is None:
         return ()
     mine = features.emit(model.frame, machines.twin.features, np.array([0])).astype(np.float32)
     alike = learned.proximity(model, mine, looks.features, machines.complete)
