@@ -10,16 +10,17 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 from zoneinfo import ZoneInfo
 
 import pandas as pd
-from pydantic import Field
+from pydantic import Field, model_validator
 from sqlalchemy import Connection
 
 from pdm import respond
 from pdm.clocks import ServiceClock
 from pdm.errors import ConfigurationError, ConfigurationFileError, PdmError
+from pdm.ingest.files import encoding_of
 from pdm.installations import EventKind, MaintenanceEvent
 from pdm.plant import Plant
 from pdm.plant.entries import Zone
@@ -41,13 +42,27 @@ Row = Mapping[str, str]
 
 
 class NameEntry(Entry):
-    """Where the failure mode or the sensor of an event stands: a column, and what its values are called in the plant
-    file."""
+    """The failure mode or the sensor of an event: a column, and what its values are called in the plant file; or one
+    name for all rows."""
 
-    column: str
+    column: str | None = None
     values: Mapping[str, str] = {}
+    always: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_its_name(cls, data: Any) -> Any:
+        return {"always": data} if isinstance(data, str) else data
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if (self.column is None) == (self.always is None):
+            raise ValueError("expected a name for all rows, or {column: ..., values: {...}}")
+        return self
 
     def name(self, row: Row) -> str | None:
+        if self.column is None:
+            return self.always
         said = row[self.column] or None
         return None if said is None else self.values.get(said, said)
 
@@ -70,7 +85,7 @@ class MappedEvent(Entry):
 class EventMap(Entry):
     """A map of the columns of work orders to events."""
 
-    id: str = Field(description="column that numbers the work orders")
+    id: str | None = Field(default=None, description="column that numbers the work orders")
     machine: str = Field(description="column with a serial, a slot or a key of another system")
     events: OneOrMore[MappedEvent]
     note: str | None = None
@@ -88,7 +103,7 @@ class EventMap(Entry):
                     yield ("events", number, key), column
             yield from ((("events", number, "where", column), column) for column in event.where)
             for key in ("mode", "sensor"):
-                if (entry := getattr(event, key)) is not None:
+                if (entry := getattr(event, key)) is not None and entry.column is not None:
                     yield ("events", number, key, "column"), entry.column
 
 
@@ -110,8 +125,10 @@ class Found(NamedTuple):
 
     @property
     def id(self) -> str:
-        """The same for the same event of the same work order, whatever file it comes in."""
-        named = [self.order, self.event.serial, self.event.kind, *filter(None, [self.event.sensor])]
+        """The same for the same event of the same work order, whatever file it comes in; without a number of the
+        order, of the same time."""
+        order = self.order or str(self.event.at_ms)
+        named = [order, self.event.serial, self.event.kind, *filter(None, [self.event.sensor])]
         return hashlib.sha256("|".join(named).encode()).hexdigest()[:32]
 
 
@@ -142,7 +159,15 @@ def import_events(settings: Settings, path: Path, map_path: Path) -> EventsImpor
 def _read_rows(path: Path) -> tuple[list[str], list[Row]]:
     """Names of the columns, and every cell as the text that it is; comma, semicolon or tab between them."""
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, sep=None, engine="python", encoding="utf-8-sig")
+        table = pd.read_csv(
+            path,
+            dtype=str,
+            keep_default_na=False,
+            sep=None,
+            engine="python",
+            encoding=encoding_of(path),
+            encoding_errors="replace",
+        )
     except (OSError, ValueError, csv.Error) as error:
         raise ConfigurationError(f"cannot be read as CSV: {error}", file=str(path)) from None
     names = [str(name).strip() for name in table.columns]
@@ -170,7 +195,8 @@ def _events(plant: Plant, event_map: EventMap, rows: list[Row]) -> tuple[list[Fo
     machines, zone = _machines(plant), event_map.time_zone or plant.time_zone
     found, problems = list[Found](), list[Problem]()
     for line, row in enumerate(rows, FIRST_LINE):
-        order, serial = row[event_map.id], machines.get(row[event_map.machine])
+        order = row[event_map.id] if event_map.id else ""
+        serial = machines.get(row[event_map.machine])
         fitting = [event for event in event_map.events if event.fits(row)]
         if serial is None:
             problems.append(Problem(line, order, f"no machine of the plant is called {row[event_map.machine]!r}"))

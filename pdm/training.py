@@ -56,7 +56,13 @@ def train_class(
     path = model_folder.save(model, folder)
     active = publish(engine, path, act)
     learned = f"{path.name} from {model.facts.failures} failures, CRPS {model.facts.evidence}"
-    return Trained(path.name, active, f"{class_name}: {learned}; {'active' if active else 'a challenger'}")
+    return Trained(path.name, active, f"{class_name}: {learned}; {_standing(class_name, path.name, active)}")
+
+
+def _standing(class_name: str, version: str, active: bool) -> str:
+    """Whether a new model speaks, and how to have it speak."""
+    challenger = f"a challenger: `pdm-twin models activate {class_name} {version}` has it speak"
+    return "active" if active else challenger
 
 
 def _publish_watch(engine: Engine, model: Model, folder: Path, act: Act, failures: int) -> Trained:
@@ -72,6 +78,6 @@ def _publish_watch(engine: Engine, model: Model, folder: Path, act: Act, failure
         f"{learned}: an alarm without remaining life, which takes {FEWEST_FAILURES} failures ({failures} so far)",
         false_alarms(figures),
         *([] if heard else ["nobody hears it: rules.yaml has no rule of kind departure for it"]),
-        "active" if active else "a challenger",
+        _standing(name, path.name, active),
     ]
     return Trained(path.name, active, f"{name}: {'; '.join(told)}")

@@ -156,3 +156,12 @@ def test_a_map_with_a_wrong_key_says_where() -> None:
     Path("map.yaml").write_text(MAP.replace("where: {Type: PM02", "when: {Type: PM02"))
     with pytest.raises(ConfigurationFileError, match=r"map\.yaml:8: events\[0\]\.when"):
         imported(PREVENTIVE)
+
+
+def test_an_export_of_windows_without_numbers_of_orders_is_taken_in_once(tmp_path: Path) -> None:
+    Path("map.yaml").write_text("machine: Gerät\nevents: [{kind: failed, at: Störung, mode: belt}]", encoding="utf-8")
+    Path("orders.csv").write_bytes("Gerät;Störung\nFAN-1;2026-02-03 04:00\nFAN-2;2026-03-03 04:00\n".encode("cp1252"))
+    for _ in range(2):
+        done = import_events(load_settings(), Path("orders.csv"), Path("map.yaml"))
+        assert (done.events, done.problems) == (2, [])
+    assert [(kind, mode) for _, kind, _, mode, _ in stored()] == [("failed", "belt")] * 2

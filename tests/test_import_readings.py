@@ -511,3 +511,10 @@ def test_an_import_through_the_log_survives_another_process(tmp_path: Path) -> N
     reader = ReadingLog(tmp_path / "readings")
     assert reader.counts().readings == 1
     reader.close()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "latin-1", "utf-16"])
+def test_names_of_columns_are_read_as_the_file_is_encoded(bench: Bench, encoding: str) -> None:
+    text = "time,source,Öltemp\n2020-01-01T01:00:00Z,p1,7.5\n"
+    assert bench.run(text.encode(encoding), TableForm(rename={"Öltemp": "temp"})).bad_rows == 0
+    assert bench.rows() == [(1, 7.5, None)]

@@ -200,3 +200,8 @@ def test_a_life_step_holds_a_reading_and_a_record_many(tmp_path: Path, every: st
     times = pd.date_range("2026-01-01", periods=rows, freq=every, tz="UTC")
     path = written(tmp_path, pd.DataFrame({"time": times, "temp": np.random.default_rng(1).random(rows)}))
     assert f"{{{step}" in plant_text(look_at(path, PLAIN), path).replace("every: ", "")
+
+
+def test_a_table_that_windows_wrote_is_looked_at(tmp_path: Path) -> None:
+    look = look_at(written(tmp_path, table(**{"Öldruck [bar]": np.arange(300) % 7}), encoding="cp1252"), PLAIN)
+    assert look.sensors[-1].column == "Öldruck [bar]"

@@ -221,6 +221,8 @@ def test_without_a_rule_that_hears_the_alarm_training_says_so(tmp_path: Path) ->
     tick(services, START + 250 * HOUR)
     said = train_class(services.engine, "fan", tmp_path / "models", Act("test", START)).text
     assert "nobody hears it: rules.yaml has no rule of kind departure for it" in said
+    again = train_class(services.engine, "fan", tmp_path / "models", Act("test", START))
+    assert again.text.endswith(f"a challenger: `pdm-twin models activate fan {again.version}` has it speak")
 
 
 def test_what_is_told_of_a_declared_life_does_not_rest_on_the_machines_of_the_alarm(tmp_path: Path) -> None:

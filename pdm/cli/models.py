@@ -28,9 +28,11 @@ def train(class_name: OfClass, settings: SettingsFile = None, as_json: AsJson = 
 def models_list(settings: SettingsFile = None, as_json: AsJson = False) -> None:
     """The models of each class, with the active one, and why others cannot be."""
     from pdm.models_command import list_models
+    from pdm.words import plural
 
     for one in list_models(settings_of(settings)):
-        learned = "" if one.failures is None else f"from {one.failures} failures, CRPS {one.crps:.4g}"
+        learned = "" if one.failures is None else f"from {plural(one.failures, 'failure')}"
+        learned += f", CRPS {one.crps:.4g}" if one.crps is not None else ", alarm only" if learned else ""
         state = "active" if one.active else f"cannot be used: {one.problem}" if one.problem else "can be activated"
         line = "\t".join(filter(None, (one.class_name, one.version, learned, state)))
         typer.echo(json.dumps(asdict(one)) if as_json else line)

@@ -1,5 +1,6 @@
 """CSV and Parquet files of readings, piece by piece, as Arrow columns."""
 
+import codecs
 import csv
 import re
 from collections.abc import Collection, Iterator, Sequence
@@ -42,12 +43,14 @@ class Layout(NamedTuple):
         delimiter: between the cells of a CSV file; empty for Parquet.
         decimal: of its numbers.
         missing: words that stand for no value, in small letters.
+        encoding: of the text of a CSV file.
     """
 
     names: tuple[str, ...]
     delimiter: str = ""
     decimal: Decimal = "."
     missing: tuple[str, ...] = MISSING
+    encoding: str = "utf-8-sig"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,8 @@ def layout_of(path: Path, form: TableForm) -> Layout:
     with _readable(path):
         if _is_parquet(path):
             return Layout(tuple(name.strip() for name in parquet.read_schema(path).names))
-        lines = _first_lines(path)
+        encoding = encoding_of(path)
+        lines = _first_lines(path, encoding)
     delimiter = form.delimiter or max(_DELIMITERS, key=lines[0].count)
     rows = list(csv.reader(lines, delimiter=delimiter))
     names = tuple(name.strip() for name in rows[0])
@@ -88,7 +92,8 @@ def layout_of(path: Path, form: TableForm) -> Layout:
         decimal = form.decimal or _decimal(cells)
     except ConfigurationError as error:
         raise ConfigurationError(error.message, file=path.name) from None
-    return Layout(names, delimiter, decimal, (*MISSING, *(word.strip().casefold() for word in form.missing)))
+    missing = (*MISSING, *(word.strip().casefold() for word in form.missing))
+    return Layout(names, delimiter, decimal, missing, encoding)
 
 
 def holds_values(name: str, form: TableForm) -> bool:
@@ -139,7 +144,9 @@ def read_pieces(path: Path, layout: Layout, numbers: Collection[str], skip: int 
 
 def _csv_pieces(path: Path, layout: Layout, skip: int, numbers: Collection[str] | None = None) -> Iterator[Piece]:
     """With `numbers`, fast, and `ArrowInvalid` at the first fault; without, all cells as text and faults told apart."""
-    names = next(csv.reader(_first_lines(path), delimiter=layout.delimiter), [])  # with the blanks around them
+    names = next(
+        csv.reader(_first_lines(path, layout.encoding), delimiter=layout.delimiter), []
+    )  # with the blanks around them
     malformed: dict[int, str] = {}
     blank: list[int] = []
 
@@ -155,7 +162,11 @@ def _csv_pieces(path: Path, layout: Layout, skip: int, numbers: Collection[str] 
     with pa.OSFile(str(path)) as file:
         reader = arrow_csv.open_csv(
             pa.CompressedInputStream(file, "gzip") if path.suffix == ".gz" else file,
-            read_options=arrow_csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=numbers is not None),
+            read_options=arrow_csv.ReadOptions(
+                block_size=_BLOCK_BYTES,
+                use_threads=numbers is not None,
+                encoding="utf8" if layout.encoding == "utf-8-sig" else layout.encoding,
+            ),
             parse_options=arrow_csv.ParseOptions(
                 delimiter=layout.delimiter,
                 invalid_row_handler=note if numbers is None else None,
@@ -235,13 +246,31 @@ def _is_parquet(path: Path) -> bool:
         return file.read(4) == b"PAR1"
 
 
-def _first_lines(path: Path) -> list[str]:
+def _first_lines(path: Path, encoding: str) -> list[str]:
     """The beginning of a CSV file, its header at least."""
-    with pa.OSFile(str(path)) as file:
-        stream = pa.CompressedInputStream(file, "gzip") if path.suffix == ".gz" else file
-        text = stream.read(_SAMPLE_BYTES).decode("utf-8-sig", errors="replace")
+    text = _beginning(path, _SAMPLE_BYTES).decode(encoding, errors="replace")
     lines = text.splitlines() or [""]
     return lines[:-1] if len(lines) > 1 and len(text) > _SAMPLE_BYTES // 2 else lines  # the last may be cut
+
+
+def encoding_of(path: Path) -> str:
+    """How the text of a file is encoded, as its beginning shows: as UTF-8 or UTF-16, or as Windows of western Europe
+    writes it, in which every byte but five means something."""
+    start = _beginning(path, _BLOCK_BYTES)
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    try:
+        codecs.getincrementaldecoder("utf-8-sig")().decode(start)  # the last character may be cut
+    except UnicodeDecodeError:
+        return "latin-1" if any(byte in start for byte in b"\x81\x8d\x8f\x90\x9d") else "cp1252"
+    return "utf-8-sig"
+
+
+def _beginning(path: Path, size: int) -> bytes:
+    with pa.OSFile(str(path)) as file:
+        stream = pa.CompressedInputStream(file, "gzip") if path.suffix == ".gz" else file
+        start: bytes = stream.read(size)
+    return start
 
 
 @contextmanager

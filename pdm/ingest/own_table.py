@@ -137,6 +137,8 @@ def _read(path: Path, layout: Layout) -> Any:
             on_bad_lines="skip",
             skipinitialspace=True,
             low_memory=False,
+            encoding=layout.encoding,
+            encoding_errors="replace",
         )
     table.columns = [str(name).strip() for name in table.columns]
     if table.empty:

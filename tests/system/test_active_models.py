@@ -14,6 +14,7 @@ from pdm.clocks import ReplayClock
 from pdm.demo_plants import pump_plant, pump_rules
 from pdm.errors import ConflictError
 from pdm.impact import impact_of
+from pdm.models_command import ListedModel
 from pdm.plant.file import parse_plant
 from pdm.prognosis.learned import Model, head_of
 from pdm.respond import Act, activate_model, expect_usable
@@ -215,3 +216,9 @@ def test_models_are_listed_shown_activated_and_rolled_back_by_command(
     assert "`pdm-twin models list`" in shell("models", "activate", "pump", "0009-0123456789ab").err
     assert "expected pump" in shell("models", "show", "fan").err
     assert "nothing to learn from" in shell("train", "pump").out
+
+
+def test_a_model_without_failures_is_listed_as_an_alarm(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = [ListedModel("fan", "0001-3b12976323e9", True, 0, None, None)]
+    monkeypatch.setattr("pdm.models_command.list_models", lambda settings: listed)
+    assert shell("models", "list").out == "fan\t0001-3b12976323e9\tfrom 0 failures, alarm only\tactive\n"
