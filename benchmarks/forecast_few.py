@@ -27,7 +27,7 @@ FEW = {3: 18.5, 5: 17.0, 10: 13.5, 20: 11.5}
 DRAWS = 20
 LATE = {"FD001": 11.8, "FD002": 14.5, "FD003": 11.8}
 MISSED = (0.2, 0.6)  # share of its life that a late joiner was not seen
-PARTS, JUDGED = 5, 2
+PARTS = 5
 TOLD = 0.3
 
 
@@ -69,7 +69,7 @@ def _late(asset_class: AssetClass, data: Path, subset: str, bar: float) -> Itera
     lives = training_lives(data, subset)
     part_of = np.random.default_rng(1).permutation(len(lives)) % PARTS
     late, whole, pretended, held = [], [], [], []
-    for part in range(JUDGED):
+    for part in range(PARTS):
         model = train(asset_class, _some(lives, part_of != part), seed=1, origin=Origin.BENCHMARK)
         judged = _some(lives, part_of == part)
         missed = np.random.default_rng([part, 1]).uniform(*MISSED, len(judged))

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdm.degradation.wear import WearScale
+from pdm.features import FeatureState
 from pdm.features.frame import Conditions, Frame
 from pdm.learn import Life, train, train_watch
 from pdm.plant import AssetClass, Costs, DeclaredWear, ExpectedLife, FailureMode, LifeStep, Limit, Sensor
@@ -157,3 +158,9 @@ def steps_of(frame: Frame, seed: int, steps: int, assets: int) -> NDArray[np.flo
     made = random.normal(0.0, 3.0, (steps, assets, len(frame.column_names)))
     made[random.random(made.shape) < 0.05] = np.nan
     return made
+
+
+def bits(state: FeatureState, *rows: int) -> bytes:
+    """All that is remembered of some assets, of every one if none is named."""
+    some = state.take(np.array(rows)) if rows else state
+    return b"".join(column.tobytes() for column in some.to_columns().values())

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pdm.features import ALL, FeatureState, emit, fold, outside, silent_steps, start
 from pdm.features.frame import Frame, Watch
-from tests.small_lives import plain_frame, random_frame, steps_of
+from tests.small_lives import bits, plain_frame, random_frame, steps_of
 
 
 def seen(frame: Frame, values: NDArray[np.float64]) -> dict[str, float]:
@@ -42,7 +42,7 @@ def test_the_short_mean_forgets_with_its_span() -> None:
 def test_slopes_are_the_damped_least_squares_of_the_whole_history() -> None:
     x = np.random.default_rng(1).normal(size=200).cumsum()
     features = seen(plain_frame(), x[:, None])
-    assert features["sl60 c0"] == pytest.approx(forgotten_slope(x, 60), rel=1e-9)
+    assert features["sl60 c0"] == pytest.approx(forgotten_slope(x, 60), rel=1e-5)
     n, time = len(x), np.arange(len(x)) - (len(x) - 1) / 2
     assert features["wl c0"] == pytest.approx((time @ x) / (time @ time + 25 * n), rel=1e-9)
 
@@ -52,9 +52,9 @@ def test_slow_slopes_of_the_health_channels_follow_their_formulas() -> None:
     x = np.linspace(0, 3, 90) ** 2
     features = seen(frame, x[:, None])
     fast, slow = forgotten_slope(x, 60), forgotten_slope(x, 120)
-    assert features["sl120 h0"] == pytest.approx(slow, rel=1e-9)
-    assert features["sl60-sl120 h0"] == pytest.approx(fast - slow, rel=1e-9)
-    assert features["sl60-wl h0"] == pytest.approx(fast - features["wl h0"], rel=1e-9)
+    assert features["sl120 h0"] == pytest.approx(slow, rel=1e-5)
+    assert features["sl60-sl120 h0"] == pytest.approx(fast - slow, rel=1e-5)
+    assert features["sl60-wl h0"] == pytest.approx(fast - features["wl h0"], rel=1e-5)
 
 
 def test_memories_and_damping_grow_with_the_time_scale() -> None:
@@ -186,7 +186,7 @@ def test_one_machine_alone_gets_the_bits_that_it_gets_among_many(
     for step in steps[:, number]:
         fold(frame, one, ALL, step[None])
         one = FeatureState.from_columns(frame, one.to_columns())
-    assert one.values.tobytes() == many.take(np.array([number])).values.tobytes()
+    assert bits(one) == bits(many, number)
     assert emit(frame, one).tobytes() == emit(frame, many, np.array([number])).tobytes()
     assert emit(frame, many)[number].tobytes() == emit(frame, one).tobytes()
 
@@ -205,7 +205,7 @@ def test_machines_may_start_late_and_pause_without_touching_each_other(seed: int
         alone = start(frame, 1)
         for step in steps[present[:, asset], asset]:
             fold(frame, alone, slice(0, 1), step[None])
-        assert alone.values[:, 0].tobytes() == np.ascontiguousarray(together.values[:, asset]).tobytes()
+        assert bits(alone) == bits(together, asset)
 
 
 def test_a_state_grows_by_machines_that_are_new() -> None:
@@ -214,18 +214,18 @@ def test_a_state_grows_by_machines_that_are_new() -> None:
     fold(frame, state, ALL, steps_of(frame, 1, 1, 2)[0])
     grown = state.grow(3)
     assert len(grown) == 5
-    assert grown.take(np.arange(2)).values.tobytes() == state.values.tobytes()
-    assert not grown.values[:, 2:].any()
+    assert bits(grown, 0, 1) == bits(state)
+    assert bits(grown, 2, 3, 4) == bits(start(frame, 3))
 
 
 def test_putting_back_some_machines_leaves_the_others() -> None:
     frame = random_frame(1)
     state = start(frame, 3)
     fold(frame, state, ALL, steps_of(frame, 1, 1, 3)[0])
-    before = state.values.copy()
+    before = bits(state, 0, 2)
     state.put(np.array([1]), start(frame, 1))
-    assert not state.values[:, 1].any()
-    np.testing.assert_array_equal(state.values[:, [0, 2]], before[:, [0, 2]])
+    assert bits(state, 1) == bits(start(frame, 1))
+    assert bits(state, 0, 2) == before
 
 
 def test_a_state_of_another_frame_is_refused() -> None:

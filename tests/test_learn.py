@@ -65,9 +65,10 @@ def test_lives_cut_short_count_in_the_life_table_and_teach_where_their_end_was_f
     assert forests[1] == forests[0] != forests[2]
 
 
-def test_where_only_early_failures_are_known_lives_that_go_on_correct_what_is_learned() -> None:
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_where_only_early_failures_are_known_lives_that_go_on_correct_what_is_learned(seed: int) -> None:
     # all are taken out at 90 hours; those that live longer never fail on record
-    lives = [fan_life(number, seed=4) for number in range(24)]
+    lives = [fan_life(number, seed) for number in range(24)]
     failed = [life for life in lives if life.length <= 90]
     alive = [
         replace(life, columns=life.columns[:90], share=life.share[:90], failed=False)
@@ -81,8 +82,9 @@ def test_where_only_early_failures_are_known_lives_that_go_on_correct_what_is_le
         rows = fold_lives(model.frame, unseen, np.ones(unseen.lengths.max(), dtype=bool))
         forests = head_of(model).whole
         left = np.minimum(unseen.remaining[rows.step], FAN.horizon)
-        errors.append(np.abs(estimate((forests.squared, forests.poisson), rows.features) - left).mean())
-    assert errors[1] < 0.9 * errors[0]
+        expected = forests.target.life(estimate((forests.squared, forests.poisson), rows.features))
+        errors.append(np.abs(expected - left).mean())
+    assert errors[1] < 0.95 * errors[0]
 
 
 def test_forecasts_of_unseen_machines_are_calibrated_and_better_than_age() -> None:

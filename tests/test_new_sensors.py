@@ -292,4 +292,4 @@ def test_a_replacement_reported_late_and_one_taken_back_are_as_if_known_at_once_
     tick(late, START + 701 * HOUR + 1)
     for name, values in twins(late).items():
         np.testing.assert_array_equal(values, as_never[name], err_msg=name)
-    assert not np.array_equal(as_known["features.feature_state"], as_never["features.feature_state"])
+    assert not np.array_equal(as_known["features.memories"], as_never["features.memories"])

@@ -86,7 +86,7 @@ def test_before_its_own_start_is_known_nothing_is_said_of_a_machine() -> None:
 
 
 def test_the_trail_keeps_the_whole_life_in_64_places() -> None:
-    recent, trail = np.zeros((watch.HELD, 2)), np.zeros((watch.TRAIL, 2))
+    recent, trail = np.zeros((watch.HELD, 2), np.float32), np.zeros((watch.TRAIL, 2), np.float32)
     for step in range(1, 1001):
         watch.remember(recent, trail, np.array([float(step), 64.0]), np.array([float(step), -1.0]))
     assert recent[:, 0].tolist() == [996, 997, 998, 999, 1000]

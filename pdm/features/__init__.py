@@ -2,7 +2,8 @@
 
 All is first-order recursion, written out so that one machine and a cohort of thousands, in any memory order, saved and
 loaded between any two steps, give the same bits: no BLAS, no sums over the cohort's axis, no exp, log or power.
-Training, service and replay call the same three functions `start`, `fold`, `emit`.
+Training, service and replay call the same three functions `start`, `fold`, `emit`. What forgets is kept in single
+precision: its rounding is forgotten, too.
 
 With x a channel, n the steps folded so far and q the memory of a span:
 
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 
 from pdm.columns import Columns
 from pdm.features import health, watch
-from pdm.features.frame import HEALTH, Floats, Frame, Read, project, project_own, read, strange_conditions
+from pdm.features.frame import HEALTH, Floats, Frame, Read, Singles, project, project_own, read, strange_conditions
 from pdm.features.health import SensorState
 
 Rows = NDArray[np.intp] | slice
@@ -42,41 +43,48 @@ class FeatureState:
     """What a frame remembers of a cohort.
 
     Attributes:
-        values: `[K, N]` float64, one column per asset, rows as in `_View`.
+        sums: `[J, N]` float64, one column per asset, the first rows of `_View`.
+        memories: `[K, N]` float32, the other ones.
         sensors: what is known of their sensors.
     """
 
-    values: Floats
+    sums: Floats
+    memories: Singles
     sensors: SensorState
 
     def __len__(self) -> int:
-        return int(self.values.shape[1])
+        return int(self.sums.shape[1])
 
     def take(self, rows: NDArray[Any] | slice) -> "FeatureState":
         """The state of these assets (indices or mask: a copy; a slice: the same memory)."""
-        return FeatureState(self.values[:, rows], self.sensors.take(rows))
+        return FeatureState(self.sums[:, rows], self.memories[:, rows], self.sensors.take(rows))
 
     def grow(self, count: int) -> "FeatureState":
         """The same assets followed by `count` that have no step yet."""
-        return FeatureState(np.pad(self.values, ((0, 0), (0, count))), self.sensors.grow(count))
+        more = ((0, 0), (0, count))
+        return FeatureState(np.pad(self.sums, more), np.pad(self.memories, more), self.sensors.grow(count))
 
     def put(self, rows: NDArray[Any] | slice, other: "FeatureState") -> None:
         """Replace the state of these assets."""
-        self.values[:, rows] = other.values
+        self.sums[:, rows], self.memories[:, rows] = other.sums, other.memories
         self.sensors.put(rows, other.sensors)
 
     def to_columns(self) -> Columns:
         """One row per asset, for a checkpoint."""
-        return {"feature_state": np.ascontiguousarray(self.values.T), **self.sensors.to_columns()}
+        return {
+            "sums": np.ascontiguousarray(self.sums.T),
+            "memories": np.ascontiguousarray(self.memories.T),
+            **self.sensors.to_columns(),
+        }
 
     @staticmethod
     def from_columns(frame: Frame, columns: Mapping[str, NDArray[Any]]) -> "FeatureState":
         """Read what `to_columns` wrote; ValueError if it was written for another frame."""
-        values = np.asarray(columns["feature_state"], dtype=np.float64)
+        sums, memories = (np.ascontiguousarray(columns[name].T).copy() for name in ("sums", "memories"))
         sensors = SensorState.from_columns(columns)
-        if values.shape[1] != _height(frame) or not health.fits(frame, sensors):
-            raise ValueError(f"a feature state of {values.shape[1]} values does not fit a frame of {_height(frame)}")
-        return FeatureState(np.ascontiguousarray(values.T).copy(), sensors)
+        if (len(sums), len(memories)) != _heights(frame) or not health.fits(frame, sensors):
+            raise ValueError(f"a state of {len(sums)} sums and {len(memories)} memories does not fit the frame")
+        return FeatureState(sums, memories, sensors)
 
 
 class _View(NamedTuple):
@@ -87,22 +95,25 @@ class _View(NamedTuple):
     s60: Floats  # [3, m] S0, S1, S2
     s120: Floats  # [3, m]
     strange: Floats  # [m] weight of steps under strange conditions in the memory of span 15
-    x15: Floats  # [C, m] X0
-    start: Floats  # [C, m] mean over the first steps
     mean: Floats  # [C, m] mean over all steps
     t1: Floats  # [C, m] sum of x t, t the age before the step
-    x60: Floats  # [C, m] X0
-    y60: Floats  # [C, m] X1
-    x120: Floats  # [6, m] X0 of the health channels
-    y120: Floats  # [6, m] X1
-    level: Floats  # [q, m] X0 of what the sensors read as such
-    recent: Floats  # [5, m] the latest departures from early life; no row without a watch
-    trail: Floats  # [64, m] departures over the whole life
+    x15: Singles  # [C, m] X0
+    start: Singles  # [C, m] mean over the first steps
+    x60: Singles  # [C, m] X0
+    y60: Singles  # [C, m] X1
+    x120: Singles  # [6, m] X0 of the health channels
+    y120: Singles  # [6, m] X1
+    level: Singles  # [q, m] X0 of what the sensors read as such
+    recent: Singles  # [5, m] the latest departures from early life; no row without a watch
+    trail: Singles  # [64, m] departures over the whole life
 
 
 def start(frame: Frame, count: int) -> FeatureState:
     """The state of `count` assets before their first step."""
-    return FeatureState(np.zeros((_height(frame), count)), health.start(frame, count))
+    sums, memories = _heights(frame)
+    return FeatureState(
+        np.zeros((sums, count)), np.zeros((memories, count), dtype=np.float32), health.start(frame, count)
+    )
 
 
 def fold(
@@ -131,7 +142,7 @@ def renew(frame: Frame, state: FeatureState, rows: NDArray[np.intp], columns: ND
     """
     health.renew(frame, state.sensors, rows, columns)
     left = health.view(frame, state.sensors).left
-    new = columns[:, frame.kept].T & (_view(frame, state.values).n[rows] > 0)
+    new = columns[:, frame.kept].T & (_view(frame, state).n[rows] > 0)
     # the step in which it was replaced may hold readings of both: it is one more than is gathered
     left[:, rows] = np.where(new, frame.baseline + 1, left[:, rows])
 
@@ -141,13 +152,13 @@ def emit(frame: Frame, state: FeatureState, rows: Rows = ALL) -> Floats:
     chunks = _chunks(rows, len(state))
     features = np.empty((chunks[-1][2] if chunks else 0, len(frame.feature_names)))
     for part, begin, end in chunks:
-        features[begin:end] = _emit(frame, _view(frame, state.values[:, part])).T
+        features[begin:end] = _emit(frame, _view(frame, state, part)).T
     return features
 
 
 def outside(frame: Frame, state: FeatureState, rows: Rows = ALL) -> NDArray[np.bool_]:
     """`[m]` whether an asset lately ran mostly under conditions far outside of what training saw."""
-    view = _view(frame, state.values)
+    view = _view(frame, state)
     return np.asarray(2 * view.strange[rows] > view.s15[rows], dtype=np.bool_)
 
 
@@ -158,31 +169,34 @@ def silent_steps(frame: Frame, state: FeatureState, rows: Rows = ALL) -> Floats:
 
 def since_start(frame: Frame, state: FeatureState, rows: Rows = ALL) -> Floats:
     """Recent mean of each kept sensor less the asset's own start `[m, p]` [standard deviations]."""
-    return _since_start(frame, _view(frame, state.values[:, rows])).T
+    return _since_start(frame, _view(frame, state, rows)).T
 
 
 def departure(frame: Frame, state: FeatureState, rows: Rows = ALL) -> Floats:
     """How far each asset has stayed from its own early life in its last five steps `[m]`, 1 at the level of the alarm;
     NaN before its own start is known."""
-    view = _view(frame, state.values[:, rows])
-    return np.where(view.n < frame.baseline + watch.HELD, np.nan, view.recent.min(axis=0))
+    view = _view(frame, state, rows)
+    return np.where(view.n < frame.baseline + watch.HELD, np.nan, view.recent.min(axis=0).astype(np.float64))
 
 
 def trail(frame: Frame, state: FeatureState, row: int) -> Floats:
     """The same over the whole life of one asset, step by step or thinned evenly to at most 64."""
-    view = _view(frame, state.values[:, row : row + 1])
-    return view.trail[: watch.taken(view.n[0]), 0].copy()
+    view = _view(frame, state, slice(row, row + 1))
+    return view.trail[: watch.taken(view.n[0]), 0].astype(np.float64)
 
 
-def _height(frame: Frame) -> int:
+def _heights(frame: Frame) -> tuple[int, int]:
+    """How many sums and memories a frame keeps of an asset."""
     watched = 0 if frame.watch is None else watch.HELD + watch.TRAIL
-    return _SUMS + 6 * frame.channels + 2 * len(HEALTH) + len(frame.levels) + watched
+    return _SUMS + 2 * frame.channels, 4 * frame.channels + 2 * len(HEALTH) + len(frame.levels) + watched
 
 
-def _view(frame: Frame, values: Floats) -> _View:
+def _view(frame: Frame, state: FeatureState, rows: Rows = ALL) -> _View:
     C, H, held = frame.channels, len(HEALTH), 0 if frame.watch is None else watch.HELD
-    ends = np.cumsum([_SUMS, C, C, C, C, C, C, H, H, len(frame.levels), held])
-    return _View(values[0], values[1], values[2:5], values[5:8], values[8], *np.split(values, ends)[1:])
+    sums, memories = state.sums[:, rows], state.memories[:, rows]
+    mean, t1 = np.split(sums[_SUMS:], 2)
+    ends = np.cumsum([C, C, C, C, H, H, len(frame.levels), held])
+    return _View(sums[0], sums[1], sums[2:5], sums[5:8], sums[8], mean, t1, *np.split(memories, ends))
 
 
 def _chunks(rows: Rows, count: int) -> list[tuple[Rows, int, int]]:
@@ -202,7 +216,7 @@ def _as_slice(rows: NDArray[np.intp]) -> Rows:
 
 
 def _fold(frame: Frame, state: FeatureState, columns: Floats, follows: NDArray[np.bool_] | None) -> None:
-    p, view, sensors = frame.sensors, _view(frame, state.values), health.view(frame, state.sensors)
+    p, view, sensors = frame.sensors, _view(frame, state), health.view(frame, state.sensors)
     step = _believed(frame, sensors, columns, follows)
     _gather_shift(frame, view, sensors, step)
     z = np.clip(health.aligned(sensors, step), -frame.clip, frame.clip)
@@ -217,17 +231,18 @@ def _fold(frame: Frame, state: FeatureState, columns: Floats, follows: NDArray[n
     _fold_weights(view.s60, q60)
     _fold_weights(view.s120, q120)
 
-    x = np.empty_like(view.x15)
+    x: Floats = np.empty(view.x15.shape)
     x[:p] = z
     _fold_start(frame, view, x, slice(0, p))
     x[p:-1] = project(frame, z, step.regime)
-    x[-1] = project_own(frame, view.x15[:p] / view.s15 - view.start[:p], view.start[:p])
+    x[-1] = project_own(frame, _since_start(frame, view), view.start[:p].astype(np.float64))
     _fold_start(frame, view, x, slice(p, None))
 
     view.mean[:] += (x - view.mean) / view.n
     view.t1[:] += x * t
-    _fold_slope(view.x60, view.y60, x, q60)
-    _fold_slope(view.x120, view.y120, x[p:], q120)
+    single = x.astype(np.float32)
+    _fold_slope(view.x60, view.y60, single, q60)
+    _fold_slope(view.x120, view.y120, single[p:], q120)
     _fold_watch(frame, view)
 
 
@@ -282,15 +297,19 @@ def _recent(view: _View, sensors: int) -> Floats:
 
 def _fold_levels(frame: Frame, view: _View, level: Floats) -> None:
     """Short memory of levels `[p, m]`; one without known conditions is replaced by its own recent mean."""
-    x = level[frame.levels]
-    recent = view.level / np.where(view.s15 > 0, view.s15, 1)
-    np.copyto(x, recent, where=np.isnan(x))
-    view.level[:] = frame.memory(15) * view.level + x
+    x = level[frame.levels].astype(np.float32)
+    unknown = np.isnan(x)
+    if unknown.any():
+        np.copyto(x, view.level / np.where(view.s15 > 0, view.s15, 1), where=unknown, casting="same_kind")
+    view.level[:] *= frame.memory(15)
+    view.level[:] += x
 
 
 def _fold_start(frame: Frame, view: _View, x: Floats, channels: slice) -> None:
     """Short memory and own start of some channels; the start freezes by steps, not by time."""
-    view.x15[channels] = frame.memory(15) * view.x15[channels] + x[channels]
+    x15 = view.x15[channels]
+    x15 *= frame.memory(15)
+    x15 += x[channels].astype(np.float32)
     young = view.n <= frame.baseline
     if young.any():
         change = (x[channels] - view.start[channels]) / view.n
@@ -317,7 +336,7 @@ def _fold_weights(s: Floats, q: float) -> None:
     s[0] = q * s[0] + 1
 
 
-def _fold_slope(x0: Floats, x1: Floats, x: Floats, q: float) -> None:
+def _fold_slope(x0: Singles, x1: Singles, x: Singles, q: float) -> None:
     """Sums of x q^age and x age q^age over all steps."""
     # X1 = q (X1 + X0);  X0 = q X0 + x        (old X0 on the right)
     x1 += x0
@@ -338,7 +357,7 @@ def _emit(frame: Frame, view: _View) -> Floats:
     return np.concatenate([e15, e15 - view.start, sl60, wl, *slow, view.level / view.s15, n[None]])
 
 
-def _slope(x0: Floats, x1: Floats, s: Floats, damping: float) -> Floats:
+def _slope(x0: Singles, x1: Singles, s: Floats, damping: float) -> Floats:
     # sl = (S1/S0 X0 - X1) / (S2 - S1^2/S0 + 25 S0)
     s0, s1, s2 = s
     slope: Floats = (s1 / s0 * x0 - x1) / (s2 - s1 * s1 / s0 + damping * s0)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
 
 HEALTH = ("h0", "h1", "p1", "p2", "p3", "g")
 """Health channels: health as the sensors show it at this step, judged over the whole horizon (h0) and near the end

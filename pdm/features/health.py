@@ -27,10 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdm.columns import Columns
-from pdm.features.frame import Floats, Frame, Read
+from pdm.features.frame import Floats, Frame, Read, Singles
 
 Flags = NDArray[np.bool_]
-Singles = NDArray[np.float32]
 
 
 class Fault(IntEnum):

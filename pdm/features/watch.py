@@ -13,7 +13,7 @@ for twice as many steps.
 
 import numpy as np
 
-from pdm.features.frame import Floats, Watch
+from pdm.features.frame import Floats, Singles, Watch
 
 SIZE = 0.5  # standard deviations by which a sensor has to have moved for an alarm
 HELD = 5
@@ -40,7 +40,7 @@ def departure(watch: Watch, departures: Floats) -> Floats:
     return np.asarray(np.minimum(np.sqrt(excess / (watch.level - 1)), np.abs(departures).max(axis=0) / SIZE))
 
 
-def remember(recent: Floats, trail: Floats, steps: Floats, value: Floats) -> None:
+def remember(recent: Singles, trail: Singles, steps: Floats, value: Floats) -> None:
     """Take in the departure `[m]` after so many steps `[m]`, in place: `recent` `[5, m]`, `trail` `[64, m]`."""
     recent[:-1] = recent[1:]
     recent[-1] = value
