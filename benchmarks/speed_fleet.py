@@ -209,7 +209,7 @@ class LiveFleet:
                 tick = next_number(connection, "tick")
                 store_steps(connection, self.asset_class, tick, self.now_ms, steps.to_columns(machines.serials))
             columns = twin.to_columns(machines.twin, machines.serials)
-            frame = cohort.checkpoint_name(self.asset_class, machines.model)
+            frame = cohort.checkpoint_name(self.asset_class, cohort.frame_name(machines.model))
             store_checkpoint(connection, "machine", tick, frame, columns)
             facts = names_behind(self.asset_class, [rule.name for rule in self.plant.rules.rules])
             facts |= {"model": machines.model and machines.model.version, "plant_number": self.plant.number}

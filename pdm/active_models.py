@@ -5,20 +5,27 @@ and stays until somebody takes another: a model that is trained later is a chall
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
 import structlog
 from sqlalchemy import Connection, Engine
 
+from pdm import catching_up
 from pdm.plant import AssetClass
 from pdm.ports import Models
 from pdm.prognosis.learned import Model, fingerprint
 from pdm.respond import Act
 from pdm.shared_models import share
+from pdm.state.catching_up import coming_of
 from pdm.state.models import activate, activations_of, note_published, published_ms
+from pdm.state.plants import current_plant
 from pdm.state.schema import write
 from pdm.state.told import TICK
+
+_FIRST = "the first model of its class"
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -57,16 +64,24 @@ def note_choice(connection: Connection, class_name: str, found: Speaking, at_ms:
     activate(connection, class_name, found.model.version, at_ms, TICK, why)
 
 
-def publish(engine: Engine, folder: Path, act: Act) -> bool:
+class Standing(StrEnum):
+    """What a version is after it was published."""
+
+    ACTIVE = "active"
+    COMING = "active once it has caught up"
+    CHALLENGER = "a challenger"
+
+
+def publish(engine: Engine, folder: Path, act: Act) -> Standing:
     """Keep a new version in the state database too, for other hosts and backups, and activate it where none is active
-    yet; returns whether that was done. Where one is active the new one is a challenger.
-    """
+    yet. Where one is active, or catching up, the new one is a challenger."""
     class_name, version = folder.parent.name, folder.name
     share(engine, {class_name: version}, [folder.parent.parent])
     with write(engine) as connection:
         if published_ms(connection, class_name, version) is None:  # the same lives and seed give the same version
             note_published(connection, class_name, version, act.at_ms)
-        first = not activations_of(connection, class_name)
-        if first:
-            activate(connection, class_name, version, act.at_ms, act.who, "the first model of its class")
-    return first
+        if activations_of(connection, class_name) or coming_of(connection, class_name) is not None:
+            return Standing.CHALLENGER
+        asset_class = current_plant(connection).plant.classes[class_name]
+        at_once = catching_up.activate(connection, asset_class, version, replace(act, reason=_FIRST))
+        return Standing.ACTIVE if at_once else Standing.COMING

@@ -166,13 +166,32 @@ def restored(
     members: Sequence[str],
 ) -> Cohort:
     """The cohort of these machines from the newest checkpoint and the steps stored since."""
+    name = checkpoint_name(asset_class, frame_name(model))
+    newest = next(checkpoints_of(connection, asset_class.name, name), (0, {}))
+    return resumed(connection, plant, asset_class, model, fleet, members, newest)
+
+
+def resumed(
+    connection: Connection,
+    plant: CurrentPlant,
+    asset_class: AssetClass,
+    model: Model | None,
+    fleet: Fleet,
+    members: Sequence[str],
+    folded: tuple[int, Columns],
+) -> Cohort:
+    """The same from twins as of a tick (no columns: from none) and the steps stored since."""
     serials = np.array(members, dtype=object)
     stored = load_beliefs(connection, asset_class.name)
     rules = [rule.name for rule in plant.rules_of(asset_class)]
     before = beliefs.blank(serials, asset_class, len(rules))
     if stored is not None:
         before = beliefs.rearranged(stored.beliefs, stored.facts, serials, asset_class, rules)
-    checkpoint_tick, twins = _from_checkpoint(connection, asset_class, model, serials)
+    checkpoint_tick, columns = folded
+    frame = None if model is None else model.frame
+    twins = (
+        _rearranged(asset_class, frame, columns, serials) if columns else twin.start(asset_class, frame, len(serials))
+    )
     widening = widening_of(connection, asset_class.name, frame_name(model))
     cohort = Cohort(
         asset_class=asset_class,
@@ -236,9 +255,8 @@ def refold(connection: Connection, cohort: Cohort, rows: NDArray[np.int64], unst
         unstored: steps made in this tick that the database does not hold yet; they stand over stored ones.
     """
     twin.reset(cohort.asset_class, cohort.frame, cohort.twin, rows)
-    for tick, columns in checkpoints_of(
-        connection, cohort.asset_class.name, checkpoint_name(cohort.asset_class, cohort.model)
-    ):
+    name = checkpoint_name(cohort.asset_class, frame_name(cohort.model))
+    for tick, columns in checkpoints_of(connection, cohort.asset_class.name, name):
         if not len(rows):
             return
         older = _rearranged(cohort.asset_class, cohort.frame, columns, cohort.serials[rows])
@@ -297,21 +315,12 @@ def frame_name(model: Model | None) -> str:
     return "none" if model is None else model.version
 
 
-def checkpoint_name(asset_class: AssetClass, model: Model | None) -> str:
+def checkpoint_name(asset_class: AssetClass, frame: str) -> str:
     """The name under which checkpoints are kept: of another frame, other columns of the class, other laws of wear, or
     another form of the twin none is of use."""
     worn = wear.layout(asset_class)
     columns = ",".join(asset_class.column_names)
-    return f"{frame_name(model)} of {columns}{worn and f' worn as {worn}'}, form {twin.FORM}"
-
-
-def _from_checkpoint(
-    connection: Connection, asset_class: AssetClass, model: Model | None, serials: NDArray[Any]
-) -> tuple[int, Twin]:
-    frame = None if model is None else model.frame
-    for tick, columns in checkpoints_of(connection, asset_class.name, checkpoint_name(asset_class, model)):
-        return tick, _rearranged(asset_class, frame, columns, serials)
-    return 0, twin.start(asset_class, frame, len(serials))
+    return f"{frame} of {columns}{worn and f' worn as {worn}'}, form {twin.FORM}"
 
 
 def _rearranged(asset_class: AssetClass, frame: Frame | None, columns: Columns, serials: NDArray[Any]) -> Twin:

@@ -4,12 +4,12 @@ import getpass
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from sqlalchemy import Engine
 
-from pdm import respond
+from pdm import catching_up, respond
 from pdm.active_models import speaking
 from pdm.adapters.model_folder import ModelFolders
 from pdm.beside import beside
@@ -22,6 +22,7 @@ from pdm.progress import progress_bar
 from pdm.respond import Act
 from pdm.scoring.track_record import Figure, Judged, figures
 from pdm.settings import Settings
+from pdm.state.catching_up import Coming, coming_of
 from pdm.state.models import activations_of
 from pdm.state.outcomes import Outcomes, outcomes
 from pdm.state.plants import current_fleet, current_plant
@@ -32,7 +33,7 @@ from pdm.words import listed
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
-    """A version in a list; `problem` says why it cannot be active."""
+    """A version in a list; `problem` says why it cannot be active, `coming` how far it has caught up."""
 
     class_name: str
     version: str
@@ -40,6 +41,14 @@ class ListedModel:
     failures: int | None
     crps: float | None
     problem: str | None
+    coming: Coming | None = None
+
+
+class Activated(NamedTuple):
+    """The version that was chosen, and what is catching up until it speaks; None where it does already."""
+
+    version: str
+    coming: Coming | None
 
 
 def train(settings: Settings, class_name: str) -> Trained:
@@ -65,8 +74,8 @@ def list_models(settings: Settings) -> list[ListedModel]:
     with opened_state(settings.state_url()) as engine, read(engine) as connection:
         for name, asset_class in current_plant(connection).plant.classes.items():
             rows = activations_of(connection, name)
-            active = rows[0].version if rows else None
-            found += [_listed(name, one, one.version == active) for one in folders.described(asset_class)]
+            active, coming = rows[0].version if rows else None, coming_of(connection, name)
+            found += [_listed(name, one, active, coming) for one in folders.described(asset_class)]
     return found
 
 
@@ -92,8 +101,10 @@ def show_model(settings: Settings, class_name: str, version: str | None) -> dict
     }
 
 
-def activate_model(settings: Settings, class_name: str, version: str | None, reason: str) -> str:
-    """Have a version speak from the next tick on (None: the one that was active before); returns which.
+def activate_model(
+    settings: Settings, class_name: str, version: str | None, reason: str, *, now: bool = False
+) -> Activated:
+    """Have a version speak (None: the one that was active before), once it has caught up unless `now`.
 
     Raises:
         ConfigurationError: there is no such class.
@@ -103,11 +114,11 @@ def activate_model(settings: Settings, class_name: str, version: str | None, rea
     with _opened(settings, class_name) as (engine, asset_class):
         if version is None:
             with read(engine) as connection:
-                version = respond.version_before(connection, class_name)
+                version = catching_up.version_before(connection, class_name)
         respond.expect_usable(ModelFolders(settings.model_folders()), asset_class, version)
         with write(engine) as connection:
-            respond.activate_model(connection, class_name, version, _act(reason))
-    return version
+            catching_up.activate(connection, asset_class, version, _act(reason), now=now)
+            return Activated(version, coming_of(connection, class_name))
 
 
 def compare(settings: Settings, class_name: str, version: str) -> dict[str, Any]:
@@ -174,10 +185,11 @@ def _opened(settings: Settings, class_name: str) -> Iterator[tuple[Engine, Asset
         yield engine, classes[class_name]
 
 
-def _listed(class_name: str, one: TrainedVersion, active: bool) -> ListedModel:
+def _listed(class_name: str, one: TrainedVersion, active: str | None, coming: Coming | None) -> ListedModel:
     failures = None if one.facts is None else one.facts.failures
     crps = None if one.facts is None else one.facts.figures.get("crps")
-    return ListedModel(class_name, one.version, active, failures, crps, one.problem)
+    mine = coming if coming is not None and coming.version == one.version else None
+    return ListedModel(class_name, one.version, one.version == active, failures, crps, one.problem, mine)
 
 
 def _act(reason: str) -> Act:

@@ -108,7 +108,7 @@ def record(
     cohorts.store_cursors(connection, machines.asset_class.name, made.changed.cursors)
     if checkpoint_due(machines, tick):
         columns = twin.to_columns(machines.twin, machines.serials)
-        frame = checkpoint_name(machines.asset_class, machines.model)
+        frame = checkpoint_name(machines.asset_class, frame_name(machines.model))
         cohorts.store_checkpoint(connection, machines.asset_class.name, tick, frame, columns)
     return tick, changes
 

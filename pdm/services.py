@@ -32,6 +32,7 @@ class Services:
         leads: whether this process ticks; others follow what it has written.
         models: the proven model of each class that has one: the active one.
         activation: number of the newest activation that `models` follows.
+        coming: models that speak once they have caught up, by class.
         trained: every trained model that there is here; None where none are kept.
         model_problems: why a class has no model, or not the active one, although a folder is there, by class.
         own_models: where models go that are trained here; None where none are.
@@ -57,6 +58,7 @@ class Services:
     leads: bool = False
     models: dict[str, Model] = field(default_factory=dict)
     activation: int = 0
+    coming: dict[str, Model] = field(default_factory=dict)
     trained: Models | None = None
     model_problems: dict[str, str] = field(default_factory=dict)
     own_models: Path | None = None

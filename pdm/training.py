@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Engine
 
-from pdm.active_models import publish
+from pdm.active_models import Standing, publish
 from pdm.adapters import model_folder
 from pdm.errors import ModelError
 from pdm.learn import Progress, train, train_watch
@@ -54,21 +54,22 @@ def train_class(
     except ModelError as error:
         return Trained(None, False, str(error))
     path = model_folder.save(model, folder)
-    active = publish(engine, path, act)
+    standing = publish(engine, path, act)
     learned = f"{path.name} from {model.facts.failures} failures, CRPS {model.facts.evidence}"
-    return Trained(path.name, active, f"{class_name}: {learned}; {_standing(class_name, path.name, active)}")
+    said = _said(class_name, path.name, standing)
+    return Trained(path.name, standing == Standing.ACTIVE, f"{class_name}: {learned}; {said}")
 
 
-def _standing(class_name: str, version: str, active: bool) -> str:
+def _said(class_name: str, version: str, standing: Standing) -> str:
     """Whether a new model speaks, and how to have it speak."""
-    challenger = f"a challenger: `pdm-twin models activate {class_name} {version}` has it speak"
-    return "active" if active else challenger
+    how = f": `pdm-twin models activate {class_name} {version}` has it speak"
+    return standing + (how if standing == Standing.CHALLENGER else "")
 
 
 def _publish_watch(engine: Engine, model: Model, folder: Path, act: Act, failures: int) -> Trained:
     """Say what the alarm can do, and what is missing for a forecast or for the alarm to be heard."""
     path = model_folder.save(model, folder)
-    active = publish(engine, path, act)
+    standing = publish(engine, path, act)
     name, figures = model.facts.class_name, model.facts.figures
     with read(engine) as connection:
         plant = current_plant(connection)
@@ -78,6 +79,6 @@ def _publish_watch(engine: Engine, model: Model, folder: Path, act: Act, failure
         f"{learned}: an alarm without remaining life, which takes {FEWEST_FAILURES} failures ({failures} so far)",
         false_alarms(figures),
         *([] if heard else ["nobody hears it: rules.yaml has no rule of kind departure for it"]),
-        _standing(name, path.name, active),
+        _said(name, path.name, standing),
     ]
-    return Trained(path.name, active, f"{name}: {'; '.join(told)}")
+    return Trained(path.name, standing == Standing.ACTIVE, f"{name}: {'; '.join(told)}")

@@ -33,9 +33,11 @@ def models_list(settings: SettingsFile = None, as_json: AsJson = False) -> None:
     for one in list_models(settings_of(settings)):
         learned = "" if one.failures is None else f"from {plural(one.failures, 'failure')}"
         learned += f", CRPS {one.crps:.4g}" if one.crps is not None else ", alarm only" if learned else ""
-        state = "active" if one.active else f"cannot be used: {one.problem}" if one.problem else "can be activated"
+        usable = f"cannot be used: {one.problem}" if one.problem else str(one.coming or "can be activated")
+        state = "active" if one.active else usable
         line = "\t".join(filter(None, (one.class_name, one.version, learned, state)))
-        typer.echo(json.dumps(asdict(one)) if as_json else line)
+        coming = one.coming and one.coming._asdict()
+        typer.echo(json.dumps(asdict(one) | {"coming": coming}) if as_json else line)
 
 
 @models_app.command("show")
@@ -64,18 +66,21 @@ def models_activate(
     class_name: OfClass,
     version: Annotated[str, typer.Argument(help="as `models list` names it")],
     reason: Reason = "",
+    now: Annotated[
+        bool, typer.Option("--now", help="have the next tick wait until the whole history is folded")
+    ] = False,
     settings: SettingsFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Have a model speak for its class from the next tick on."""
-    _activate(class_name, version, reason, settings_of(settings), as_json)
+    """Have a model speak for its class: from the next tick on, or, of much history, once that is folded."""
+    _activate(class_name, version, reason, settings_of(settings), as_json, now=now)
 
 
 @models_app.command("rollback")
 def models_rollback(
     class_name: OfClass, reason: Reason = "", settings: SettingsFile = None, as_json: AsJson = False
 ) -> None:
-    """Go back to the model that was active before."""
+    """Go back to the model that was active before, or give up the one that is catching up."""
     _activate(class_name, None, reason, settings_of(settings), as_json)
 
 
@@ -138,9 +143,16 @@ def _beside(both: dict[str, Any] | None) -> Iterator[str]:
     yield f"Beside each other on {lives}{since}: {said}."
 
 
-def _activate(class_name: str, version: str | None, reason: str, loaded: Any, as_json: bool) -> None:
+def _activate(
+    class_name: str, version: str | None, reason: str, loaded: Any, as_json: bool, *, now: bool = False
+) -> None:
     from pdm.models_command import activate_model
 
-    active = activate_model(loaded, class_name, version, reason)
+    chosen, coming = activate_model(loaded, class_name, version, reason, now=now)
     said = "{class}: {version} is active. A service that runs takes it up within seconds."
-    say({"class": class_name, "version": active}, as_json, said)
+    if coming is not None:
+        said = (
+            f"{{class}}: {{version}} is {coming}. It speaks once the service has folded their history, and what is "
+            "active until then; `pdm-twin models list` says how far it is, --now has the next tick fold it all."
+        )
+    say({"class": class_name, "version": chosen, "coming": coming and coming._asdict()}, as_json, said)

@@ -90,6 +90,16 @@ def _too_close(ticks: list[int]) -> list[int]:
     return [tick for number, tick in enumerate(ticks[2:-1], 2) if distance[number] == distance[number + 1]]
 
 
+def has_checkpoint(connection: Connection, class_name: str, frame: str | None = None, tick: int | None = None) -> bool:
+    """Whether there is a checkpoint of a class (of this frame, of this tick)."""
+    query = select(checkpoints.c.tick).where(checkpoints.c.class_name == class_name)
+    if frame is not None:
+        query = query.where(checkpoints.c.frame == frame)
+    if tick is not None:
+        query = query.where(checkpoints.c.tick == tick)
+    return connection.execute(query.limit(1)).first() is not None
+
+
 def checkpoints_of(connection: Connection, class_name: str, frame: str) -> Iterator[tuple[int, Columns]]:
     """The undamaged twins of this frame and the ticks that they are of, the newest first."""
     query = select(checkpoints.c.tick).where(checkpoints.c.class_name == class_name, checkpoints.c.frame == frame)

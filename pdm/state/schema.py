@@ -278,6 +278,21 @@ fleet_lives = Table(
     Column("censored", Integer, nullable=False),
 )
 
+catching_up = Table(
+    "catching_up",
+    metadata,
+    Column("class_name", String, primary_key=True),
+    Column("version", String, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("who", String, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("tick", BigInteger, nullable=False),
+    Column("folded", Integer, nullable=False),
+    Column("machines", Integer, nullable=False),
+    Column("body", LargeBinary),
+    Column("crc", BigInteger),
+)
+
 # statements that every tick runs are built once: building one costs as much as running it
 _RISE = (
     update(counters)

@@ -10,6 +10,7 @@ from pdm.prognosis.learned import Model
 from pdm.scoring.track_record import Figure
 from pdm.services import Services
 from pdm.state import schema
+from pdm.state.catching_up import coming_of
 from pdm.state.models import activations_of
 from pdm.state.plants import current_fleet, current_plant
 from pdm.web.forecasts import known
@@ -17,6 +18,7 @@ from pdm.web.shapes import (
     ActivationView,
     BesideView,
     ClassModelsView,
+    ComingView,
     DifferenceView,
     FigureView,
     ImpactView,
@@ -37,12 +39,14 @@ def class_models(services: Services, connection: Connection, asset_class: AssetC
     """The same of one class."""
     name, rows = asset_class.name, activations_of(connection, asset_class.name)
     active, speaks = rows[0].version if rows else None, services.models.get(name)
+    coming = coming_of(connection, name)
     there = [] if services.trained is None else services.trained.described(asset_class)
     return ClassModelsView(
         class_name=name,
         active=active,
         speaks=None if speaks is None else speaks.version,
         problem=services.model_problems.get(name),
+        coming=None if coming is None else ComingView(*coming),
         versions=tuple(_version(one, active) for one in there),
         activations=tuple(ActivationView(row.version, row.at_ms, row.who, row.reason) for row in rows),
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pdm.active_models import publish
+from pdm.active_models import Standing, publish
 from pdm.adapters import model_folder
 from pdm.adapters.reading_log import ReadingLogWriter
 from pdm.clocks import ReplayClock
@@ -144,7 +144,10 @@ def test_the_first_model_of_a_class_becomes_active_and_the_next_one_challenges(
 ) -> None:
     folders = [challengers / "pump" / version for version in model_folder.versions(challengers, "pump")]
     engine = open_state(settings.state_url())
-    assert [publish(engine, folder, Act("Ada", START)) for folder in folders] == [True, False]
+    assert [publish(engine, folder, Act("Ada", START)) for folder in folders] == [
+        Standing.ACTIVE,
+        Standing.CHALLENGER,
+    ]
     engine.dispose()
     services = open_services(settings, ReplayClock(START))
     assert services.models["pump"].version == folders[0].name

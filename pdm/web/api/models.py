@@ -7,7 +7,7 @@ from pydantic import Field
 from sqlalchemy import Connection
 from starlette.responses import Response
 
-from pdm import respond
+from pdm import catching_up, respond
 from pdm.errors import ConflictError, ModelError, NotFoundError
 from pdm.plant import AssetClass
 from pdm.ports import Models
@@ -26,6 +26,7 @@ class Choice(Said):
     """The version that shall speak."""
 
     version: Line = Field(examples=["0002-0123456789ab"])
+    now: bool = Field(False, description="have the next tick fold all history, however long that takes")
 
 
 def make_router(services: Services) -> APIRouter:
@@ -66,15 +67,17 @@ def make_router(services: Services) -> APIRouter:
         "/{class_name}/activate",
         response_model=ClassModelsView,
         responses=WRITE_PROBLEMS,
-        summary="Have a model speak from the next tick on",
+        summary="Have a model speak",
     )
     def activate(class_name: ClassName, choice: Choice, writing: Write) -> Response:
-        """It is proven first, which takes seconds; what cannot be used is refused (409)."""
+        """It is proven first, which takes seconds; what cannot be used is refused (409). It speaks from the next tick
+        on, or, of much history, once that is folded (`coming`). To activate what is active gives up what is coming."""
         trained, asset_class = _trained(services, class_name)
         respond.expect_usable(trained, asset_class, choice.version)
 
         def change(connection: Connection) -> tuple[type, ClassModelsView]:
-            respond.activate_model(connection, class_name, choice.version, writing.act(services, choice))
+            act = writing.act(services, choice)
+            catching_up.activate(connection, asset_class, choice.version, act, now=choice.now)
             return ClassModelsView, class_models(services, connection, asset_class)
 
         return writing.once(services, choice, change)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pdm import words
 from pdm.services import Services
 from pdm.web.models import models_of
-from pdm.web.shapes import ClassModelsView, ModelView
+from pdm.web.shapes import ClassModelsView, ComingView, ModelView
 from pdm.web.snapshot import Snapshot
 
 
@@ -29,6 +29,7 @@ class ClassCard:
     title: str
     speaks: str
     problem: str
+    coming: str
     versions: tuple[VersionRow, ...]
     choices: tuple[tuple[str, str, str, str], ...]
 
@@ -45,11 +46,18 @@ def _card(one: ClassModelsView, now: Snapshot, now_ms: int) -> ClassCard:
         title=asset_class.title or one.class_name,
         speaks=f"{one.speaks} speaks." if one.speaks else "No model speaks: declared life, wear and limits do.",
         problem="" if one.problem is None else words.sentence(one.problem),
+        coming="" if one.coming is None else _coming(one.coming, now, now_ms),
         versions=tuple(_version(version, asset_class.life_step.unit) for version in one.versions),
         choices=tuple(
             (words.moment(row.at, zone, now_ms), row.version, row.who, row.reason) for row in one.activations
         ),
     )
+
+
+def _coming(one: ComingView, now: Snapshot, now_ms: int) -> str:
+    when = words.moment(one.at, now.current.plant.time_zone, now_ms)
+    far = f"{one.folded} of {words.plural(one.machines, 'machine')}"
+    return f"{one.version}, activated by {one.who} {when}, is catching up: {far}. It speaks once all are folded."
 
 
 def _version(one: ModelView, unit: str) -> VersionRow:

@@ -31,14 +31,27 @@ class ModelView:
 
 
 @dataclass(frozen=True, slots=True)
+class ComingView:
+    """A model that was activated, and speaks once the history of all machines is folded."""
+
+    version: str
+    at: Instant
+    who: str
+    reason: str
+    folded: int
+    machines: int
+
+
+@dataclass(frozen=True, slots=True)
 class ClassModelsView:
     """The models of one class, the one to take first, and every choice, the newest first. `speaks` is the version in
-    use now, null without one; `problem` says why the active one is not."""
+    use now, null without one; `problem` says why the active one is not; `coming` catches up and speaks next."""
 
     class_name: str
     active: str | None
     speaks: str | None
     problem: str | None
+    coming: ComingView | None
     versions: tuple[ModelView, ...]
     activations: tuple[ActivationView, ...]
 
