@@ -148,7 +148,7 @@ def measured(wear: Wear, scale: WearScale, share: Floats, variance: float, farth
         variance: of its noise, on the same scale.
         farthest: see `FARTHEST`; infinite for what a person measured.
     """
-    expected, slope = _shown(wear.damage, scale)
+    expected, slope = shown(wear.damage, scale)
     # S = H^2 P + r,   g = H / S;   D' = D + g P (y - h),   v' = v (1 + g c (y - h)),   P' = P r / S,
     # Cov' = Cov r / S,   Var[v]' = Var[v] - g H Cov[D, v]^2
     s = slope * slope * wear.var_damage + variance
@@ -170,7 +170,7 @@ def measured(wear: Wear, scale: WearScale, share: Floats, variance: float, farth
     )
 
 
-def _shown(damage: Floats, scale: WearScale) -> tuple[Floats, Floats]:
+def shown(damage: Floats, scale: WearScale) -> tuple[Floats, Floats]:
     """What the indicator should show, on the way from new to the limit, and its slope over damage."""
     match scale.shape:
         case WearShape.LINEAR:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdm.errors import NotFoundError
+from pdm.inspected import Found, found_by_mode
 from pdm.plant import ANY_TARGET, AssetClass
 from pdm.prognosis import MEDIAN
 from pdm.recommend import EARLY, LATE
@@ -24,6 +25,7 @@ from pdm.web.shapes import (
     FailureView,
     FalseAlarmView,
     FigureView,
+    InspectedView,
     MonthView,
     ReliabilityView,
     RulView,
@@ -53,11 +55,17 @@ def track_record(
                 outcomes(connection, asset_class, now.fleet),
                 alerts_about(connection, now.fleet.serials_of(asset_class.name)),
                 widenings_of(connection, asset_class.name),
+                found_by_mode(connection, asset_class, now.fleet),
             )
-    found, alerts, widened = now.made[key]
+    found, alerts, widened, inspected = now.made[key]
     view = _view(asset_class, found, alerts, mode, model, now.current.plant.time_zone)
     changes = [WideningView(row.from_ms, row.model, row.factor, row.lives, row.coverage) for row in reversed(widened)]
-    return replace(view, widening=widening_in(now.classes[asset_class.name]), widenings=tuple(changes))
+    return replace(
+        view,
+        widening=widening_in(now.classes[asset_class.name]),
+        widenings=tuple(changes),
+        inspected=tuple(_inspected(one) for one in inspected),
+    )
 
 
 def _view(
@@ -96,7 +104,15 @@ def _view(
         months=_months(found, scored, zone),
         failures=tuple(_failure(asset_class, found, alerts, number, counted) for number in failed),
         false_alarms=_false_alarms(found, alerts),
+        inspected=(),
     )
+
+
+def _inspected(one: Found) -> InspectedView:
+    """What inspections of one mode came to."""
+    figures = (("error", one.error), ("absolute_error", one.absolute_error), ("coverage_80", one.coverage_80))
+    views = tuple(FigureView(name, *_known(figure)) for name, figure in figures)
+    return InspectedView(one.mode, one.inspections, one.lives, one.lives >= FEWEST_LIVES, views)
 
 
 def _months(found: Outcomes, scored: Judged, zone: ZoneInfo) -> tuple[MonthView, ...]:
@@ -123,17 +139,14 @@ def _failure(
         return told
     last = int(mine[-1])
     low, middle, high = (float(found.quantiles[last, level]) for level in (EARLY, MEDIAN, LATE))
-    return FailureView(
-        serial,
-        life.to_ms,
-        life.mode,
-        used,
-        told.warned_at,
-        found.ids[last],
-        int(found.issued_ms[last]),
-        RulView(low, middle, high, asset_class.life_step.unit),
-        float(found.remaining[last]),
-        low <= float(found.remaining[last]) <= high,
+    came = float(found.remaining[last])
+    return replace(
+        told,
+        prognosis_id=found.ids[last],
+        issued_at=int(found.issued_ms[last]),
+        said=RulView(low, middle, high, asset_class.life_step.unit),
+        came=came,
+        inside=low <= came <= high,
     )
 
 

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from pdm import words
 from pdm.services import Services
 from pdm.web import charts
-from pdm.web.shapes import FailureView, FigureView, TrackRecordView, WideningView
+from pdm.web.shapes import FailureView, FigureView, InspectedView, TrackRecordView, WideningView
 from pdm.web.snapshot import Snapshot
 from pdm.web.track_record import track_record
 
@@ -63,6 +63,17 @@ class FigureRow:
 
 
 @dataclass(frozen=True, slots=True)
+class InspectedRow:
+    """What inspections of one failure mode came to, in words."""
+
+    mode: str
+    counted: str
+    error: str
+    absolute_error: str
+    coverage: str
+
+
+@dataclass(frozen=True, slots=True)
 class TrackRecordPage:
     """All of the page."""
 
@@ -75,6 +86,7 @@ class TrackRecordPage:
     widenings: tuple[tuple[str, str, str], ...]
     failures: tuple[FailureRow, ...]
     false_alarms: tuple[tuple[str, str, str], ...]
+    inspected: tuple[InspectedRow, ...]
     figures: tuple[FigureRow, ...]
     reliability: Markup
     reliability_rows: tuple[tuple[str, str, str], ...]
@@ -104,6 +116,7 @@ def track_record_page(services: Services, now: Snapshot, asked: Mapping[str, str
             (_name(one.serial, now), words.span(one.opened_at, one.closed_at, zone, now_ms), one.title)
             for one in view.false_alarms
         ),
+        inspected=tuple(_inspected(view, one, now) for one in view.inspected),
         figures=tuple(_figure(view, one) for one in view.figures),
         reliability=charts.reliability(
             [(one.stated, one.observed or 0.0, one.low, one.high) for one in curve],
@@ -147,6 +160,26 @@ def _failure(view: TrackRecordView, one: FailureView, now: Snapshot) -> FailureR
         verdict=verdict,
         forecast="" if one.prognosis_id is None else f"/api/v1/prognoses/{one.prognosis_id}",
     )
+
+
+def _inspected(view: TrackRecordView, one: InspectedView, now: Snapshot) -> InspectedRow:
+    modes = {mode.name: mode.title or mode.name for mode in now.current.plant.classes[view.class_name].failure_modes}
+    error, absolute, coverage = one.figures
+    few = "" if one.enough else ": too few to tell"
+    lives = words.plural(one.lives, "life", "lives")
+    side = "more" if (error.value or 0.0) > 0 else "less"
+    return InspectedRow(
+        mode=modes[one.mode],
+        counted=f"{words.plural(one.inspections, 'inspection')} of {lives}{few}",
+        error=f"{words.percent(abs(error.value or 0.0))} {side} wear than found",
+        absolute_error=f"{words.percent(absolute.value)}{_in_brackets(absolute)}",
+        coverage=f"{words.percent(coverage.value)}{_in_brackets(coverage)}",
+    )
+
+
+def _in_brackets(one: FigureView) -> str:
+    band = _range(one.low, one.high)
+    return band and f" ({band})"
 
 
 def _figure(view: TrackRecordView, one: FigureView) -> FigureRow:

@@ -77,6 +77,19 @@ class WideningView:
 
 
 @dataclass(frozen=True, slots=True)
+class InspectedView:
+    """How the wear by one failure mode, as expected before each inspection, did against what was measured, in shares of
+    the way from new to the limit: `error` (expected less found), `absolute_error` and `coverage_80`, each life weighing
+    the same; `enough` is false where lives are too few to tell."""
+
+    mode: str
+    inspections: int
+    lives: int
+    enough: bool
+    figures: tuple[FigureView, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TrackRecordView:
     """What came of the forecasts of one class; lives are in `unit`.
 
@@ -104,3 +117,4 @@ class TrackRecordView:
     months: tuple[MonthView, ...]
     failures: tuple[FailureView, ...]
     false_alarms: tuple[FalseAlarmView, ...]
+    inspected: tuple[InspectedView, ...]
