@@ -10,10 +10,15 @@ from pdm.durations import DAY_MS, HOUR_MS, UNITS_MS
 from pdm.ingest.own_table import Look, SeenSensor
 from pdm.plant.wire import TableForm
 from pdm.rules.default import STEPS_AT_FAULT
-from pdm.words import plural
+from pdm.words import iso, plural
 
 _MINUTE_MS = UNITS_MS["min"]
-_STEPS = ((_MINUTE_MS, "1 min", "minute"), (5 * _MINUTE_MS, "5 min", "five minutes"), (HOUR_MS, "1 h", "hour"))
+_STEPS = (
+    *((_MINUTE_MS, "1 min", "minute"), (5 * _MINUTE_MS, "5 min", "five minutes")),
+    *((10 * _MINUTE_MS, "10 min", "ten minutes"), (15 * _MINUTE_MS, "15 min", "quarter of an hour")),
+    *((30 * _MINUTE_MS, "30 min", "half hour"), (HOUR_MS, "1 h", "hour"), (DAY_MS, "1 d", "day")),
+)
+_ABOUT = 1.1  # a pace that is so much slower is still that of a step
 _FEWEST_STEPS = 200  # of a record, so that a life step is none too coarse
 _FORECAST_FROM, _SURE_FROM = 3, 10  # failed machines
 
@@ -32,7 +37,7 @@ classes:
     life_step: {life_step}    # confirm
     # running_when: {{sensor: {first}, above: 0}}   # steps in which it stands still neither wear it nor alarm anybody
     gap: unknown
-    notice: 48 h              # confirm; what your people need before they can start
+    notice: {notice}              # confirm; what your people need before they can start
     horizon: {horizon}             # confirm; how far ahead a date is worth anything [life steps]
     stale_after: {stale}
     # A guess of how long such a machine lives gives a forecast from day one [life steps]:
@@ -51,6 +56,11 @@ assets:
 """
 
 _ASSET = "  - {{serial: {source}, class: machine, slot: {source}, source: {source}, start_of_life: {since}}}  # confirm"
+
+FAILURES_MAP = """# Proposed by `pdm-twin init --from-csv`: what failures.csv means.
+machine: machine
+events: [{kind: failed, at: failed, mode: wear}]
+"""
 
 _RULES = """# Proposed by `pdm-twin init --from-csv`; limits on single sensors are yours to add (`kind: sensor_limit`).
 
@@ -77,7 +87,6 @@ rules:
 def plant_text(look: Look, path: Path) -> str:
     """A `plant.yaml` for the machines of a table."""
     written, unit = _life_step(look)
-    steps_a_day = DAY_MS / _step_ms(look)
     return _PLANT.format(
         file=path.name,
         plant=json.dumps(_title(path)),
@@ -85,7 +94,8 @@ def plant_text(look: Look, path: Path) -> str:
         every=_duration(look.every_ms),
         life_step=f"{{{written}, unit: {unit}}}",
         first=look.sensors[0].name,
-        horizon=max(10, round(30 * steps_a_day)),
+        horizon=_horizon(look),
+        notice=_duration(_notice_ms(look)),
         stale=_duration(_stale_ms(look)),
         sensors="\n".join(map(_sensor_line, look.sensors)),
         names=", ".join(sensor.name for sensor in look.sensors),
@@ -99,7 +109,7 @@ def rules_text(look: Look) -> str:
     """A `rules.yaml` for them."""
     step_ms = _step_ms(look)
     return _RULES.format(
-        within=max(1, round(7 * DAY_MS / step_ms)),
+        within=max(1, round(min(7 * DAY_MS / step_ms, _horizon(look) / 4))),
         check=_duration(STEPS_AT_FAULT * step_ms),
         stale=_duration(_stale_ms(look)),
     )
@@ -113,6 +123,7 @@ def import_command(look: Look, path: Path) -> str:
         *_said("--time-format", form.time_format, None),
         *_said("--time-zone", str(form.time_zone) if form.time_zone else None, None),
         *_said("--epoch-unit", form.epoch_unit, None),
+        *_said("--count-from", None if form.count_from_ms is None else iso(form.count_from_ms), None),
         *_said("--source", form.source, None),
         *_said("--source-column", form.source_column, plain.source_column),
         *_said("--sensor-column", form.sensor_column, None),
@@ -125,11 +136,18 @@ def import_command(look: Look, path: Path) -> str:
     return shlex.join(["pdm-twin", "import", "readings", str(path), *options])
 
 
+def failures_text(look: Look) -> str:
+    """A `failures.csv`: the machines that failed, each at its last row."""
+    rows = (f"{json.dumps(source)},{iso(look.until_ms[source] + 1000)}\n" for source in look.failed)
+    return "".join(["machine,failed\n", *rows])
+
+
 def readiness(look: Look) -> list[str]:
     """What the table is enough for, and what would lift it further, in sentences."""
     since, until = (datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d") for ms in (look.first_ms, look.last_ms))
     steps = _steps(look)
     machines, sensors = plural(len(look.machines), "machine"), plural(len(look.sensors), "sensor")
+    machines += "" if look.form.source else f" by {look.form.source_column!r}"
     said = [
         f"{machines}, {sensors}, {look.rows:,} rows from {since} to {until}, one about every "
         f"{_duration(look.every_ms)}: about {steps:,.0f} life steps a machine",
@@ -137,13 +155,23 @@ def readiness(look: Look) -> list[str]:
     ]
     if look.form.time_zone is not None and str(look.form.time_zone) == "UTC":
         said.append("its times are taken as UTC: where they are not, say --time-zone, for example Europe/Berlin")
-    if newer := [source for source in look.machines if _came_later(look, source)]:
+    if (from_ms := look.form.count_from_ms) is not None:
+        said.append(
+            f"times are made up: {look.form.time_column!r} counts {look.form.epoch_unit} from {iso(from_ms)} on "
+            "(--epoch-unit and --count-from say otherwise)"
+        )
+    if unknown := [source for source in look.machines if not _was_new(look, source)]:
+        said.append(
+            f"`start_of_life` is unknown of {plural(len(unknown), 'machine')} on record from the beginning of the "
+            "table: write it into plant.yaml where you know it; lives that begin before their record teach less"
+        )
+    if newer := [source for source in look.machines if source not in look.new and _came_later(look, source)]:
         said.append(
             f"{plural(len(newer), 'machine')} came later than others: the first reading is proposed as "
             "`start_of_life`; correct it where the machine was older"
         )
-    if unknown := [sensor.name for sensor in look.sensors if not sensor.unit]:
-        said.append(f"units are not known of {', '.join(unknown)}: write them into plant.yaml before importing")
+    if unitless := [sensor.name for sensor in look.sensors if not sensor.unit]:
+        said.append(f"units are not known of {', '.join(unitless)}: write them into plant.yaml before importing")
     if gappy := [f"{sensor.name} ({sensor.missing:.0%})" for sensor in look.sensors if sensor.missing > 0.05]:
         said.append(f"often without a value: {', '.join(gappy)}; a learned forecast leaves such sensors out")
     if steps < _FEWEST_STEPS:
@@ -158,14 +186,31 @@ def readiness(look: Look) -> list[str]:
         "not taken for wear"
     )
     said.append(
-        f"a learned forecast needs failures: report them with `pdm-twin import events`, {_FORECAST_FROM} machines of a "
-        f"class from start to failure at least, {_SURE_FROM} for confidence, then `pdm-twin run tick` or `up`, and "
-        "`pdm-twin train machine`; with fewer that learns an alarm on departure from each machine's own early life"
+        f"a learned forecast needs failures{_ends(look)}: report them with `pdm-twin import events`, "
+        f"{_FORECAST_FROM} machines of a class from start to failure at least, {_SURE_FROM} for confidence, then "
+        "`pdm-twin run tick` or `up`, and `pdm-twin train machine`; with fewer that learns an alarm on departure from "
+        "each machine's own early life"
     )
+    if look.failed:
+        said.append(
+            f"{plural(len(look.failed), 'machine')} failed after the last row: see failures.csv, put it right, and "
+            "after the readings: pdm-twin import events failures.csv --map failures.yaml"
+        )
     marked = [f"{column} is not zero in {count:,} rows" for column, count in look.labels.items() if count]
     if marked:
         said.append(f"may hold failures: {'; '.join(marked)}")
     return said
+
+
+def _ends(look: Look) -> str:
+    return "" if look.failed else " (if each machine ran until it failed, begin again with --run-to-failure)"
+
+
+def _was_new(look: Look, source: str) -> bool:
+    """Whether the first row of a machine may be the start of its life."""
+    count_from_ms = look.form.count_from_ms
+    counted = count_from_ms is not None and look.since_ms[source] - count_from_ms <= 2 * look.every_ms
+    return counted or source in look.new or _came_later(look, source)
 
 
 def _came_later(look: Look, source: str) -> bool:
@@ -174,16 +219,18 @@ def _came_later(look: Look, source: str) -> bool:
 
 
 def _start_of_life(look: Look, source: str) -> str:
-    if not _came_later(look, source):
+    if not _was_new(look, source):
         return "unknown"
     return json.dumps(datetime.fromtimestamp(look.since_ms[source] // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
 
 
 def _life_step(look: Look) -> tuple[str, str]:
-    """How the life step is written, and its unit."""
-    if look.every_ms > 2 * HOUR_MS or not look.every_ms:
-        return "each: reading", "reading"
-    fitting = [step for step in _STEPS if step[0] >= look.every_ms] or [_STEPS[-1]]
+    """How the life step is written, and its unit: a row where each is a cycle or rows are rare, otherwise time."""
+    fitting = [step for step in _STEPS if step[0] <= HOUR_MS and _ABOUT * step[0] >= look.every_ms]
+    daily = abs(look.every_ms - DAY_MS) < (_ABOUT - 1) * DAY_MS
+    if look.row != "reading" or not look.every_ms or not (fitting or daily):
+        return "each: reading", look.row
+    fitting = fitting or [_STEPS[-1]]
     fine = [step for step in fitting if _measured_ms(look) / step[0] >= _FEWEST_STEPS]
     _, every, unit = fine[-1] if fine else fitting[0]
     return f"every: {every}", json.dumps(unit)
@@ -192,6 +239,18 @@ def _life_step(look: Look) -> tuple[str, str]:
 def _step_ms(look: Look) -> int:
     every = {f"every: {text}": ms for ms, text, _ in _STEPS}
     return every.get(_life_step(look)[0], look.every_ms or DAY_MS)
+
+
+def _horizon(look: Look) -> int:
+    """Thirty days, or half of what is on record of a machine where that is shorter [life steps]."""
+    step_ms = _step_ms(look)
+    records = sorted(look.until_ms[source] - look.since_ms[source] for source in look.machines)
+    usual = _steps(look) if step_ms == look.every_ms else records[len(records) // 2] / step_ms
+    return max(10, round(min(30 * DAY_MS / step_ms, usual / 2)))
+
+
+def _notice_ms(look: Look) -> int:
+    return min(2 * DAY_MS, max(_MINUTE_MS, _horizon(look) * _step_ms(look) // 4))
 
 
 def _measured_ms(look: Look) -> float:

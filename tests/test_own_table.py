@@ -14,7 +14,7 @@ from pdm.adapters.memory_readings import MemoryReadings
 from pdm.errors import ConfigurationError
 from pdm.ingest.history import import_files
 from pdm.ingest.own_table import look_at
-from pdm.own_plant import import_command, plant_text, readiness, rules_text
+from pdm.own_plant import failures_text, import_command, plant_text, readiness, rules_text
 from pdm.plant.file import parse_plant
 from pdm.plant.wire import TableForm
 from pdm.rules.ruleset import parse_rules
@@ -194,7 +194,10 @@ def test_the_command_to_import_says_what_was_found(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("every", "rows", "step"),
-    [("1s", 20_000, "1 min"), ("1min", 2_000, "5 min"), ("1h", 300, "1 h"), ("12h", 300, "each: reading")],
+    [
+        *(("1s", 20_000, "1 min"), ("1min", 2_000, "10 min"), ("15min", 50, "15 min"), ("1h", 300, "1 h")),
+        *(("12h", 300, "each: reading"), ("1D", 300, "1 d")),
+    ],
 )
 def test_a_life_step_holds_a_reading_and_a_record_many(tmp_path: Path, every: str, rows: int, step: str) -> None:
     times = pd.date_range("2026-01-01", periods=rows, freq=every, tz="UTC")
@@ -205,3 +208,101 @@ def test_a_life_step_holds_a_reading_and_a_record_many(tmp_path: Path, every: st
 def test_a_table_that_windows_wrote_is_looked_at(tmp_path: Path) -> None:
     look = look_at(written(tmp_path, table(**{"Öldruck [bar]": np.arange(300) % 7}), encoding="cp1252"), PLAIN)
     assert look.sensors[-1].column == "Öldruck [bar]"
+
+
+def cycles(cells: int = 4) -> pd.DataFrame:
+    """Cells of which only the number of the cycle is known, 40 to 70 of each."""
+    rows = [
+        pd.DataFrame({"Cell ID": f"B{cell}", "Cycle no.": np.arange(1, 41 + 10 * cell), "Capacity [Ah]": 2.0})
+        for cell in range(cells)
+    ]
+    frame = pd.concat(rows, ignore_index=True)
+    frame["Capacity [Ah]"] -= 0.001 * frame["Cycle no."]
+    return frame
+
+
+def test_a_table_that_counts_cycles_has_times_made_up_and_lives_from_the_first_cycle(tmp_path: Path) -> None:
+    path = written(tmp_path, cycles())
+    look = look_at(path, PLAIN)
+    assert (look.form.source_column, look.form.time_column, look.form.epoch_unit) == ("Cell ID", "Cycle no.", "h")
+    assert [sensor.name for sensor in look.sensors] == ["Capacity"]
+    assert any("times are made up: 'Cycle no.' counts h from 2020-01-01" in sentence for sentence in readiness(look))
+    plant = parse_plant(plant_text(look, path))
+    assert (plant.classes["machine"].life_step.unit, plant.classes["machine"].horizon) == ("cycle", 28)
+    assert {asset.start_of_life_ms for asset in plant.assets.values()} == {1_577_840_400_000}
+    store = MemoryReadings()
+    (done,) = import_files([path], store, plant, look.form, 1_800_000_000_000, report=tmp_path / "report.csv")
+    assert (done.rows, done.bad_rows) == (220, 0)
+    assert store.window("machine", ["B0"], 0, 2**60).time_ms[-1] == 1_577_836_800_000 + 40 * 3_600_000
+
+
+def test_a_column_of_seconds_from_the_start_is_time(tmp_path: Path) -> None:
+    frame = pd.concat([table(rig=name).assign(Timestamp=np.arange(300) * 600.0) for name in ("R 1", "R 2")])
+    look = look_at(written(tmp_path, frame.rename(columns={"Timestamp": "Elapsed (s)"})), PLAIN)
+    assert (look.form.time_column, look.form.epoch_unit, look.form.source_column) == ("Elapsed (s)", "s", "rig")
+    assert look.every_ms == 600_000
+
+
+def test_a_time_of_day_alone_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    frame = table(Timestamp=HOURS.strftime("%H:%M:%S")).rename(columns={"Timestamp": "Time"})
+    with pytest.raises(ConfigurationError, match="put the date and the time into one column"):
+        look_at(written(tmp_path, frame), PLAIN)
+
+
+def test_rows_that_stand_twice_do_not_hide_which_column_names_the_machines(tmp_path: Path) -> None:
+    frame = pd.concat([table(rig=name) for name in ("R1", "R2")])
+    frame = pd.concat([frame, frame[::10]]).sort_values(["rig", "Timestamp"])
+    path = written(tmp_path, frame)
+    assert look_at(path, PLAIN).form.source_column == "rig"
+
+
+def test_names_that_each_stand_in_a_stretch_of_rows_are_machines(tmp_path: Path) -> None:
+    frame = table(**{"test piece": [f"T{n // 60}" for n in range(300)], "phase": ["warm", "hot", "cold"] * 100})
+    look = look_at(written(tmp_path, frame), PLAIN)
+    assert (look.form.source_column, len(look.machines)) == ("test piece", 5)
+    phases = ["warm"] * 100 + ["hot"] * 100 + ["cold"] * 100
+    assert look_at(written(tmp_path, table(phase=phases)), PLAIN).form.source == "press_4"
+
+
+@pytest.mark.parametrize(
+    ("column", "values"), [("Bearing", ["B1"] * 150 + ["B2"] * 150), ("Tool no", [71] * 150 + [72] * 150)]
+)
+def test_a_column_that_is_called_after_machines_names_them(tmp_path: Path, column: str, values: list[object]) -> None:
+    assert look_at(written(tmp_path, table(**{column: values})), PLAIN).form.source_column == column
+
+
+def test_a_measurement_that_is_called_after_a_machine_names_none(tmp_path: Path) -> None:
+    look = look_at(written(tmp_path, table(Motor=np.arange(300) % 5)), PLAIN)
+    assert (look.form.source, look.sensors[-1].name) == ("press_4", "Motor")
+
+
+def test_whole_numbers_that_name_something_are_no_sensor(tmp_path: Path) -> None:
+    look = look_at(written(tmp_path, table(order_no=np.arange(300) // 7)), PLAIN)
+    assert "numbers something" in look.left_out["order_no"]
+
+
+def test_machines_marked_in_their_last_row_alone_are_proposed_as_failed(tmp_path: Path) -> None:
+    end = np.r_[np.zeros(299), 1]
+    frame = pd.concat([table(machine="A", failure=end), table(machine="B", failure=0)])
+    look = look_at(written(tmp_path, frame), PLAIN)
+    assert failures_text(look) == 'machine,failed\n"A",2026-01-13T11:00:01Z\n'
+    marked_before = pd.concat([table(machine="A", failure=np.roll(end, -5)), table(machine="B", failure=end)])
+    assert look_at(written(tmp_path, marked_before), PLAIN).failed == ()
+
+
+def test_what_ran_to_failure_was_new_at_its_first_row_and_failed_at_its_last(tmp_path: Path) -> None:
+    path = written(tmp_path, pd.concat([table(machine=name) for name in ("A", "B")]))
+    look = look_at(path, PLAIN).run_to_failure()
+    starts = [asset.start_of_life_ms for asset in parse_plant(plant_text(look, path)).assets.values()]
+    assert starts == [int(HOURS[0].timestamp() * 1000)] * 2
+    assert len(failures_text(look).splitlines()) == 3
+    assert any("2 machines failed after the last row: see failures.csv" in sentence for sentence in readiness(look))
+
+
+def test_short_lives_get_a_horizon_and_a_notice_within_them(tmp_path: Path) -> None:
+    path = written(tmp_path, pd.concat([table(machine=name).iloc[:24] for name in ("A", "B")]))
+    look = look_at(path, PLAIN)
+    plant = parse_plant(plant_text(look, path))
+    assert plant.classes["machine"].horizon == 12
+    assert plant.classes["machine"].notice_ms == 3 * 3_600_000
+    assert "within: 3" in rules_text(look)

@@ -45,7 +45,10 @@ def import_readings(
         str | None, typer.Option(help="of times that carry no offset, for example Europe/Berlin")
     ] = None,
     epoch_unit: Annotated[
-        Literal["s", "ms", "us", "ns"] | None, typer.Option(help="of times that are numbers since 1970")
+        Literal["s", "min", "h", "d", "ms", "us", "ns"] | None, typer.Option(help="what times that are numbers count")
+    ] = None,
+    count_from: Annotated[
+        str | None, typer.Option(help="since when, if not since 1970, for example 2026-01-01T00:00:00Z")
     ] = None,
     rename: Annotated[list[str], typer.Option(help="COLUMN=SENSOR, where a column has another name")] = [],  # noqa: B006
     ignore: Annotated[list[str], typer.Option(help="a column to leave out")] = [],  # noqa: B006
@@ -78,6 +81,7 @@ def import_readings(
         time_format=time_format,
         time_zone=zone,
         epoch_unit=epoch_unit,
+        count_from_ms=instant(count_from, "--count-from"),
         rename=pairs(rename, "--rename"),
         ignore=tuple(ignore),
         units=pairs(unit, "--unit"),

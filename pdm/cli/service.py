@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from pdm import __version__
-from pdm.cli.options import AsJson, SettingsFile, confirm, say, settings_of, zone_of
+from pdm.cli.options import AsJson, SettingsFile, confirm, instant, say, settings_of, zone_of
 from pdm.errors import ConfigurationError
 
 app = typer.Typer(
@@ -40,7 +40,16 @@ def init(
     time_column: Annotated[str, typer.Option(help="with --from-csv: column with the time")] = "time",
     time_format: Annotated[str | None, typer.Option(help="with --from-csv: as %d.%m.%Y %H:%M")] = None,
     time_zone: Annotated[str | None, typer.Option(help="with --from-csv: of times without an offset")] = None,
+    epoch_unit: Annotated[
+        Literal["s", "min", "h", "d", "ms", "us", "ns"] | None,
+        typer.Option(help="with --from-csv: of times in numbers"),
+    ] = None,
+    count_from: Annotated[str | None, typer.Option(help="with --from-csv: since when those count")] = None,
     decimal: Annotated[Literal[".", ","] | None, typer.Option(help="with --from-csv: as the values show")] = None,
+    run_to_failure: Annotated[
+        bool,
+        typer.Option("--run-to-failure", help="with --from-csv: all ran from new, and failed after their last row"),
+    ] = False,
 ) -> None:
     """Write a plant.yaml and a rules.yaml for one critical machine, or for those of a table of readings."""
     from pdm.templates import plant_template, rules_template
@@ -57,12 +66,18 @@ def init(
             time_column=time_column,
             time_format=time_format,
             time_zone=None if time_zone is None else zone_of(time_zone),
+            epoch_unit=epoch_unit,
+            count_from_ms=instant(count_from, "--count-from"),
             decimal=decimal,
         )
         look = look_at(from_csv, form)
+        look = look.run_to_failure() if run_to_failure else look
         texts, said = (own_plant.plant_text(look, from_csv), own_plant.rules_text(look)), own_plant.readiness(look)
         said.append(f"bring it in after check and apply: {own_plant.import_command(look, from_csv.resolve())}")
     files = {folder / "plant.yaml": texts[0], folder / "rules.yaml": texts[1]}
+    if from_csv is not None and look.failed:
+        files[folder / "failures.csv"] = own_plant.failures_text(look)
+        files[folder / "failures.yaml"] = own_plant.FAILURES_MAP
     present = [str(path) for path in files if path.exists()]
     if present and not force:
         raise ConfigurationError(f"is there already ({', '.join(present)}); --force overwrites", file=str(folder))

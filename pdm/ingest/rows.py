@@ -11,15 +11,30 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pdm.durations import DAY_MS, HOUR_MS
 from pdm.errors import ConfigurationError
-from pdm.ingest.decode import FUTURE_MS, MOST, OLDEST_MS, UNITS_PER_MS
+from pdm.ingest.decode import FUTURE_MS, MOST, OLDEST_MS
 from pdm.ingest.files import Layout, Piece, holds_values
 from pdm.plant import AssetClass, Plant
-from pdm.plant.wire import TableForm
+from pdm.plant.wire import TableForm, TableUnit
 from pdm.readings import ArrivalFlag, Readings
 from pdm.units import conversion
 
-_NUMBERS = "the times are numbers: say what they count since 1970, s, ms, us or ns (--epoch-unit)"
+COUNTED_PER_MS: Mapping[TableUnit, float] = {
+    "s": 0.001,
+    "ms": 1,
+    "us": 1_000,
+    "ns": 1_000_000,
+    "min": 1 / 60_000,
+    "h": 1 / HOUR_MS,
+    "d": 1 / DAY_MS,
+}
+"""How many of what a time in a table counts make a millisecond."""
+
+_NUMBERS = (
+    "the times are numbers: say what they count, s, min, h, d, ms, us or ns (--epoch-unit), and from when if not from "
+    "1970 (--count-from)"
+)
 _NO_OFFSET = "the times carry no offset: say which time zone they are in (--time-zone)"
 _NO_ZONE = "expected a time with its offset, or a zone (--time-zone), not "
 
@@ -234,7 +249,8 @@ def _times(column: Any, form: TableForm, rows: _Rows) -> NDArray[np.int64]:
         return written
 
     if form.epoch_unit is not None:
-        number = pd.to_numeric(pd.Series(text()), errors="coerce").to_numpy(np.float64) / UNITS_PER_MS[form.epoch_unit]
+        count = pd.to_numeric(pd.Series(text()), errors="coerce").to_numpy(np.float64)
+        number = count / COUNTED_PER_MS[form.epoch_unit] + (form.count_from_ms or 0)
         rows.refuse(~(np.abs(number) < 2**53), "wrong_timestamp", "expected a number since 1970, not ", text)
         return np.where(rows.good, number, 0).round().astype(np.int64)
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):

@@ -11,6 +11,9 @@ from zoneinfo import ZoneInfo
 EpochUnit = Literal["s", "ms", "us", "ns"]
 """What a time that is a number counts, since 1970."""
 
+TableUnit = EpochUnit | Literal["min", "h", "d"]
+"""What a time in a table that is a number counts."""
+
 Decimal = Literal[".", ","]
 """What stands between the ones and the tenths."""
 
@@ -196,6 +199,7 @@ class TableForm:
         time_format: of times in text, as in `strptime`; None: ISO 8601.
         time_zone: of times without an offset; None refuses them.
         epoch_unit: what a time that is a number counts.
+        count_from_ms: since when it counts; None: since 1970.
         rename: sensor by the column or name that holds it, where the two differ.
         ignore: columns or names to leave out.
         units: unit in the file by sensor, where it is not the declared one.
@@ -211,7 +215,8 @@ class TableForm:
     missing: tuple[str, ...] = ()
     time_format: str | None = None
     time_zone: ZoneInfo | None = None
-    epoch_unit: EpochUnit | None = None
+    epoch_unit: TableUnit | None = None
+    count_from_ms: int | None = None
     rename: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     ignore: tuple[str, ...] = ()
     units: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))

@@ -3,11 +3,11 @@ them."""
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, PlainValidator, TypeAdapter, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, TypeAdapter, model_validator
 
 from pdm.plant.entries import Zone, unit_text
-from pdm.plant.entry_types import Entry, Identity, Listed
-from pdm.plant.wire import DEVICE, FIELD, SOURCE, WHOLE, Decimal, EpochUnit, JsonPath, Pattern, Template
+from pdm.plant.entry_types import Entry, Identity, Listed, instant_ms
+from pdm.plant.wire import DEVICE, FIELD, SOURCE, WHOLE, Decimal, EpochUnit, JsonPath, Pattern, TableUnit, Template
 
 _NAME = TypeAdapter(Identity)
 
@@ -106,7 +106,8 @@ class FileFormEntry(Entry):
     missing: Listed[str] = ()
     time_format: str | None = None
     time_zone: Zone | None = None
-    epoch_unit: EpochUnit | None = None
+    epoch_unit: TableUnit | None = None
+    count_from: Annotated[int, BeforeValidator(instant_ms)] | None = None
     rename: dict[str, str] = Field(default_factory=dict)
     ignore: Listed[str] = ()
     unit: dict[str, Annotated[str, AfterValidator(unit_text)]] = Field(default_factory=dict)

@@ -116,8 +116,9 @@ def file_forms(document: Document, known: Known) -> tuple[FileForm, ...]:
         for sensor, unit in entry.unit.items():
             if document.check_known((*at, "unit", sensor), sensor, known.sensors, "sensor"):
                 _check_unit(document, (*at, "unit", sensor), sensor, unit, known)
-        facts = {name: getattr(entry, name) for name in FileFormEntry.model_fields if name != "unit"}
-        forms.append(FileForm(**facts, units=MappingProxyType(entry.unit)))
+        plain = FileFormEntry.model_fields.keys() - {"unit", "count_from"}
+        facts = {name: getattr(entry, name) for name in plain}
+        forms.append(FileForm(**facts, count_from_ms=entry.count_from, units=MappingProxyType(entry.unit)))
     return tuple(forms)
 
 

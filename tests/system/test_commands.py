@@ -42,7 +42,7 @@ def test_the_version_is_shown(shell: Shell) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("fly",), ("up", "--fast"), ("run",), ("import", "readings", "--epoch-unit", "d", "x")],
+    [("fly",), ("up", "--fast"), ("run",), ("import", "readings", "--epoch-unit", "w", "x")],
 )
 def test_bad_usage_ends_with_2(shell: Shell, arguments: tuple[str, ...]) -> None:
     ended = shell(*arguments)
@@ -58,6 +58,21 @@ def test_a_table_becomes_a_plant_with_its_readings_by_the_commands_that_init_say
     command = next(line for line in told.splitlines() if "pdm-twin import readings" in line).partition("pdm-twin ")[2]
     assert "240 rows" in shell(*shlex.split(command)).out
     assert shell("run", "tick").out.startswith("1 machine, ")
+
+
+def test_cells_of_which_only_cycles_are_known_come_to_their_failures_by_the_commands_that_init_says(
+    shell: Shell, tmp_path: Path
+) -> None:
+    lines = [f"B{cell};{cycle};{2 - cycle / 500:.3f}" for cell in range(3) for cycle in range(1, 41)]
+    (tmp_path / "Zellen.csv").write_text("\n".join(["Cell ID;Cycle;Capacity [Ah]", *lines]))
+    told = shell("init", "--from-csv", "Zellen.csv", "--run-to-failure").out
+    assert "3 machines by 'Cell ID'" in told
+    assert shell("apply", "--yes").code == 0
+    commands = [line.partition("pdm-twin ")[2] for line in told.splitlines() if "pdm-twin import" in line]
+    imported = [command for command in commands if "--count-from" in command or "failures.csv" in command]
+    assert "120 rows" in shell(*shlex.split(imported[1])).out
+    assert shell("run", "tick").code == 0
+    assert "3 rows, 3 events" in shell(*shlex.split(imported[0])).out
 
 
 def test_what_init_writes_can_be_checked_applied_and_ticked(shell: Shell, tmp_path: Path) -> None:
