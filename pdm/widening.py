@@ -11,15 +11,18 @@ import structlog
 from sqlalchemy import Connection
 
 from pdm.cohort import frame_name
+from pdm.deliver.messages import Site, bands_message
 from pdm.installations import Fleet
 from pdm.plant import AssetClass
 from pdm.prognosis.quantiles import widened
+from pdm.rules.ruleset import FailureProbabilityRule, RulQuantileRule
 from pdm.scoring.track_record import Judged
 from pdm.scoring.widening import Widening, widening
 from pdm.services import Services
 from pdm.state.outcomes import outcomes
 from pdm.state.plants import current_fleet, current_plant
 from pdm.state.schema import read, write
+from pdm.state.told import add_message, derived_id
 from pdm.state.widenings import note_widening, widening_of, widenings_of
 from pdm.words import listed, percent, plural
 
@@ -47,9 +50,26 @@ def _review_class(services: Services, fleet: Fleet, asset_class: AssetClass, at_
         return ""
     with write(services.engine) as connection:
         note_widening(connection, asset_class.name, model, at_ms, found.factor, found.lives, found.coverage.value)
+        _tell(connection, services, asset_class, model, at_ms, found)
     text = _in_words(asset_class, found)
     _log.warning("bands of forecasts are widened anew", asset_class=asset_class.name, model=model, why=text)
     return text
+
+
+def _tell(
+    connection: Connection, services: Services, asset_class: AssetClass, model: str, at_ms: int, found: Widening
+) -> None:
+    """Have everybody hear of it who is told of forecasts of the class; the log says it already."""
+    current = current_plant(connection)
+    rules = [
+        rule for rule in current.rules_of(asset_class) if isinstance(rule, RulQuantileRule | FailureProbabilityRule)
+    ]
+    site = Site(current.plant, {}, services.public_url)
+    about = derived_id("widening", asset_class.name, model, at_ms)
+    for route in sorted({route for rule in rules for route in rule.routes} - {"log"}):
+        delivery = derived_id("delivery", about, 1, route)
+        facts = (asset_class.name, model, found.factor, found.lives, found.coverage.value, at_ms)
+        add_message(connection, about, route, delivery, bands_message(delivery, *facts, site), services.clock.wall_ms())
 
 
 def _unwidened(connection: Connection, fleet: Fleet, asset_class: AssetClass, model: str) -> Judged:

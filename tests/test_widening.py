@@ -1,17 +1,21 @@
 """Bands that held too seldom are widened: by hand, as an invariant, and where a plant declares its fans too regular."""
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pdm import deliver as delivery
 from pdm.installations import EventKind, MaintenanceEvent
+from pdm.ports import Message
 from pdm.prognosis import LEVELS, MEDIAN
 from pdm.prognosis.quantiles import widened
-from pdm.scoring.track_record import Judged
-from pdm.scoring.widening import WIDEST, widening
+from pdm.scoring.track_record import Figure, Judged
+from pdm.scoring.widening import WIDEST, Widening, widening
 from pdm.services import Services
 from pdm.state.plants import store_plant
 from pdm.state.schema import read, write
@@ -94,6 +98,12 @@ LIVES = np.linspace(100, 210, 12).round().astype(int).tolist()
 """How long the fans last, where the plant declares 150 hours and hardly any spread."""
 
 
+TOLD = RULES.replace("    within: 50", "    routes: [log, phone]\n    within: 50") + (
+    "routes:\n  phone: {kind: webhook, url: https://example.com/hook, secret_env: HOOK}\n"
+)
+"""The same rules; somebody is told of failures that are expected soon."""
+
+
 @pytest.fixture
 def services(tmp_path: Path) -> Services:
     services = make_services(tmp_path)
@@ -101,7 +111,7 @@ def services(tmp_path: Path) -> Services:
     fans = "".join(fan.format(n=n, day=day) for n, day in enumerate([5] * 12 + [11]))
     plant = PLANT.replace("{mean: 500, sd: 100}", "{mean: 150, sd: 12}") + fans
     with write(services.engine) as connection:
-        store_plant(connection, plant, RULES, START)
+        store_plant(connection, plant, TOLD, START)
     return services
 
 
@@ -147,6 +157,42 @@ def test_a_class_declared_too_regular_has_its_bands_widened_and_says_so_everywhe
     assert "as wide as the model says them" in client.get("/track-record").text
     assert "too few truths lay within them" in client.get("/assets/N-12").text
     assert f'pdm_widening{{class="fan"}} {change.factor}' in client.get("/metrics").text
+
+
+@dataclass
+class Phone:
+    """A route that keeps what it is sent."""
+
+    messages: list[Message] = field(default_factory=list)
+
+    def send(self, message: Message) -> None:
+        self.messages.append(message)
+
+
+def test_a_widening_and_its_end_are_told_once_on_the_routes_of_forecasts(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "PATIENCE_S", 60.0)
+    live_and_fail(services)
+    phone = Phone()
+    services.notifiers = {"phone": phone, "log": Phone()}
+    delivery.deliver(services)
+    phone.messages.clear()
+    at = START + 217 * HOUR
+    review(services, at)
+    review(services, at + HOUR)
+    delivery.deliver(services)
+    (message,) = phone.messages
+    said = orjson.loads(message.body)
+    assert said["type"] == "forecasts.widened"
+    assert said["data"]["forecasts"]["lives"] == 12
+    assert "times as wide as the model says them" in message.subject
+    assert "Train again" in message.text
+    monkeypatch.setattr("pdm.widening.widening", lambda *_: Widening(1.0, 20, Figure(0.82, 0.75, 0.9)))
+    review(services, at + 2 * HOUR)
+    delivery.deliver(services)
+    assert orjson.loads(phone.messages[1].body)["type"] == "forecasts.restored"
+    assert "as the model says them again" in phone.messages[1].subject
 
 
 def test_the_same_lives_seen_again_change_nothing_and_a_restart_goes_on_as_wide(services: Services) -> None:

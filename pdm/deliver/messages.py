@@ -87,6 +87,41 @@ def group_message(delivery_id: str, matters: Sequence[Any], site: Site) -> bytes
     )
 
 
+def bands_message(
+    delivery_id: str, class_name: str, model: str, factor: float, lives: int, coverage: float, at_ms: int, site: Site
+) -> bytes:
+    """Bands of forecasts that are `factor` times as wide from now on, 1 for as the model says them again.
+
+    Args:
+        lives, coverage: on which finished lives that rests, and the share of truths in their 80 % bands.
+    """
+    name = site.plant.classes[class_name].title or class_name
+    held = f"{words.percent(coverage)} of the truths of {words.plural(lives, 'life', 'lives')} lay in the 80 % bands"
+    wide = f"{words.number(factor, 2)} times as wide as the model says them"
+    what, do = "as the model says them again", "Nothing is to be done."
+    if factor > 1.0:
+        what, do = wide, "Train again on the lives that have ended, so that they can be narrow again."
+    title = f"{name}: forecasts are {what}"
+    return _encoded(
+        delivery_id,
+        "forecasts.widened" if factor > 1.0 else "forecasts.restored",
+        at_ms,
+        subject=_tagged(site, "forecasts", title),
+        text="\n".join([f"{title}. Of forecasts of model {model}, {held}. {do}", *_footer(site, "/track-record")]),
+        data={
+            "forecasts": {
+                "class": class_name,
+                "model": model,
+                "factor": factor,
+                "lives": lives,
+                "coverage_80": coverage,
+            },
+            "plant": _plant_data(site),
+            "links": {"track_record": f"{site.public_url}/track-record"},
+        },
+    )
+
+
 def message_of(stored: bytes) -> Message:
     """The message that was stored before its first attempt."""
     said = orjson.loads(stored)

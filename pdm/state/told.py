@@ -144,6 +144,12 @@ def add_transition(
     return ordinal
 
 
+def add_message(connection: Connection, about: str, route: str, delivery_id: str, message: bytes, wall_ms: int) -> None:
+    """Have a route hear of something that is no alert, in a message that is made already."""
+    delivery = {"id": delivery_id, "alert_id": about, "ordinal": 1, "route": route, "message": message}
+    connection.execute(insert(deliveries), delivery | {"state": "due", "attempts": 0, "due_ms": wall_ms})
+
+
 def alert_transitions(connection: Connection, alert_id: str) -> list[Row[Any]]:
     query = select(transitions).where(transitions.c.alert_id == alert_id).order_by(transitions.c.ordinal)
     return list(connection.execute(query))
