@@ -137,8 +137,8 @@ def import_command(look: Look, path: Path) -> str:
 
 
 def failures_text(look: Look) -> str:
-    """A `failures.csv`: the machines that failed, each at its last row."""
-    rows = (f"{json.dumps(source)},{iso(look.until_ms[source] + 1000)}\n" for source in look.failed)
+    """A `failures.csv`: the machines that failed, and when."""
+    rows = (f"{json.dumps(source)},{iso(at_ms)}\n" for source, at_ms in sorted(look.failed_ms.items()))
     return "".join(["machine,failed\n", *rows])
 
 
@@ -191,10 +191,10 @@ def readiness(look: Look) -> list[str]:
         "`pdm-twin run tick` or `up`, and `pdm-twin train machine`; with fewer that learns an alarm on departure from "
         "each machine's own early life"
     )
-    if look.failed:
+    if look.failed_ms:
         said.append(
-            f"{plural(len(look.failed), 'machine')} failed after the last row: see failures.csv, put it right, and "
-            "after the readings: pdm-twin import events failures.csv --map failures.yaml"
+            f"{plural(len(look.failed_ms), 'machine')} failed as far as the table shows: see failures.csv, put it "
+            "right, and after the readings: pdm-twin import events failures.csv --map failures.yaml"
         )
     marked = [f"{column} is not zero in {count:,} rows" for column, count in look.labels.items() if count]
     if marked:
@@ -203,7 +203,7 @@ def readiness(look: Look) -> list[str]:
 
 
 def _ends(look: Look) -> str:
-    return "" if look.failed else " (if each machine ran until it failed, begin again with --run-to-failure)"
+    return "" if look.failed_ms else " (if each machine ran until it failed, begin again with --run-to-failure)"
 
 
 def _was_new(look: Look, source: str) -> bool:

@@ -4,6 +4,7 @@ From too few failures it learns an alarm on departure from early life, which giv
 class becomes active, a later one challenges the active one.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from sqlalchemy import Engine
 from pdm.active_models import Standing, publish
 from pdm.adapters import model_folder
 from pdm.errors import ModelError
-from pdm.learn import Progress, train, train_watch
+from pdm.learn import Life, Progress, train, train_watch
 from pdm.learn.model_card import false_alarms
 from pdm.prognosis import FEWEST_FAILURES
 from pdm.prognosis.learned import Model, Origin
@@ -49,15 +50,27 @@ def train_class(
     try:
         if failures < FEWEST_FAILURES:
             watch = train_watch(asset_class, lives, seed=SEED, origin=origin, progress=progress)
-            return _publish_watch(engine, watch, folder, act, failures)
+            trained = _publish_watch(engine, watch, folder, act, failures)
+            return trained._replace(text=trained.text + _from_unknown_starts(lives))
         model = train(asset_class, lives, seed=SEED, origin=origin, progress=progress)
     except ModelError as error:
-        return Trained(None, False, str(error))
+        return Trained(None, False, str(error) + _from_unknown_starts(lives))
     path = model_folder.save(model, folder)
     standing = publish(engine, path, act)
     learned = f"{path.name} from {model.facts.failures} failures, CRPS {model.facts.evidence}"
     said = _said(class_name, path.name, standing)
     return Trained(path.name, standing == Standing.ACTIVE, f"{class_name}: {learned}; {said}")
+
+
+def _from_unknown_starts(lives: Sequence[Life]) -> str:
+    """What would make lives of use that ended in failure but were not seen from their start."""
+    late = [life.serial for life in lives if life.failed and not life.complete]
+    if not late:
+        return ""
+    return (
+        f". {plural(len(late), 'failure')} of machines that were not seen from their start, such as {late[0]}, cannot "
+        "be learned from alone: write their `start_of_life` into plant.yaml, and import their readings since then"
+    )
 
 
 def _said(class_name: str, version: str, standing: Standing) -> str:

@@ -287,7 +287,7 @@ def test_machines_marked_in_their_last_row_alone_are_proposed_as_failed(tmp_path
     look = look_at(written(tmp_path, frame), PLAIN)
     assert failures_text(look) == 'machine,failed\n"A",2026-01-13T11:00:01Z\n'
     marked_before = pd.concat([table(machine="A", failure=np.roll(end, -5)), table(machine="B", failure=end)])
-    assert look_at(written(tmp_path, marked_before), PLAIN).failed == ()
+    assert look_at(written(tmp_path, marked_before), PLAIN).failed_ms == {}
 
 
 def test_what_ran_to_failure_was_new_at_its_first_row_and_failed_at_its_last(tmp_path: Path) -> None:
@@ -296,7 +296,7 @@ def test_what_ran_to_failure_was_new_at_its_first_row_and_failed_at_its_last(tmp
     starts = [asset.start_of_life_ms for asset in parse_plant(plant_text(look, path)).assets.values()]
     assert starts == [int(HOURS[0].timestamp() * 1000)] * 2
     assert len(failures_text(look).splitlines()) == 3
-    assert any("2 machines failed after the last row: see failures.csv" in sentence for sentence in readiness(look))
+    assert any("2 machines failed as far as the table shows: see" in sentence for sentence in readiness(look))
 
 
 def test_short_lives_get_a_horizon_and_a_notice_within_them(tmp_path: Path) -> None:
@@ -306,3 +306,23 @@ def test_short_lives_get_a_horizon_and_a_notice_within_them(tmp_path: Path) -> N
     assert plant.classes["machine"].horizon == 12
     assert plant.classes["machine"].notice_ms == 3 * 3_600_000
     assert "within: 3" in rules_text(look)
+
+
+def test_a_date_of_failure_that_each_row_of_a_machine_repeats_is_its_failure(tmp_path: Path) -> None:
+    failed, running = table(machine="A", failure_date="2026-01-14"), table(machine="B", failure_date=None)
+    look = look_at(written(tmp_path, pd.concat([failed, running])), PLAIN)
+    assert failures_text(look) == 'machine,failed\n"A",2026-01-14T00:00:00Z\n'
+    frame = pd.concat([failed, running]).assign(failure_date=lambda made: pd.to_datetime(made["failure_date"]))
+    frame.to_parquet(tmp_path / "press_4.parquet")
+    assert look_at(tmp_path / "press_4.parquet", PLAIN).failed_ms == look.failed_ms
+
+
+def test_a_measurement_that_only_grows_is_no_time(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"Tool wear [min]": np.arange(300) * 2.0, "Torque [Nm]": np.arange(300) % 7})
+    with pytest.raises(ConfigurationError, match="holds times, or counts cycles or hours"):
+        look_at(written(tmp_path, frame), PLAIN)
+
+
+def test_a_table_of_events_is_sent_where_it_belongs(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="failures and repairs come beside them"):
+        look_at(written(tmp_path, pd.DataFrame({"time": HOURS, "failure": ["comp1"] * 300})), PLAIN)

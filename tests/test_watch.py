@@ -14,6 +14,7 @@ from pdm.adapters import model_folder
 from pdm.errors import ModelError
 from pdm.features import watch
 from pdm.features.frame import Floats, Watch
+from pdm.installations import EventKind, MaintenanceEvent
 from pdm.learn import train_watch
 from pdm.learn.watching import FEWEST_STEPS
 from pdm.plant import ExpectedLife
@@ -23,7 +24,7 @@ from pdm.prognosis.learned import Model, Origin
 from pdm.readings import Readings
 from pdm.respond import Act
 from pdm.state.cohorts import load_beliefs
-from pdm.state.plants import store_plant
+from pdm.state.plants import add_event, store_plant
 from pdm.state.schema import read, recommendations, write
 from pdm.state.told import live_alerts
 from pdm.steps import Steps
@@ -238,3 +239,16 @@ def test_what_is_told_of_a_declared_life_does_not_rest_on_the_machines_of_the_al
         advice = connection.execute(select(recommendations.c.body)).scalar_one()
     assert "the declared life of its class" in advice["how_we_know"]
     assert advice["evidence"] == []
+
+
+def test_failures_of_machines_that_were_not_seen_from_their_start_are_told_apart_from_none(tmp_path: Path) -> None:
+    services = make_services(tmp_path)
+    with write(services.engine) as connection:
+        store_plant(connection, re.sub("start_of_life: [^,}]*", "start_of_life: unknown", NO_FAILURES), "", START)
+        add_event(
+            connection, "1", MaintenanceEvent("F-1", EventKind.FAILED, START + 240 * HOUR), who="t", recorded_ms=0
+        )
+    feed(services, *(steady(f"fan{n}", range(250)) for n in (1, 2, 3)))
+    tick(services, START + 250 * HOUR)
+    said = train_class(services.engine, "fan", tmp_path / "models", Act("test", START)).text
+    assert "1 failure of machines that were not seen from their start, such as F-1, cannot be learned from" in said

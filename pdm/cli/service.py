@@ -75,7 +75,7 @@ def init(
         texts, said = (own_plant.plant_text(look, from_csv), own_plant.rules_text(look)), own_plant.readiness(look)
         said.append(f"bring it in after check and apply: {own_plant.import_command(look, from_csv.resolve())}")
     files = {folder / "plant.yaml": texts[0], folder / "rules.yaml": texts[1]}
-    if from_csv is not None and look.failed:
+    if from_csv is not None and look.failed_ms:
         files[folder / "failures.csv"] = own_plant.failures_text(look)
         files[folder / "failures.yaml"] = own_plant.FAILURES_MAP
     present = [str(path) for path in files if path.exists()]

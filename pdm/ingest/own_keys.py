@@ -49,6 +49,7 @@ _COUNTING: dict[str, TableUnit | None] = {
     **dict.fromkeys(["cycle", "cycles", "zyklus", "zyklen", "flight", "flights", "stroke", "strokes", "cut", "cuts"]),
     **dict.fromkeys(["shot", "shots", "run", "batch", "time", "zeit", "elapsed", "step", "steps", "index", "count"]),
 }
+_OF_A_COUNT = frozenset(["running", "operating", "total", "test", "age", "since", "start", "of", "in", "from", "on"])
 _RUNS = {"zyklus": "cycle", "zyklen": "cycle"} | {
     word + plural: word for word in ("cycle", "flight", "stroke", "cut", "shot") for plural in ("", "s")
 }
@@ -90,10 +91,10 @@ def find_keys(path: Path, table: Any, form: TableForm, within: Collection[str] =
     """
     column = _time_column(path, table, form)
     form = replace(form, time_column=column)
-    numbers = _numbers(table[column])
+    counted = numbers(table[column])
     unsaid = form.time_format is None and form.count_from_ms is None
-    if unsaid and counts(numbers) and _unit_since_1970(numbers) is None:
-        form, times = _counted(column, numbers, form)
+    if unsaid and counts(counted) and _unit_since_1970(counted) is None:
+        form, times = _counted(column, counted, form)
     else:
         form, times = _with_times(path, table[column], form)
     form, machines = _with_machines(path, table, times, form, within)
@@ -110,6 +111,13 @@ def what_a_row_is(name: str) -> str:
     return next((_RUNS[word] for word in words(name) if word in _RUNS), "reading")
 
 
+def numbers(column: Any) -> Any:
+    """A column as numbers, NaN where it holds none."""
+    if pd.api.types.is_datetime64_any_dtype(column):
+        return pd.Series(np.nan, index=column.index)
+    return pd.to_numeric(column, errors="coerce")
+
+
 def names_machines(column: Any) -> bool:
     """Whether a column repeats a few names: one of its own in each row counts rows."""
     kinds = column.nunique()
@@ -121,15 +129,15 @@ def numbers_things(name: str, column: Any) -> bool:
     return pd.api.types.is_integer_dtype(column) and bool({"id", "no", "nr"} & set(words(name)))
 
 
-def counts(numbers: Any) -> bool:
+def counts(values: Any) -> bool:
     """Whether numbers never fall, but where another machine begins."""
-    steps = numbers.diff().iloc[1:]
-    return bool(numbers.notna().mean() > MOSTLY and (steps > 0).any() and (steps >= 0).mean() > 0.8)
+    steps = values.diff().iloc[1:]
+    return bool(values.notna().mean() > MOSTLY and (steps > 0).any() and (steps >= 0).mean() > 0.8)
 
 
-def _unit_since_1970(numbers: Any) -> EpochUnit | None:
+def _unit_since_1970(values: Any) -> EpochUnit | None:
     """What numbers count if they are times since 1970."""
-    typical = float(numbers.abs().median())
+    typical = float(values.abs().median())
     return next((unit for unit, first in _EPOCHS.items() if 0.5 * first < typical < 5 * first), None)
 
 
@@ -140,7 +148,7 @@ def _time_column(path: Path, table: Any, form: TableForm) -> str:
         raise ConfigurationError(f"has no column {form.time_column!r}: it has {', '.join(table)}", file=path.name)
     named = [name for name in table.columns if name.casefold() in _TIMES]
     others = [name for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])]
-    counting = [name for name in table.columns if _COUNTING.keys() & set(words(name)) and counts(_numbers(table[name]))]
+    counting = [name for name in table.columns if _called_a_count(name) and counts(numbers(table[name]))]
     for name in [*named, *others]:
         if name in named or _moments(table[name].head(1000), form) is not None:
             return str(name)
@@ -153,21 +161,20 @@ def _time_column(path: Path, table: Any, form: TableForm) -> str:
     raise ConfigurationError(said, file=path.name)
 
 
-def _numbers(column: Any) -> Any:
-    """A column as numbers, NaN where it holds none."""
-    if pd.api.types.is_datetime64_any_dtype(column):
-        return pd.Series(np.nan, index=column.index)
-    return pd.to_numeric(column, errors="coerce")
+def _called_a_count(name: str) -> bool:
+    """Whether a column is called after what it counts, such as `Cycle no.` or `Running time [h]`, and after no more."""
+    said = set(words(name))
+    return bool(said & _COUNTING.keys()) and said <= _COUNTING.keys() | _NUMBERING | _OF_A_COUNT
 
 
-def _counted(column: str, numbers: Any, form: TableForm) -> tuple[TableForm, Any]:
+def _counted(column: str, counted: Any, form: TableForm) -> tuple[TableForm, Any]:
     """The form that reads a column that counts from the start of each machine, and the times that this makes up."""
     said = [_COUNTING[word] for word in words(column) if word in _COUNTING]
     unit: TableUnit = form.epoch_unit or next(filter(None, said), None) or "h"
-    now_ms, longest_ms = time.time() * 1000, float(numbers.max()) / COUNTED_PER_MS[unit]
+    now_ms, longest_ms = time.time() * 1000, float(counted.max()) / COUNTED_PER_MS[unit]
     from_ms = next((origin for origin in _ORIGINS if origin + longest_ms < now_ms), _ORIGINS[-1])
     form = replace(form, epoch_unit=unit, count_from_ms=from_ms)
-    return form, _since(numbers, form)
+    return form, _since(counted, form)
 
 
 def _with_times(path: Path, column: Any, form: TableForm) -> tuple[TableForm, Any]:
@@ -186,12 +193,12 @@ def _moments(column: Any, form: TableForm) -> tuple[TableForm, Any] | None:
     """How a column has to be read to hold times, and the times; None if it does not hold any."""
     if pd.api.types.is_datetime64_any_dtype(column):
         return _in_utc(column, form)
-    numbers = pd.to_numeric(column, errors="coerce")
-    if numbers.notna().mean() > MOSTLY and form.time_format is None:
-        if (unit := form.epoch_unit or _unit_since_1970(numbers)) is None:
+    values = numbers(column)
+    if values.notna().mean() > MOSTLY and form.time_format is None:
+        if (unit := form.epoch_unit or _unit_since_1970(values)) is None:
             return None
         form = replace(form, epoch_unit=unit)
-        return form, _since(numbers, form)
+        return form, _since(values, form)
     text = column.astype("string").str.strip()
     written = [_written(text, name) for name in ([form.time_format] if form.time_format else [None, *_FORMATS])]
     fitting = [(name, moments) for name, moments in written if moments.notna().mean() > MOSTLY]
@@ -203,9 +210,9 @@ def _moments(column: Any, form: TableForm) -> tuple[TableForm, Any] | None:
     return _in_utc(fitting[0][1], replace(form, time_format=fitting[0][0]))
 
 
-def _since(numbers: Any, form: TableForm) -> Any:
+def _since(values: Any, form: TableForm) -> Any:
     unit = form.epoch_unit or "ms"
-    since_ms = numbers / COUNTED_PER_MS[unit] + (form.count_from_ms or 0)
+    since_ms = values / COUNTED_PER_MS[unit] + (form.count_from_ms or 0)
     return pd.to_datetime(since_ms, unit="ms", utc=True, errors="coerce")
 
 

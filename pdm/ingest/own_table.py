@@ -15,7 +15,7 @@ import pyarrow.parquet as parquet
 
 from pdm.errors import ConfigurationError
 from pdm.ingest.files import Layout, layout_of, spellings
-from pdm.ingest.own_keys import MOSTLY, find_keys, names_machines, numbers_things, what_a_row_is
+from pdm.ingest.own_keys import MOSTLY, find_keys, names_machines, numbers, numbers_things, what_a_row_is
 from pdm.plant.wire import TableForm
 from pdm.units import is_unit
 
@@ -34,6 +34,7 @@ _IN_BRACKETS = re.compile(r"[\[(]([^\])]{1,12})[\])]")
 _NO_NAME = re.compile(r"[^\w.:-]+")
 _NO_NUMBERS = "no numbers"
 _COUNTS = "counts the rows"
+_SECOND_MS = 1000
 _STATISTICS = ("min", "max", "mean", "avg", "std", "sd", "ph")  # in brackets, but no units
 
 
@@ -69,7 +70,8 @@ class Look:
         every_ms: the usual time from one row of a machine to the next.
         row: what was done once for each row, such as a cycle, if a column counts that; otherwise `reading`.
         since_ms, until_ms: the first and the last time of each machine.
-        failed: machines whose last row, and no other, is marked in one of the `labels`.
+        failed_ms: when machines failed, as one of the `labels` says: by a date, the same in all rows of a machine, or
+            by a mark in its last row and in no other.
         new: machines of which people say that they were new at their first row.
         left_out: why columns are no sensors, by column.
         labels: how many rows of the columns that look like failures or other labels are not zero.
@@ -85,15 +87,15 @@ class Look:
     since_ms: dict[str, int]
     until_ms: dict[str, int]
     row: str = "reading"
-    failed: tuple[str, ...] = ()
+    failed_ms: dict[str, int] = field(default_factory=dict)
     new: tuple[str, ...] = ()
+    left_out: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, int] = field(default_factory=dict)
 
     def run_to_failure(self) -> "Look":
         """The same where people say that each machine was new at its first row and failed after its last."""
-        return replace(self, failed=self.machines, new=self.machines)
-
-    left_out: dict[str, str] = field(default_factory=dict)
-    labels: dict[str, int] = field(default_factory=dict)
+        failed_ms = {machine: last + _SECOND_MS for machine, last in self.until_ms.items()}
+        return replace(self, failed_ms=failed_ms, new=self.machines)
 
 
 def look_at(path: Path, form: TableForm) -> Look:
@@ -135,7 +137,7 @@ def _read(path: Path, layout: Layout) -> Any:
     table.columns = [str(name).strip() for name in table.columns]
     if table.empty:
         raise ConfigurationError("holds no rows", file=path.name)
-    return table
+    return table.reset_index(drop=True)
 
 
 def _long(table: Any, form: TableForm) -> tuple[str, str] | None:
@@ -158,23 +160,24 @@ def _widened(table: Any, form: TableForm, times: Any, machines: Any) -> tuple[An
 
 def _look(path: Path, form: TableForm, table: Any, times: Any, machines: Any) -> Look:
     sensors, left_out, labels = list[SeenSensor](), dict[str, str](), dict[str, int]()
-    failed, row = set[str](), what_a_row_is(form.time_column) if form.count_from_ms is not None else "reading"
+    failed, row = dict[str, int](), what_a_row_is(form.time_column) if form.count_from_ms is not None else "reading"
     for name in table.columns:
         if name in form.ignore:
             continue
-        values = pd.to_numeric(table[name], errors="coerce").to_numpy(np.float64)
+        values = numbers(table[name]).to_numpy(np.float64)
         if why := _no_sensor(name, table[name], values, machines):
             hint = f"; if it names the machines: --source-column {name!r}"
             left_out[name] = why + (hint if form.source and names_machines(table[name]) and why == _NO_NUMBERS else "")
             if _LABELS.search(name):
                 labels[name] = int(np.count_nonzero(np.nan_to_num(values)))
-                failed.update(_marked_at_the_end(values, times, machines))
+                failed |= _dated(table[name], machines) or _marked_at_the_end(values, times, machines)
             if why == _COUNTS and row == "reading":
                 row = what_a_row_is(name)
             continue
         sensors.append(_sensor(name, values, [*form.rename.values(), *(one.name for one in sensors)]))
     if not sensors:
-        raise ConfigurationError(f"none of its columns ({', '.join(table)}) looks like a sensor", file=path.name)
+        said = f"none of its columns ({', '.join(table)}) looks like a sensor: a forecast needs readings"
+        raise ConfigurationError(f"{said}; failures and repairs come beside them (import events)", file=path.name)
     renamed = {one.column: one.name for one in sensors if one.column != one.name}
     known = times.notna() & machines.notna()
     steps = times[known].groupby(machines[known]).diff().dropna()
@@ -192,17 +195,30 @@ def _look(path: Path, form: TableForm, table: Any, times: Any, machines: Any) ->
         since_ms={str(machine): int(first) for machine, first in edges["min"].items()},
         until_ms={str(machine): int(last) for machine, last in edges["max"].items()},
         row=row,
-        failed=tuple(sorted(failed)),
+        failed_ms=failed,
         left_out=left_out,
         labels=labels,
     )
 
 
-def _marked_at_the_end(values: Any, times: Any, machines: Any) -> set[str]:
-    """The machines whose last row is marked; none where another row is."""
+def _dated(column: Any, machines: Any) -> dict[str, int]:
+    """When machines failed, if a column holds a date for some of them, and one for each."""
+    if pd.api.types.is_numeric_dtype(column):
+        return {}
+    dates = pd.to_datetime(column, format="ISO8601", utc=True, errors="coerce").dropna()
+    of_machine = dates.groupby(machines[dates.index])
+    single = len(dates) == column.notna().sum() and bool((of_machine.nunique() == 1).all())
+    return {str(name): round(date.timestamp() * 1000) for name, date in of_machine.first().items()} if single else {}
+
+
+def _marked_at_the_end(values: Any, times: Any, machines: Any) -> dict[str, int]:
+    """The machines whose last row is marked, after which they failed; none where another row is."""
     marked = pd.Series(np.nan_to_num(values) != 0, index=machines.index)
     last = pd.Series(times, index=machines.index).groupby(machines).transform("max") == times
-    return set(machines[marked & last]) if marked.any() and not (marked & ~last).any() else set()
+    if (marked & ~last).any():
+        return {}
+    ends = times[marked & last].astype("datetime64[ms, UTC]").astype("int64") + _SECOND_MS
+    return dict(zip(machines[ends.index].astype(str), ends.tolist(), strict=True))
 
 
 def _no_sensor(name: str, column: Any, values: Any, machines: Any) -> str:
