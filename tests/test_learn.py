@@ -13,7 +13,7 @@ from pdm.learn.declared import say_declared
 from pdm.learn.forest_fit import fold_lives
 from pdm.learn.frame_fit import Stack
 from pdm.learn.lives import stacked
-from pdm.prognosis import FEWEST_FAILURES, Basis, learned
+from pdm.prognosis import FEWEST_FAILURES, LEVELS, Basis, Refusal, learned
 from pdm.prognosis.forecast import forecast
 from pdm.prognosis.forests import Target, estimate
 from pdm.prognosis.learned import Model, Origin, head_of
@@ -138,6 +138,35 @@ def test_of_few_failures_declared_wear_speaks_where_it_was_nearer_and_says_what_
     assert served.quantiles.tobytes() == without.quantiles.tobytes()
     replayed = say_declared(WORN, [unseen], np.array([0, 0]), np.array([50, 199]))
     assert replayed[1].tobytes() == served.quantiles[0].tobytes()
+
+
+def test_where_declared_wear_speaks_machines_that_joined_late_are_forecast_by_what_was_learned() -> None:
+    model = train(WORN, worn_lives(3), seed=1, origin=Origin.PLANT)
+    assert (model.facts.basis, model.facts.late_basis) == (Basis.DECLARED_WEAR, Basis.LEARNED)
+    columns, hours = worn_lives(4)[3].columns[:200], np.arange(200) * HOUR
+    row, held = np.repeat([0, 1], 200), np.ones(400, dtype=np.int32)
+    steps = Steps(row, np.tile(hours, 2), np.tile(hours + HOUR, 2), np.ones(400), held, np.tile(columns, (2, 1)))
+    machines, rows = twin.start(WORN, model.frame, 2), np.arange(2)
+    twin.fold(WORN, model.frame, machines, steps)
+    said = forecast(WORN, model, machines, rows, np.array([True, False]))
+    assert said.basis.tolist() == [Basis.DECLARED_WEAR, Basis.LEARNED]
+    alone = [forecast(WORN, model, machines, rows[[n]], np.array([n == 0])).quantiles[0] for n in rows]
+    assert said.quantiles.tobytes() == np.array(alone).tobytes()
+    assert np.isfinite(said.quantiles).all()
+    without = forecast(WORN, None, machines, rows, np.array([True, False]))
+    assert without.refusal.tolist() == [Refusal.NONE, Refusal.HISTORY_INCOMPLETE]
+
+
+def test_of_machines_that_joined_late_the_life_table_speaks_where_sensors_tell_no_more() -> None:
+    facts = fan_model().facts
+    assert set(facts.late_ladder) == {"learned", "life_table"}
+    assert facts.late_basis == Basis.LEARNED
+    by_age = replace(fan_model(), facts=replace(facts, late_ladder={"learned": 2.0, "life_table": 1.0}))
+    assert learned.spoken(by_age, np.array([True, False])).tolist() == [Basis.LEARNED, Basis.LIFE_TABLE]
+    features, used = np.zeros((2, len(fan_model().frame.feature_names))), np.array([40.0, 40.0])
+    said = learned.forecast(by_age, features, used, np.array([True, False]))
+    table = head_of(by_age).life.remaining_of_unknown_age(40.0, LEVELS)
+    np.testing.assert_array_equal(said[1], table)
 
 
 def test_a_record_that_begins_late_teaches_what_to_say_of_such_machines() -> None:

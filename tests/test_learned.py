@@ -199,7 +199,8 @@ def test_a_machine_that_joined_late_is_forecast_from_what_was_seen_of_it() -> No
 
 
 def test_where_the_life_table_speaks_sensors_say_nothing() -> None:
-    model = replace(fan_model(), facts=replace(fan_model().facts, ladder={"learned": 2.0, "life_table": 1.0}))
+    nearer = {"learned": 2.0, "life_table": 1.0}
+    model = replace(fan_model(), facts=replace(fan_model().facts, ladder=nearer, late_ladder=nearer))
     rows, exposure = np.concatenate([after(model, n, 0.5)[0] for n in (1, 2)]), np.array([50.0, 50.0])
     of_age, of_no_age = learned.forecast(model, rows, exposure, np.array([True, False]))
     assert of_age == pytest.approx(head_of(model).life.remaining(50.0, LEVELS))

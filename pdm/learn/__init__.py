@@ -11,7 +11,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from pdm.errors import ModelError
-from pdm.learn.choice import choose_target, ladder
+from pdm.learn.choice import choose_target, ladder, late_ladder
 from pdm.learn.forest_fit import fit_forests
 from pdm.learn.frame_fit import fit_frame
 from pdm.learn.left_out import (
@@ -123,6 +123,7 @@ def _learn(
         | mode_figures(failed, left_out, horizon)
         | late_figures(late_left_out, said_late, horizon),
         ladder=ladder(asset_class, failed, left_out, said, tables),
+        late_ladder=late_ladder(asset_class, late_left_out, said_late, tables),
         rivals=rivals(asset_class, failed, left_out, said[:, MEDIAN]),
     )
     return Model(frame, head, facts)

@@ -1,6 +1,6 @@
 """Choose by evidence, on machines that were left out: what the forests estimate, and whose forecast is shown."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -65,18 +65,33 @@ def ladder(
         candidates[Basis.LIFE_TABLE] = _by_age(left_out, tables)
     if (declared := declared_basis(asset_class)) != Basis.NONE:
         candidates[declared] = say_declared(asset_class, failed, left_out.life, left_out.age)
+    return _losses(asset_class, left_out, candidates)
+
+
+def late_ladder(
+    asset_class: AssetClass, left_out: LeftOut, said: Floats, tables: Sequence[Weibull]
+) -> dict[str, float]:
+    """The same of machines that joined late: what is declared says nothing of them, as nobody knows their age."""
+    candidates = {Basis.LEARNED: said}
+    if len(np.unique(left_out.life)) >= TELLING:
+        candidates[Basis.LIFE_TABLE] = _by_age(left_out, tables, since_new=False)
+    return _losses(asset_class, left_out, candidates)
+
+
+def _losses(asset_class: AssetClass, left_out: LeftOut, candidates: Mapping[Basis, Floats]) -> dict[str, float]:
     return {
         basis.name.lower(): float(_loss(left_out, quantiles, asset_class.horizon).mean())
         for basis, quantiles in candidates.items()
     }
 
 
-def _by_age(left_out: LeftOut, tables: Sequence[Weibull]) -> Floats:
-    """What the life table of the other parts says of machines left out `[r, 21]`."""
+def _by_age(left_out: LeftOut, tables: Sequence[Weibull], *, since_new: bool = True) -> Floats:
+    """What the life table of the other parts says of machines left out `[r, 21]`, seen since new or not."""
     said = np.empty((len(left_out.part), len(LEVELS)))
     for part, table in enumerate(tables):
         here = left_out.part == part
-        said[here] = table.remaining(left_out.used[here, None], LEVELS)
+        remaining = table.remaining if since_new else table.remaining_of_unknown_age
+        said[here] = remaining(left_out.used[here, None], LEVELS)
     return said
 
 

@@ -73,6 +73,7 @@ def _forecast_card(model: Model, head: Head) -> str:
 | horizon | {head.horizon:g} life steps |
 | estimated | {_target(head.whole.target)} |
 | who speaks | {facts.basis.name.lower().replace("_", " ")} (CRPS {facts.evidence}) |
+| of machines that joined late | {facts.late_basis.name.lower().replace("_", " ")} (CRPS {facts.late_evidence}) |
 | seed, recipe | {facts.seed}, {facts.recipe} |
 
 On machines that were left out of training (five folds, each machine weighing the same):

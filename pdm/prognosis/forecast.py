@@ -50,34 +50,44 @@ def forecast(
         widening: by how much bands are widened (`pdm.widening`).
         infer: where `learned.infer` is worked out.
     """
-    if model is not None and (model.head is None or _outdone(asset_class, model)):
-        model = None  # it watches and forecasts nothing, or what is declared was nearer on machines left out
+    if model is not None and model.head is None:
+        model = None  # it watches and forecasts nothing
+    learned_of = _learned_of(asset_class, model, complete)
     made = empty(asset_class, len(rows))
-    made.refusal[:] = _refusals(asset_class, model, twin, rows, complete)
+    made.refusal[:] = _refusals(asset_class, model, twin, rows, complete, learned_of)
     speaks = made.refusal == Refusal.NONE
     if not speaks.any():
         return made
-    who = rows[speaks]
-    if model is not None and twin.features is not None:
+    if model is not None and twin.features is not None and (speaks & learned_of).any():
         names = [mode.name for mode in asset_class.failure_modes]
-        for part in np.split(np.flatnonzero(speaks), range(_TOGETHER, len(who), _TOGETHER)):
+        heard = np.flatnonzero(speaks & learned_of)
+        for part in np.split(heard, range(_TOGETHER, len(heard), _TOGETHER)):
             seen = features.emit(model.frame, twin.features, rows[part])
             said = infer(model, seen, twin.exposure[rows[part]], complete[part], names)
             made.quantiles[part], made.mode[part] = said
-        made.basis[speaks] = model.facts.basis
-    elif asset_class.wearing and twin.wear is not None:
-        law, made.mode[speaks] = wear.forecast(asset_class, twin.wear, who)
-        made.quantiles[speaks] = first_passage.quantiles(law, LEVELS)
-        made.basis[speaks] = Basis.DECLARED_WEAR
-    elif asset_class.expected_life is not None:
-        life = Weibull.from_moments(asset_class.expected_life.mean, asset_class.expected_life.sd)
-        made.quantiles[speaks] = from_life_table(life, twin.exposure[who] - twin.unseen[who])
-        made.basis[speaks] = Basis.DECLARED_LIFE
+        made.basis[heard] = learned.spoken(model, complete[heard])
+    _declare(asset_class, made, twin, rows, speaks & ~learned_of)
     if widening != 1.0:
         made.quantiles[speaks] = widened(made.quantiles[speaks], widening)
-    if not (made.basis[speaks] == Basis.DECLARED_WEAR).any():  # which holds what was not seen in a gap already
-        _age_unseen(asset_class, made, speaks, twin.unseen[who])
+    by_age = speaks & (made.basis != Basis.DECLARED_WEAR)  # which holds what was not seen in a gap already
+    _age_unseen(asset_class, made, by_age, twin.unseen[rows[by_age]])
     return made
+
+
+def _declare(
+    asset_class: AssetClass, made: Prognosis, twin: Twin, rows: NDArray[np.int64], these: NDArray[np.bool_]
+) -> None:
+    """Forecast these of the machines `rows` by what the class declares, in place."""
+    who = rows[these]
+    if not len(who):
+        return
+    made.basis[these] = declared_basis(asset_class)
+    if asset_class.wearing and twin.wear is not None:
+        law, made.mode[these] = wear.forecast(asset_class, twin.wear, who)
+        made.quantiles[these] = first_passage.quantiles(law, LEVELS)
+    elif asset_class.expected_life is not None:
+        life = Weibull.from_moments(asset_class.expected_life.mean, asset_class.expected_life.sd)
+        made.quantiles[these] = from_life_table(life, twin.exposure[who] - twin.unseen[who])
 
 
 def declared_basis(asset_class: AssetClass) -> Basis:
@@ -87,8 +97,15 @@ def declared_basis(asset_class: AssetClass) -> Basis:
     return Basis.NONE if asset_class.expected_life is None else Basis.DECLARED_LIFE
 
 
-def _outdone(asset_class: AssetClass, model: Model) -> bool:
-    return model.facts.basis in DECLARED and declared_basis(asset_class) != Basis.NONE
+def _learned_of(asset_class: AssetClass, model: Model | None, complete: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Of which machines a model speaks `[n]`.
+
+    Where what is declared was nearer on machines left out, only of those that joined late: of them that says nothing.
+    """
+    if model is None:
+        return np.zeros(len(complete), dtype=np.bool_)
+    outdone = model.facts.basis in DECLARED and declared_basis(asset_class) != Basis.NONE
+    return ~complete if outdone else np.ones(len(complete), dtype=np.bool_)
 
 
 def departures(model: Model | None, twin: Twin) -> NDArray[np.float64]:
@@ -122,16 +139,21 @@ def refuse(prognosis: Prognosis, rows: NDArray[np.bool_], why: Refusal) -> None:
 
 
 def _refusals(
-    asset_class: AssetClass, model: Model | None, twin: Twin, rows: NDArray[np.int64], complete: NDArray[np.bool_]
+    asset_class: AssetClass,
+    model: Model | None,
+    twin: Twin,
+    rows: NDArray[np.int64],
+    complete: NDArray[np.bool_],
+    learned_of: NDArray[np.bool_],
 ) -> NDArray[np.int8]:
     """The first reason that holds for each machine, or none."""
     refusal = np.full(len(rows), Refusal.NONE, dtype=np.int8)
     if model is None and declared_basis(asset_class) == Basis.NONE:
         refusal[:] = Refusal.NO_MODEL
     elif model is not None and twin.features is not None:
-        refusal[features.outside(model.frame, twin.features, rows)] = Refusal.OUT_OF_ENVELOPE
-        refusal[_blind(model.frame, twin.features, rows)] = Refusal.SENSOR_SUSPECT
-        refusal[health.mistold(model.frame, twin.features.sensors, rows)] = Refusal.UNIT_MISMATCH
+        refusal[learned_of & features.outside(model.frame, twin.features, rows)] = Refusal.OUT_OF_ENVELOPE
+        refusal[learned_of & _blind(model.frame, twin.features, rows)] = Refusal.SENSOR_SUSPECT
+        refusal[learned_of & health.mistold(model.frame, twin.features.sensors, rows)] = Refusal.UNIT_MISMATCH
     enough = 0 if model is None else model.frame.baseline
     refusal[~complete & ((twin.steps[rows] < enough) | (model is None))] = Refusal.HISTORY_INCOMPLETE
     refusal[twin.steps[rows] == 0] = Refusal.NO_READINGS

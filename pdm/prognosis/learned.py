@@ -97,6 +97,7 @@ class Facts:
         modes: how many training lives each failure mode ended.
         figures: on machines left out of training, by name (CRPS, coverage, ...).
         ladder: CRPS there of each way to forecast the class, by the name of its basis [life steps].
+        late_ladder: the same of machines that joined late.
         rivals: where the class declares costs.
     """
 
@@ -112,18 +113,37 @@ class Facts:
     modes: Mapping[str, int] = field(default_factory=dict)
     figures: Mapping[str, float] = field(default_factory=dict)
     ladder: Mapping[str, float] = field(default_factory=dict)
+    late_ladder: Mapping[str, float] = field(default_factory=dict)
     rivals: Rivals = Rivals()
 
     @property
     def basis(self) -> Basis:
         """Who speaks: whoever was best on machines left out."""
-        return Basis[min(self.ladder, key=lambda name: self.ladder[name]).upper()] if self.ladder else Basis.LEARNED
+        return _best(self.ladder) or Basis.LEARNED
+
+    @property
+    def late_basis(self) -> Basis:
+        """The same for machines that joined late, of which what is declared says nothing."""
+        return _best(self.late_ladder) or (Basis.LIFE_TABLE if self.basis == Basis.LIFE_TABLE else Basis.LEARNED)
 
     @property
     def evidence(self) -> str:
         """The ladder in words, the best first."""
-        ranked = sorted(self.ladder.items(), key=lambda rung: rung[1])
-        return ", ".join(f"{name.replace('_', ' ')} {loss:.4g}" for name, loss in ranked)
+        return _in_words(self.ladder)
+
+    @property
+    def late_evidence(self) -> str:
+        """The same of machines that joined late."""
+        return _in_words(self.late_ladder) or "not compared"
+
+
+def _best(ladder: Mapping[str, float]) -> Basis | None:
+    return Basis[min(ladder, key=lambda name: ladder[name]).upper()] if ladder else None
+
+
+def _in_words(ladder: Mapping[str, float]) -> str:
+    ranked = sorted(ladder.items(), key=lambda rung: rung[1])
+    return ", ".join(f"{name.replace('_', ' ')} {loss:.4g}" for name, loss in ranked)
 
 
 @dataclass(frozen=True)
@@ -204,17 +224,23 @@ def infer(model: Model, features: Floats, exposure: Floats, complete: Flags, nam
 def forecast(model: Model, features: NDArray[Any], exposure: Floats, complete: Flags) -> Floats:
     """Quantiles `[n, 21]` of the remaining life at `LEVELS`, arguments as those of `infer` [life steps]."""
     head, quantiles = head_of(model), np.empty((len(features), len(LEVELS)))
-    if model.facts.basis == Basis.LIFE_TABLE:
-        quantiles[complete] = head.life.remaining(exposure[complete, None], LEVELS)
-        quantiles[~complete] = head.life.remaining_of_unknown_age(exposure[~complete, None], LEVELS)
-        return quantiles
-    for forests, rows in ((head.whole, complete), (head.late, ~complete)):
+    by_table = spoken(model, complete) == Basis.LIFE_TABLE
+    known, unknown = by_table & complete, by_table & ~complete
+    quantiles[known] = head.life.remaining(exposure[known, None], LEVELS)
+    quantiles[unknown] = head.life.remaining_of_unknown_age(exposure[unknown, None], LEVELS)
+    for forests, rows in ((head.whole, complete & ~by_table), (head.late, ~complete & ~by_table)):
         if rows.any():
             expected = estimate((forests.squared, forests.poisson), features[rows])
             quantiles[rows] = quantiles_around(
                 forests.spread, forests.reach, head.life, expected, exposure[rows], since_new=forests is head.whole
             )
     return quantiles
+
+
+def spoken(model: Model, complete: Flags) -> NDArray[np.int8]:
+    """What the forecasts of a model rest on: forests or its life table `[n]`."""
+    basis = np.where(complete, model.facts.basis, model.facts.late_basis)
+    return np.where(basis == Basis.LIFE_TABLE, Basis.LIFE_TABLE, Basis.LEARNED).astype(np.int8)
 
 
 def first_mode(model: Model, features: Floats, quantiles: Floats, names: Sequence[str]) -> Floats:
