@@ -15,6 +15,7 @@ from typing import Any
 import httpx2
 import structlog
 
+from pdm.catching_up import catch_up
 from pdm.clocks import ReplayClock
 from pdm.deliver import deliver
 from pdm.demo import summary
@@ -22,6 +23,7 @@ from pdm.demo.fleets import START_MS, FailureReport, Fleet, PlantStep
 from pdm.demo.simulation import FASTEST, SimulationControl
 from pdm.demo.transport import Transport, open_transport
 from pdm.errors import ConfigurationError, StoreError
+from pdm.running import InUse, follow_plant
 from pdm.services import Services
 from pdm.serving import Server
 from pdm.settings import Settings
@@ -68,6 +70,7 @@ class Demo:
         if self.fleet.class_name not in self._services.models:
             why = self._services.model_problems.get(self.fleet.class_name, "there is none in the model folders")
             raise ConfigurationError(f"no model of class {self.fleet.class_name} can be used: {why}", key="models")
+        self._in_use = InUse(plant.number)
         server = Server(create_app(self._services), self._settings.http.host, self._settings.http.port)
         server.start()
         self._resources.callback(server.stop)
@@ -99,6 +102,11 @@ class Demo:
             report(self._progress())
         self.simulation.finish()
 
+    def follow(self) -> None:
+        """Take up what people have activated or applied meanwhile, as a service does."""
+        catch_up(self._services)
+        self._in_use = follow_plant(self._services, self._settings, self._in_use)
+
     def _live(self, step: PlantStep) -> None:
         """One step of plant time: readings, what people report, tick, delivery."""
         self._clock.advance(step.tick_ms)
@@ -108,6 +116,7 @@ class Demo:
             self._report_failure(failure)
         self._do_accepted_work(step.tick_ms)
         self._wait_until_stored()
+        self.follow()
         self.told += tick(self._services, step.tick_ms).told
         deliver(self._services)
 

@@ -22,6 +22,7 @@ from pdm.learn import train
 from pdm.logs import configure_logs
 from pdm.plant.file import parse_plant
 from pdm.prognosis.learned import Origin
+from pdm.running import LOOK_S
 from pdm.settings import Settings, load_settings
 from pdm.turbofans import Engine, engine_lives, read_engines
 
@@ -68,7 +69,8 @@ def run_demo(options: DemoOptions) -> None:
                 print(json.dumps(demo.summary()) if options.as_json else _sentences(demo))  # noqa: T201
             if not options.until_done and not demo.stopping.is_set():
                 console.print("All machines have failed. The pages stay until Ctrl-C.")
-                demo.stopping.wait()
+                while not demo.stopping.wait(LOOK_S):
+                    demo.follow()
 
 
 def _fleet(options: DemoOptions, folder: Path, console: Console) -> tuple[Fleet, list[Path]]:

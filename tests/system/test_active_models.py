@@ -5,12 +5,15 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from pdm.active_models import Standing, publish
 from pdm.adapters import model_folder
 from pdm.adapters.reading_log import ReadingLogWriter
 from pdm.clocks import ReplayClock
+from pdm.demo import Demo
+from pdm.demo.fleets import PumpFleet
 from pdm.demo_plants import pump_plant, pump_rules
 from pdm.errors import ConflictError
 from pdm.impact import impact_of
@@ -154,6 +157,16 @@ def test_the_first_model_of_a_class_becomes_active_and_the_next_one_challenges(
     taken = model_folder.versions(settings.taken_models_folder(), "pump")
     assert taken == [folder.name for folder in folders]
     services.close()
+
+
+def test_a_demo_takes_up_what_people_activate_while_it_runs(challengers: Path, tmp_path: Path) -> None:
+    given = {"data_dir": tmp_path / "demo", "models": (challengers,), "http": {"port": 0}, "mqtt": {"enabled": "off"}}
+    with Demo(PumpFleet(1, seed=1), load_settings(given=given)) as demo:
+        assert demo.services.models["pump"].version != SHIPPED.name
+        url = f"{demo.address}/api/v1/models"
+        httpx2.post(f"{url}/pump/activate", json={"version": SHIPPED.name, "who": "Ada"}, timeout=60).raise_for_status()
+        demo.follow()
+        assert httpx2.get(url, timeout=60).json()["classes"][0]["speaks"] == SHIPPED.name
 
 
 def test_a_comparison_lists_what_would_change_and_changes_nothing(services: Services) -> None:
