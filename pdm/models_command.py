@@ -33,7 +33,8 @@ from pdm.words import listed
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
-    """A version in a list; `problem` says why it cannot be active, `coming` how far it has caught up."""
+    """A version in a list; `crps` is that of who speaks [life steps], `problem` says why it cannot be active,
+    `coming` how far it has caught up."""
 
     class_name: str
     version: str
@@ -187,7 +188,7 @@ def _opened(settings: Settings, class_name: str) -> Iterator[tuple[Engine, Asset
 
 def _listed(class_name: str, one: TrainedVersion, active: str | None, coming: Coming | None) -> ListedModel:
     failures = None if one.facts is None else one.facts.failures
-    crps = None if one.facts is None else one.facts.figures.get("crps")
+    crps = None if one.facts is None else one.facts.crps
     mine = coming if coming is not None and coming.version == one.version else None
     return ListedModel(class_name, one.version, one.version == active, failures, crps, one.problem, mine)
 

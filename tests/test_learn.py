@@ -116,6 +116,7 @@ def test_whoever_is_better_on_machines_left_out_speaks() -> None:
     facts = fan_model().facts
     assert set(facts.ladder) == {"learned", "life_table"}
     assert facts.ladder["learned"] < 0.6 * facts.ladder["life_table"]
+    assert facts.evidence.startswith(f"learned {facts.crps:.4g}")
     assert facts.basis == Basis.LEARNED
     blind = [
         replace(life, columns=np.random.default_rng(i).normal(5, 1, life.columns.shape))

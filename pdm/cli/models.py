@@ -105,7 +105,7 @@ def _compared(found: dict[str, Any]) -> Iterator[str]:
     yield f"Class {found['class']}: {found['version']} beside {found['active'] or 'no active model'}."
     for name, figures in found["left_out"].items():
         shown = ", ".join(f"{figure} {number(value)}" for figure, value in sorted(figures.items()))
-        yield f"On machines left out, {name}: {shown}."
+        yield f"On machines left out, forests within the horizon, {name}: {shown}."
     for name, figures in found["live"].items():
         shown = ", ".join(f"{figure} {number(value[0])}" for figure, value in figures.items())
         yield f"On finished lives, {name}: {shown or 'none of its forecasts has met its end'}."

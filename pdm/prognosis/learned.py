@@ -127,6 +127,11 @@ class Facts:
         return _best(self.late_ladder) or (Basis.LIFE_TABLE if self.basis == Basis.LIFE_TABLE else Basis.LEARNED)
 
     @property
+    def crps(self) -> float | None:
+        """CRPS of who speaks, by which that was chosen [life steps]; None of a model that forecasts nothing."""
+        return min(self.ladder.values(), default=self.figures.get("crps"))
+
+    @property
     def evidence(self) -> str:
         """The ladder in words, the best first."""
         return _in_words(self.ladder)

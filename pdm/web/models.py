@@ -99,6 +99,7 @@ def _version(one: TrainedVersion, active: str | None) -> ModelView:
         origin=None if facts is None else facts.origin.value,
         lives=None if facts is None else facts.lives,
         failures=None if facts is None else facts.failures,
+        crps=None if facts is None else facts.crps,
         figures={} if facts is None else dict(facts.figures),
         card=one.card,
     )

@@ -66,7 +66,7 @@ def _version(one: ModelView, unit: str) -> VersionRow:
         version=one.version,
         state=state,
         learned="" if one.failures is None else f"{words.plural(one.failures, 'failure')} ({one.origin})",
-        crps=words.life(one.figures.get("crps"), unit),
+        crps=words.life(one.crps, unit),
         coverage=words.percent(one.figures.get("coverage_80")),
         card=one.card,
     )

@@ -18,7 +18,9 @@ class ActivationView:
 
 @dataclass(frozen=True, slots=True)
 class ModelView:
-    """One version. `problem` says why it cannot be active; `figures` are those on machines left out of training."""
+    """One version. `problem` says why it cannot be active. Of machines left out of training, `crps` is that of who
+    speaks (over the last part of life, what is left cut at the horizon), `figures` those of the forests where failure
+    came within the horizon."""
 
     version: str
     active: bool
@@ -26,6 +28,7 @@ class ModelView:
     origin: str | None
     lives: int | None
     failures: int | None
+    crps: float | None
     figures: dict[str, float]
     card: str
 
