@@ -142,7 +142,7 @@ def failures_text(look: Look) -> str:
     return "".join(["machine,failed\n", *rows])
 
 
-def readiness(look: Look) -> list[str]:
+def readiness(look: Look, now_ms: int) -> list[str]:
     """What the table is enough for, and what would lift it further, in sentences."""
     since, until = (datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d") for ms in (look.first_ms, look.last_ms))
     steps = _steps(look)
@@ -159,6 +159,12 @@ def readiness(look: Look) -> list[str]:
         said.append(
             f"times are made up: {look.form.time_column!r} counts {look.form.epoch_unit} from {iso(from_ms)} on "
             "(--epoch-unit and --count-from say otherwise)"
+        )
+    if (past_days := (now_ms - look.last_ms) // DAY_MS + 1) * DAY_MS > _stale_ms(look):
+        said.append(
+            "it ends in the past: pages will refuse forecasts as `stale`. To see there what is forecast as of the last "
+            f"readings, write `stale_after: {past_days + 365} d`; `backtest forecasts` tells what would have been said "
+            "before"
         )
     if unknown := [source for source in look.machines if not _was_new(look, source)]:
         said.append(

@@ -20,6 +20,7 @@ from pdm.plant.wire import TableForm
 from pdm.rules.ruleset import parse_rules
 
 PLAIN = TableForm()
+NOW = 1_768_600_000_000  # 2026-01-16
 HOURS = pd.date_range("2026-01-01", periods=300, freq="h", tz="UTC")
 
 
@@ -81,7 +82,7 @@ def test_machines_that_came_later_than_others_are_taken_to_have_been_new(tmp_pat
     look = look_at(path, PLAIN)
     starts = {serial: asset.start_of_life_ms for serial, asset in parse_plant(plant_text(look, path)).assets.items()}
     assert starts == {"old": None, "new": int(HOURS[200].timestamp() * 1000)}
-    assert any("1 machine came later than others" in sentence for sentence in readiness(look))
+    assert any("1 machine came later than others" in sentence for sentence in readiness(look, NOW))
 
 
 @pytest.mark.parametrize(
@@ -104,9 +105,9 @@ def test_a_unit_in_the_name_of_a_column_is_read_off(tmp_path: Path, column: str,
 def test_times_without_an_offset_are_said_to_be_taken_as_utc(tmp_path: Path) -> None:
     frame = table(Timestamp=HOURS.strftime("%Y-%m-%d %H:%M"))
     look = look_at(written(tmp_path, frame), PLAIN)
-    assert any("taken as UTC" in sentence for sentence in readiness(look))
+    assert any("taken as UTC" in sentence for sentence in readiness(look, NOW))
     look = look_at(written(tmp_path, frame), replace(PLAIN, time_zone=ZoneInfo("Europe/Berlin")))
-    assert not any("taken as UTC" in sentence for sentence in readiness(look))
+    assert not any("taken as UTC" in sentence for sentence in readiness(look, NOW))
 
 
 def test_one_value_a_row_is_a_table_of_sensors(tmp_path: Path) -> None:
@@ -158,7 +159,7 @@ def test_what_is_no_sensor_is_left_out_with_the_reason(tmp_path: Path, column: s
 
 def test_rows_marked_as_failures_are_counted_for_people(tmp_path: Path) -> None:
     look = look_at(written(tmp_path, table(failure=np.r_[np.zeros(297), 1, 1, 1])), PLAIN)
-    assert "may hold failures: failure is not zero in 3 rows" in readiness(look)
+    assert "may hold failures: failure is not zero in 3 rows" in readiness(look, NOW)
 
 
 def test_a_table_without_times_or_sensors_is_refused(tmp_path: Path) -> None:
@@ -226,7 +227,9 @@ def test_a_table_that_counts_cycles_has_times_made_up_and_lives_from_the_first_c
     look = look_at(path, PLAIN)
     assert (look.form.source_column, look.form.time_column, look.form.epoch_unit) == ("Cell ID", "Cycle no.", "h")
     assert [sensor.name for sensor in look.sensors] == ["Capacity"]
-    assert any("times are made up: 'Cycle no.' counts h from 2020-01-01" in sentence for sentence in readiness(look))
+    assert any(
+        "times are made up: 'Cycle no.' counts h from 2020-01-01" in sentence for sentence in readiness(look, NOW)
+    )
     plant = parse_plant(plant_text(look, path))
     assert (plant.classes["machine"].life_step.unit, plant.classes["machine"].horizon) == ("cycle", 28)
     assert {asset.start_of_life_ms for asset in plant.assets.values()} == {1_577_840_400_000}
@@ -296,7 +299,7 @@ def test_what_ran_to_failure_was_new_at_its_first_row_and_failed_at_its_last(tmp
     starts = [asset.start_of_life_ms for asset in parse_plant(plant_text(look, path)).assets.values()]
     assert starts == [int(HOURS[0].timestamp() * 1000)] * 2
     assert len(failures_text(look).splitlines()) == 3
-    assert any("2 machines failed as far as the table shows: see" in sentence for sentence in readiness(look))
+    assert any("2 machines failed as far as the table shows: see" in sentence for sentence in readiness(look, NOW))
 
 
 def test_short_lives_get_a_horizon_and_a_notice_within_them(tmp_path: Path) -> None:
@@ -326,3 +329,10 @@ def test_a_measurement_that_only_grows_is_no_time(tmp_path: Path) -> None:
 def test_a_table_of_events_is_sent_where_it_belongs(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="failures and repairs come beside them"):
         look_at(written(tmp_path, pd.DataFrame({"time": HOURS, "failure": ["comp1"] * 300})), PLAIN)
+
+
+def test_a_table_that_ends_in_the_past_is_said_to_show_no_forecasts_by_itself(tmp_path: Path) -> None:
+    look = look_at(written(tmp_path, table()), PLAIN)
+    (said,) = (one for one in readiness(look, NOW) if "ends in the past" in one)
+    assert "`stale_after: 369 d`" in said
+    assert not any("ends in the past" in one for one in readiness(look, look.last_ms))

@@ -72,7 +72,10 @@ def init(
         )
         look = look_at(from_csv, form)
         look = look.run_to_failure() if run_to_failure else look
-        texts, said = (own_plant.plant_text(look, from_csv), own_plant.rules_text(look)), own_plant.readiness(look)
+        texts, said = (
+            (own_plant.plant_text(look, from_csv), own_plant.rules_text(look)),
+            own_plant.readiness(look, time.time_ns() // 1_000_000),
+        )
         said.append(f"bring it in after check and apply: {own_plant.import_command(look, from_csv.resolve())}")
     files = {folder / "plant.yaml": texts[0], folder / "rules.yaml": texts[1]}
     if from_csv is not None and look.failed_ms:
