@@ -15,6 +15,7 @@ SQLITE, POSTGRESQL = "sqlite", "postgresql"
 ON_BOTH = frozenset(
     f"tests.{name}"
     for name in (
+        "test_catching_up",
         "test_deliver",
         "test_record",
         "test_respond",
