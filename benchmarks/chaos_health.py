@@ -34,6 +34,7 @@ SINCE, LASTS = 100, 200  # running steps before a fault, and of it
 EVERY, WITHIN = 70, 3  # running steps from one spike to the next, and in which it has to be named
 SIZE = 25.0  # of a spike or a new level, in standard deviations of the sensor's noise
 RUNNING_A_DAY = 16.0
+A_WEEK, WEEKS = 0.01, 4  # share of its range by which a sensor drifts in a week, and in how many that is named
 RECALL, FALSE_FLAGS = 0.95, 1.0  # least; most in 1,000 days of a sensor
 
 Wrong = Callable[[PumpSensor, np.random.Generator, Floats], Floats]
@@ -86,7 +87,9 @@ def d7(folder: Path, terms: Terms) -> list[Figure]:
 def d8(folder: Path, terms: Terms) -> list[Figure]:
     """Each kind of fault on one sensor of each pump, and none."""
     asset_class, model, pumps = _pumps(terms.seed)
-    figures = [_false_flags(asset_class, _said(asset_class, model, pumps)), _spikes(asset_class, model, pumps)]
+    sound = _said(asset_class, model, pumps)
+    figures = [_false_flags(asset_class, sound), _spikes(asset_class, model, pumps)]
+    figures += _drifts(asset_class, model, pumps, sound)
     for kind, wrong in KINDS.items():
         random = np.random.default_rng(terms.seed)
         sensors = [JUDGED[pump % len(JUDGED)] for pump in range(len(pumps))]
@@ -98,6 +101,45 @@ def d8(folder: Path, terms: Terms) -> list[Figure]:
         seen = [_first(asset_class, f, sensors[pump], _since(pump)) < LASTS for pump, f in enumerate(said.faults)]
         figures.append(Figure(f"D8.{kind}", f"{kind} named, share of {len(pumps)}", float(np.mean(seen)), bar=RECALL))
     return figures
+
+
+def _drifts(asset_class: AssetClass, model: Model, pumps: list[Steps], sound: Said) -> list[Figure]:
+    """Each sensor of which a drift is judged drifts on each pump, up on every other one."""
+    named, others = list[float](), 0
+    sensors = _judged_for_drift(asset_class, model)
+    lasts = round(WEEKS * 7 * RUNNING_A_DAY)
+    for sensor in sensors:
+        drifting = [
+            _with(asset_class, steps, sensor, partial(_drift, sensor, (-1) ** pump), _since(pump), lasts)
+            for pump, steps in enumerate(pumps)
+        ]
+        column = asset_class.column_names.index(sensor.name)
+        for pump, faults in enumerate(_said(asset_class, model, drifting).faults):
+            of_drift = faults[_since(pump) : _since(pump) + lasts] == Fault.DRIFT
+            found = np.flatnonzero(of_drift[:, column])
+            named.append((found[0] + 1) / (7 * RUNNING_A_DAY) if len(found) else np.inf)
+            others += bool(np.delete(of_drift, column, axis=1).any())
+    days = sum(len(f) for f in sound.faults) / RUNNING_A_DAY * len(sensors)
+    begun = sum(int(np.diff((f == Fault.DRIFT).astype(np.int8), axis=0).clip(0).sum()) for f in sound.faults)
+    what = f"drift of {A_WEEK:.0%} of the range a week named within {WEEKS} weeks, share of {len(named)}"
+    false = f"drifts named where none was put in, in 1,000 of {days:.0f} days of a sensor judged for it"
+    return [
+        Figure("D8.drift", what, float(np.mean(np.isfinite(named))), bar=RECALL),
+        Figure("D8.drift_weeks", "weeks until half of them are named", float(np.median(named)), better="lower"),
+        none("D8.drift_other", "of them with a drift of another sensor named", others),
+        Figure("D8.drift_false", false, 1000 * begun / days, bar=FALSE_FLAGS, better="lower"),
+    ]
+
+
+def _judged_for_drift(asset_class: AssetClass, model: Model) -> list[PumpSensor]:
+    peers = model.frame.peers
+    judged = [] if peers is None else model.frame.kept[peers.judged].tolist()
+    return [sensor for sensor in JUDGED if asset_class.column_names.index(sensor.name) in judged]
+
+
+def _drift(sensor: PumpSensor, sign: int, x: Floats) -> Floats:
+    weeks = np.arange(1, len(x) + 1) / (7 * RUNNING_A_DAY)
+    return x + sign * A_WEEK * (sensor.high - sensor.low) * weeks
 
 
 def _spikes(asset_class: AssetClass, model: Model, pumps: list[Steps]) -> Figure:
@@ -137,10 +179,15 @@ def _since(pump: int) -> int:
 
 
 def _with(
-    asset_class: AssetClass, steps: Steps, sensor: PumpSensor, wrong: Callable[[Floats], Floats], since: int
+    asset_class: AssetClass,
+    steps: Steps,
+    sensor: PumpSensor,
+    wrong: Callable[[Floats], Floats],
+    since: int,
+    lasts: int = LASTS,
 ) -> Steps:
     """The same steps with one sensor at fault for a while."""
-    at = np.flatnonzero(steps.share > 0)[since : since + LASTS]
+    at = np.flatnonzero(steps.share > 0)[since : since + lasts]
     values, column = steps.values.copy(), asset_class.column_names.index(sensor.name)
     values[at, column] = np.rint(wrong(values[at, column]) / sensor.resolution) * sensor.resolution
     return replace(steps, values=values)

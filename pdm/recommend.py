@@ -77,12 +77,14 @@ _FAULTS = {
     "spike": "has jumped",
     "level": "has jumped and stays there",
     "noise": "is far noisier than usual",
+    "drift": "drifts away from the other sensors",
 }
 _REPAIRS = {
     "dropout": "Check its cable, its supply, and whether it reports values outside of its declared range.",
     "stuck": "Check whether it still measures, and whether the gateway sends an old value again and again.",
     "noise": "Check its mounting, its cable and its shield.",
     "level": "Check its mounting, its cable and its measuring range against another instrument.",
+    "drift": "Hold it against another instrument. If it is right, check the sensors that say how the machine is run.",
     "unit_mismatch": "Name {told} where its readings are described, or undo the change of its unit.",
 }
 

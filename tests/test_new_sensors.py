@@ -216,14 +216,15 @@ def pump_life() -> PumpLives:
     return simulate_pumps(1, seed=5, start_ms=START, max_hours=760)
 
 
-def pump_services(folder: Path, sensor: str = NAMES[0], step: float = 0.0) -> Services:
-    """A service that has heard a pump for 760 hours; from hour 600 on one sensor reads higher."""
+def pump_services(folder: Path, sensor: str = NAMES[0], step: float = 0.0, a_week: float = 0.0) -> Services:
+    """A service that has heard a pump for 760 hours; from hour 600 on one sensor reads higher, ever more."""
     engine = open_state(DATABASES.url(folder / "state.db"))
     with write(engine) as connection:
         store_plant(connection, demo_plants.pump_plant(1, start_ms=START), demo_plants.pump_rules(), START)
     life = pump_life()
     values = np.column_stack([life.values[0][name] for name in NAMES])
-    values[life.time_ms[0] >= START + 600 * HOUR, NAMES.index(sensor)] += step
+    since = (life.time_ms[0] - START) / HOUR - 600
+    values[:, NAMES.index(sensor)] += (since >= 0) * (step + a_week * since / 168)
     count = len(values)
     source, flags = np.full(count, "pump01", dtype=object), np.zeros(count, dtype=np.uint8)
     store = MemoryReadings()

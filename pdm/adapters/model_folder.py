@@ -30,7 +30,7 @@ from pdm import durable, features
 from pdm.degradation import Weibull
 from pdm.errors import DamagedModelError, ForeignModelError, ModelError, NotFoundError
 from pdm.features import watch
-from pdm.features.frame import Conditions, Frame, Watch
+from pdm.features.frame import Conditions, Frame, Peers, Watch
 from pdm.learn.model_card import card
 from pdm.plant import AssetClass
 from pdm.ports import TrainedVersion
@@ -52,6 +52,7 @@ _UNFINISHED = ".new-"
 _VERSION = re.compile(r"(\d{4,})-([0-9a-f]{12})")
 _FRAME_ARRAYS = ("kept", "projection", "offset", "own_change", "own_start")
 _FRAME_NUMBERS = ("clip", "own_offset", "scale")
+_PEER_ARRAYS = tuple(field.name for field in fields(Peers))
 _CONDITION_ARRAYS = tuple(field.name for field in fields(Conditions) if field.name != "reach")
 
 _proven: set[str] = set()  # digests of the manifests whose golden rows a child of this process has reproduced
@@ -287,6 +288,7 @@ def _files(model: Model) -> dict[str, bytes]:
     arrays = {name: getattr(frame, name) for name in _FRAME_ARRAYS}
     arrays |= {f"conditions.{name}": getattr(frame.conditions, name) for name in _CONDITION_ARRAYS}
     arrays |= {} if frame.watch is None else {"watch.whitening": frame.watch.whitening}
+    arrays |= {} if frame.peers is None else {f"peers.{name}": getattr(frame.peers, name) for name in _PEER_ARRAYS}
     files = {
         "card.md": card(model).encode(),
         "frame.npz": _archive(arrays),
@@ -351,7 +353,10 @@ def _parse(contents: Contents, version: str) -> Model:
     fitted = {name: numbers[name] for name in _FRAME_NUMBERS} | {name: arrays[name] for name in _FRAME_ARRAYS}
     level = numbers.get("watch_level")
     early = None if level is None else Watch(arrays["watch.whitening"], level)
-    frame = Frame(column_names=tuple(numbers["column_names"]), conditions=conditions, watch=early, **fitted)
+    judged = "peers.judged" in arrays  # models from before drift was judged have none
+    peers = Peers(**{name: arrays[f"peers.{name}"] for name in _PEER_ARRAYS}) if judged else None
+    columns = tuple(numbers["column_names"])
+    frame = Frame(column_names=columns, conditions=conditions, watch=early, peers=peers, **fitted)
     head = _head(contents) if "whole" in manifest else None
     return Model(frame, head, _facts(manifest["facts"]), version)
 

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdm.columns import Columns
-from pdm.features import health, watch
+from pdm.features import health, peers, watch
 from pdm.features.frame import HEALTH, Floats, Frame, Read, Singles, project, project_own, read, strange_conditions
 from pdm.features.health import SensorState
 
@@ -172,6 +172,12 @@ def since_start(frame: Frame, state: FeatureState, rows: Rows = ALL) -> Floats:
     return _since_start(frame, _view(frame, state, rows)).T
 
 
+def slow_since_start(frame: Frame, state: FeatureState, rows: Rows = ALL) -> Floats:
+    """Slow mean of each kept sensor less the own start `[m, p]` [standard deviations], NaN before that is known."""
+    view, p = _view(frame, state, rows), frame.sensors
+    return np.where(view.n < frame.baseline, np.nan, view.x60[:p] / view.s60[0] - view.start[:p]).T
+
+
 def departure(frame: Frame, state: FeatureState, rows: Rows = ALL) -> Floats:
     """How far each asset has stayed from its own early life in its last five steps `[m]`, 1 at the level of the alarm;
     NaN before its own start is known."""
@@ -244,6 +250,8 @@ def _fold(frame: Frame, state: FeatureState, columns: Floats, follows: NDArray[n
     _fold_slope(view.x60, view.y60, single, q60)
     _fold_slope(view.x120, view.y120, single[p:], q120)
     _fold_watch(frame, view)
+    if follows is not None:
+        _fold_peers(frame, view, sensors)
 
 
 def _believed(frame: Frame, sensors: health.View, columns: Floats, follows: NDArray[np.bool_] | None) -> Read:
@@ -321,6 +329,19 @@ def _fold_watch(frame: Frame, view: _View) -> None:
         known = view.n > frame.baseline
         value = np.where(known, watch.departure(frame.watch, _since_start(frame, view)), 0.0)
         watch.remember(view.recent, view.trail, view.n, value)
+
+
+def _fold_peers(frame: Frame, view: _View, sensors: health.View) -> None:
+    """What drifts is held against the others as it says itself: nobody knows better when it is right again."""
+    due = np.flatnonzero(view.n % peers.EVERY == 0)
+    if frame.peers is None or not len(due):
+        return
+    rows, recent = _as_slice(due), _recent(view, frame.sensors)
+    recent[(sensors.silent > peers.EVERY) | (sensors.left > 0)] = np.nan
+    apart = sensors.apart[:, rows]
+    drifting, said = peers.drifting(frame, apart), sensors.trusted[:, rows]
+    peers.fold(frame, apart, np.where(drifting, said.clip(-frame.clip, frame.clip), recent[:, rows]))
+    sensors.apart[:, rows] = apart
 
 
 def _since_start(frame: Frame, view: _View) -> Floats:

@@ -65,6 +65,21 @@ class Watch:
 
 
 @dataclass(frozen=True)
+class Peers:
+    """How sensors read against the others of their machine, whatever its wear. p kept sensors.
+
+    Attributes:
+        judged: `[p]` of which of them a drift can be told from wear.
+        weights: `[p, p]` of all sensors in what is left over of each: it hardly moves in a life [its own usual size].
+        limit: `[p]` how far the slow mean of that may get from the machine's own start.
+    """
+
+    judged: NDArray[np.bool_]
+    weights: Floats
+    limit: Floats
+
+
+@dataclass(frozen=True)
 class Frame:
     """Fitted transforms of one class of machines. p kept sensors, R regimes.
 
@@ -77,6 +92,7 @@ class Frame:
         own_change, own_start, own_offset: `[p]`, `[p]`, scalar: from change since and level at the own start to g.
         scale: time scale of the memories, 1 for a median life of 200 steps.
         watch: what a departure from early life is held against, None where a head forecasts.
+        peers: what a drift of a sensor is held against, None where none can be told from wear.
     """
 
     column_names: tuple[str, ...]
@@ -90,6 +106,7 @@ class Frame:
     own_offset: float
     scale: float
     watch: Watch | None = None
+    peers: Peers | None = None
 
     @property
     def sensors(self) -> int:

@@ -1,8 +1,8 @@
 """Health of the sensors of a machine as a fold over its steps: which of them cannot be right at present, and how.
 
-Each sensor is judged by its own past alone, in bounded memory, without exp, log or power: one machine and thousands get
-the same bits. With x what it says, z its departure from what it should read, and d how far z is from its last value
-that was believed:
+Each sensor is judged by its own past, for a drift also by the others of its machine, in bounded memory, without exp,
+log or power: one machine and thousands get the same bits. With x what it says, z its departure from what it should
+read, and d how far z is from its last value that was believed:
 
     dropout  sequential test (Wald 1945) of missing values against the share that is usually missing
     stuck    the same value more often in a row than repeats of its past allow, by a chance of one in ten million
@@ -12,10 +12,10 @@ that was believed:
     unit     the same, and another unit explains it (`pdm.features.told_units`)
     noise    sequential test (Page 1954, doi 10.1093/biomet/41.1-2.100) of thrice the usual spread of d; not where a
              machine changes between regimes, in which a sensor is not equally noisy
+    drift    away from its peers, where they tell that from wear (`pdm.features.peers`)
 
 A sensor that states how the machine is operated has nothing that it should read, and one that mostly repeats itself (it
-reports on change, or its digits are coarse) says too little: only their dropout is seen. A slow drift of a sensor alone
-cannot be told from wear.
+reports on change, or its digits are coarse) says too little: only their dropout is seen.
 """
 
 from collections.abc import Mapping
@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdm.columns import Columns
+from pdm.features import peers
 from pdm.features.frame import Floats, Frame, Read, Singles
 
 Flags = NDArray[np.bool_]
@@ -41,6 +42,7 @@ class Fault(IntEnum):
     SPIKE = 3
     LEVEL = 4
     NOISE = 5
+    DRIFT = 6
     UNIT_MISMATCH = 16  # and every number above: which unit it is told in, of `pdm.units.others`
 
     @property
@@ -83,24 +85,28 @@ class SensorState:
         values: `[4 p, N]` float32.
         counts: `[5 p, N]` uint16.
         marks: `[8 p, N]` uint8.
+        apart: `[h, N]` int16, what `pdm.features.peers` remembers; no row where no drift is judged.
     """
 
     values: Singles
     counts: NDArray[np.uint16]
     marks: NDArray[np.uint8]
+    apart: NDArray[np.int16]
 
     def take(self, rows: NDArray[Any] | slice) -> "SensorState":
         """The state of these assets (indices or mask: a copy; a slice: the same memory)."""
-        return SensorState(self.values[:, rows], self.counts[:, rows], self.marks[:, rows])
+        return SensorState(self.values[:, rows], self.counts[:, rows], self.marks[:, rows], self.apart[:, rows])
 
     def put(self, rows: NDArray[Any] | slice, other: "SensorState") -> None:
         """Replace the state of these assets."""
         self.values[:, rows], self.counts[:, rows], self.marks[:, rows] = other.values, other.counts, other.marks
+        self.apart[:, rows] = other.apart
 
     def grow(self, count: int) -> "SensorState":
         """The same assets followed by `count` that have no step yet."""
         more = ((0, 0), (0, count))
-        return SensorState(np.pad(self.values, more), np.pad(self.counts, more), np.pad(self.marks, more))
+        values, counts, marks = np.pad(self.values, more), np.pad(self.counts, more), np.pad(self.marks, more)
+        return SensorState(values, counts, marks, np.pad(self.apart, more))
 
     def to_columns(self) -> Columns:
         """One row per asset, for a checkpoint."""
@@ -108,17 +114,19 @@ class SensorState:
             "sensor_values": np.ascontiguousarray(self.values.T),
             "sensor_counts": np.ascontiguousarray(self.counts.T),
             "sensor_marks": np.ascontiguousarray(self.marks.T),
+            **({"sensor_apart": np.ascontiguousarray(self.apart.T)} if len(self.apart) else {}),
         }
 
     @staticmethod
     def from_columns(columns: Mapping[str, NDArray[Any]]) -> "SensorState":
         """Read what `to_columns` wrote."""
-        names = ("sensor_values", "sensor_counts", "sensor_marks")
-        return SensorState(*(np.ascontiguousarray(columns[name].T).copy() for name in names))
+        names = ("sensor_values", "sensor_counts", "sensor_marks", "sensor_apart")
+        none = np.zeros((len(columns["sensor_values"]), 0), dtype=np.int16)
+        return SensorState(*(np.ascontiguousarray(columns.get(name, none).T).copy() for name in names))
 
 
 class View(NamedTuple):
-    """The rows of a state by name, each `[p, m]`."""
+    """The rows of a state by name, each `[p, m]` but the last."""
 
     said: Singles  # the last value
     trusted: Singles  # z of the last value that is trusted
@@ -137,6 +145,7 @@ class View(NamedTuple):
     calm: NDArray[np.uint8]  # by how much less than `_RESTS` it usually is [sixteenths of the mean change]
     doubt: NDArray[np.uint8]  # two more for each step at fault, one less for each other
     told: NDArray[np.uint8]  # which other unit explains the jump, from 1 on; 0 for none
+    apart: NDArray[np.int16]  # `[h, m]` of all sensors together
 
 
 def start(frame: Frame, count: int) -> SensorState:
@@ -146,30 +155,30 @@ def start(frame: Frame, count: int) -> SensorState:
         np.zeros((_VALUES * p, count), dtype=np.float32),
         np.zeros((_COUNTS * p, count), dtype=np.uint16),
         np.zeros((_MARKS * p, count), dtype=np.uint8),
+        np.zeros((peers.height(frame), count), dtype=np.int16),
     )
 
 
 def view(frame: Frame, state: SensorState) -> View:
     """The rows of a state by name, in the same memory."""
     shape = frame.sensors, state.values.shape[1]
-    return View(
-        *state.values.reshape(_VALUES, *shape),
-        *state.counts.reshape(_COUNTS, *shape),
-        *state.marks.reshape(_MARKS, *shape),
-    )
+    values, counts = state.values.reshape(_VALUES, *shape), state.counts.reshape(_COUNTS, *shape)
+    return View._make([*values, *counts, *state.marks.reshape(_MARKS, *shape), state.apart])
 
 
 def fits(frame: Frame, state: SensorState) -> bool:
     """Whether the state was made for a frame of as many sensors."""
-    return len(state.values) == _VALUES * frame.sensors and len(state.marks) == _MARKS * frame.sensors
+    heights = _VALUES * frame.sensors, _MARKS * frame.sensors, peers.height(frame)
+    return (len(state.values), len(state.marks), len(state.apart)) == heights
 
 
 def renew(frame: Frame, state: SensorState, rows: NDArray[np.intp], columns: Flags) -> None:
     """Other sensors stand behind these columns `[m, k]` of the assets `rows`: nothing is known of their health."""
     old, new = state.take(rows), columns[:, frame.kept].T
     seen = view(frame, old)
-    for name in set(View._fields) - {"shift", "silent", "left"}:
+    for name in set(View._fields) - {"shift", "silent", "left", "apart"}:
         getattr(seen, name)[new] = 0
+    seen.apart[:, new.any(axis=0)] = 0  # what is left over of each sensor rests on all of them
     state.put(rows, old)
 
 
@@ -200,6 +209,8 @@ def judge(frame: Frame, seen: View, values: Floats, z: Floats, follows: Flags) -
         seen.noisy[:] = 0
     seen.seen[:] += (heard & (known | stating)) & (seen.seen < _MOST[1])
     suspect = _suspect(frame, seen)
+    if frame.peers is not None:
+        suspect |= peers.drifting(frame, seen.apart)
     if suspect.any() or seen.doubt.any():
         seen.doubt[:] = np.where(suspect, np.minimum(seen.doubt, DOUBT - 2) + 2, np.maximum(seen.doubt, 1) - 1)
     return suspect | held
@@ -218,6 +229,7 @@ def faults(frame: Frame, state: SensorState) -> NDArray[np.int8]:
     told = seen.told > 0
     found[told] = Fault.UNIT_MISMATCH - 1 + seen.told[told]
     found[seen.dropped > _DROPPED] = Fault.DROPOUT
+    found[(found == Fault.NONE) & peers.drifting(frame, state.apart)] = Fault.DRIFT
     return np.ascontiguousarray(found.T)
 
 

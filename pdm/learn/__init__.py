@@ -6,6 +6,7 @@ on the others, so that nothing told about a machine rests on that machine. The l
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -32,6 +33,7 @@ from pdm.learn.lives import Life as Life
 from pdm.learn.lives import life_of as life_of
 from pdm.learn.lives import lives_in as lives_in
 from pdm.learn.lives import stacked, teaching
+from pdm.learn.peer_fit import fit_peers
 from pdm.learn.rating import figures, late_figures, mode_figures, rivals
 from pdm.learn.watching import train_watch as train_watch
 from pdm.plant import AssetClass
@@ -98,7 +100,8 @@ def _learn(
     said = said_of(left_out, target, horizon, tables, since_new=True)
     said_late = said_of(late_left_out, target, horizon, tables, since_new=False)
     progress("learning from all machines", 0.8)
-    frame = fit_frame(asset_class, stacked(whole), seed)
+    stack = stacked(whole)
+    frame = fit_frame(asset_class, stack, seed)
     every = [*failed, *teaching(alive, len(failed), seed)]
     seen, seen_late = see_whole(asset_class, frame, every), see_late(asset_class, frame, every, seed)
     head = Head(
@@ -126,7 +129,8 @@ def _learn(
         late_ladder=late_ladder(asset_class, late_left_out, said_late, tables),
         rivals=rivals(asset_class, failed, left_out, said[:, MEDIAN]),
     )
-    return Model(frame, head, facts)
+    # last, since no life is judged by limits that rest on it
+    return Model(replace(frame, peers=fit_peers(asset_class, frame, stack, seed)), head, facts)
 
 
 def _forests(seen: Seen, left_out: LeftOut, target: Target, horizon: float, seed: int) -> Forests:

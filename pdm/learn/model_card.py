@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from pdm.features.frame import Frame
 from pdm.learn.forest_fit import UNTOLD
 from pdm.learn.lives import FEW
 from pdm.prognosis.forests import Target
@@ -73,6 +74,7 @@ def _forecast_card(model: Model, head: Head) -> str:
 | life table | Weibull, shape {life.shape:.3g}, scale {life.scale:.5g} life steps |
 | horizon | {head.horizon:g} life steps |
 | estimated | {_target(head.whole.target)} |
+| drift judged of | {_drift_judged(model.frame)} |
 | who speaks | {facts.basis.name.lower().replace("_", " ")} (CRPS {facts.evidence}) |
 | of machines that joined late | {facts.late_basis.name.lower().replace("_", " ")} (CRPS {facts.late_evidence}) |
 | seed, recipe | {facts.seed}, {facts.recipe} |
@@ -93,6 +95,17 @@ their own, learned from lives of which the beginning was taken away.
 Limits: it speaks about machines of this class that are operated as those in training were. It forecasts the first
 failure, whatever its mode.
 """
+
+
+def _drift_judged(frame: Frame) -> str:
+    if frame.peers is None:
+        return "no sensor"
+    names = frame.channel_names[: frame.sensors]
+    judged, others = (
+        ", ".join(name for name, one in zip(names, frame.peers.judged, strict=True) if one == which)
+        for which in (True, False)
+    )
+    return f"{judged}; not of {others}" if others else judged
 
 
 def _target(target: Target) -> str:

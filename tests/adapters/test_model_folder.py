@@ -12,6 +12,7 @@ import pytest
 from pdm.adapters import model_folder
 from pdm.adapters.model_folder import MANIFEST
 from pdm.errors import DamagedModelError, ForeignModelError
+from pdm.features.frame import Peers
 from pdm.learn import train
 from pdm.prognosis import learned
 from pdm.prognosis.learned import Origin, Rivals, head_of
@@ -68,6 +69,22 @@ def test_a_model_that_forecasts_nothing_comes_back_too(tmp_path: Path) -> None:
     card = (folder / "card.md").read_text()
     assert "alarm only" in card
     assert "early steps of 30 machines left out" in card
+
+
+def test_peers_are_kept_and_the_card_names_them_and_a_model_without_them_has_none(tmp_path: Path) -> None:
+    model, p = fan_model(), fan_model().frame.sensors
+    rest = ", ".join(model.frame.channel_names[1:p])
+    for peers, line in (
+        (Peers(np.arange(p) == 0, np.eye(p), np.full(p, 3.0)), f"{model.frame.channel_names[0]}; not of {rest}"),
+        (None, "no sensor"),
+    ):
+        folder = model_folder.save(replace(model, frame=replace(model.frame, peers=peers)), tmp_path)
+        again = model_folder.load(folder, FAN).frame.peers
+        assert f"| drift judged of | {line} |" in (folder / "card.md").read_text()
+        assert (again is None) == (peers is None)
+        if again is not None and peers is not None:
+            for name in ("judged", "weights", "limit"):
+                np.testing.assert_array_equal(getattr(again, name), getattr(peers, name))
 
 
 def test_a_watch_that_does_not_say_what_it_said_at_training_is_refused(tmp_path: Path) -> None:

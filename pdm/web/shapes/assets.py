@@ -12,7 +12,8 @@ class SensorView:
     """The latest summary of one step column, in the declared unit.
 
     Attributes:
-        fault: dropout, stuck, spike, level, noise or unit_mismatch where the sensor cannot be right: it is left out.
+        fault: dropout, stuck, spike, level, noise, drift or unit_mismatch where the sensor cannot be right: it is left
+            out.
         told_in: of a unit_mismatch the unit that its values seem to be in.
     """
 
