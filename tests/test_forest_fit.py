@@ -1,9 +1,11 @@
 """Which steps are learned from, and that their features are those of the service."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from pdm import features
-from pdm.learn.forest_fit import Rows, fit_forests, fit_modes, fold_lives, learning_steps
+from pdm.learn.forest_fit import Rows, fit_forests, fit_modes, fold_lives, fold_together, learning_steps
 from pdm.learn.frame_fit import Stack
 from pdm.learn.lives import FEW
 from pdm.prognosis.forests import Target, estimate
@@ -31,6 +33,15 @@ def test_training_sees_the_bits_that_the_service_sees() -> None:
             at = np.flatnonzero(rows.step == step)
             assert rows.life[at] == [life]
             assert rows.features[at[0]].tobytes() == emitted.tobytes()
+
+
+def test_stacks_that_are_folded_together_show_what_each_shows_alone() -> None:
+    stacks = [stack_of([17, 40, 9]), replace(stack_of([60]), follows=np.arange(60) % 7 > 0), stack_of([3, 8])]
+    wanted = [np.arange(int(stack.lengths.max())) % every == 0 for stack, every in zip(stacks, (1, 4, 3), strict=True)]
+    for stack, some, rows in zip(stacks, wanted, fold_together(FRAME, stacks, wanted), strict=True):
+        alone = fold_lives(FRAME, stack, some)
+        for name in Rows._fields:
+            assert getattr(rows, name).tobytes() == getattr(alone, name).tobytes()
 
 
 def test_only_the_wanted_distances_to_the_end_are_taken() -> None:

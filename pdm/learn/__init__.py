@@ -20,14 +20,15 @@ from pdm.learn.left_out import (
     Part,
     Seen,
     judge,
+    late_records,
     life_table,
     modes_of,
     parts,
     said_of,
-    see_late,
-    see_whole,
+    see,
     spread_of,
     together,
+    whole_records,
 )
 from pdm.learn.lives import Life as Life
 from pdm.learn.lives import life_of as life_of
@@ -103,7 +104,7 @@ def _learn(
     stack = stacked(whole)
     frame = fit_frame(asset_class, stack, seed)
     every = [*failed, *teaching(alive, len(failed), seed)]
-    seen, seen_late = see_whole(asset_class, frame, every), see_late(asset_class, frame, every, seed)
+    seen, seen_late = see(frame, [whole_records(asset_class, every), late_records(asset_class, every, seed)])
     head = Head(
         horizon=horizon,
         whole=_forests(seen, left_out, target, horizon, seed),

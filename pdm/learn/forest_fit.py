@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pdm import features
 from pdm.features import FeatureState
 from pdm.features.frame import Floats, Frame
-from pdm.learn.frame_fit import Stack
+from pdm.learn.frame_fit import Stack, joined
 from pdm.learn.lives import FEW
 from pdm.prognosis.forests import Target
 from pdm.prognosis.learned import ModeHead
@@ -80,6 +80,27 @@ def fold_lives(frame: Frame, stack: Stack, wanted: NDArray[np.bool_], read: Read
     Args:
         read: what is read from the state instead of all features.
     """
+    return _folded(frame, stack, wanted[None], np.zeros(len(stack.lengths), dtype=np.intp), read)
+
+
+def fold_together(frame: Frame, stacks: Sequence[Stack], wanted: Sequence[NDArray[np.bool_]]) -> list[Rows]:
+    """The same of several stacks, each with what is wanted of it: in the time that the longest life takes alone."""
+    stack = joined(stacks)
+    of = np.repeat(np.arange(len(stacks)), [len(one.lengths) for one in stacks])
+    which = np.zeros((len(stacks), stack.lengths.max()), dtype=np.bool_)
+    for row, steps in zip(which, wanted, strict=True):
+        row[: len(steps)] = steps
+    rows = _folded(frame, stack, which, of, features.emit)
+    found, first_life, first_step = list[Rows](), 0, 0
+    for number, one in enumerate(stacks):
+        here = np.flatnonzero(of[rows.life] == number)
+        found.append(Rows(rows.features[here], rows.step[here] - first_step, rows.life[here] - first_life))
+        first_life, first_step = first_life + len(one.lengths), first_step + len(one.columns)
+    return found
+
+
+def _folded(frame: Frame, stack: Stack, wanted: NDArray[np.bool_], of: NDArray[np.intp], read: Read) -> Rows:
+    """Features of steps that are `wanted`, `[k, longest life]`, for each life by the row that it is `of`."""
     order = np.argsort(-stack.lengths, kind="stable")
     lengths = stack.lengths[order]
     first = (np.cumsum(stack.lengths) - stack.lengths)[order]
@@ -92,7 +113,7 @@ def fold_lives(frame: Frame, stack: Stack, wanted: NDArray[np.bool_], read: Read
             features.renew(frame, state, np.arange(alive), stack.renewed[step])
         follows = np.ones(alive, dtype=np.bool_) if stack.follows is None else stack.follows[step]
         features.fold(frame, state, slice(0, alive), stack.columns[step], follows)
-        rows = np.flatnonzero(wanted[lengths[:alive] - 1 - age])
+        rows = np.flatnonzero(wanted[of[order[:alive]], lengths[:alive] - 1 - age])
         if len(rows):
             seen = read(frame, state, rows).astype(np.float32)
             picked.append(Rows(seen, first[rows] + age, order[rows]))

@@ -1,6 +1,6 @@
 """Fit a frame to the lives of machines."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -70,6 +70,20 @@ class Stack:
     @cached_property
     def early(self) -> NDArray[np.bool_]:
         return np.asarray(self.age < EARLY * np.repeat(self.lengths, self.lengths))
+
+
+def joined(stacks: Sequence[Stack]) -> Stack:
+    """All lives of several stacks."""
+    follows = [np.ones(len(one.columns), dtype=np.bool_) if one.follows is None else one.follows for one in stacks]
+    renewed = [np.zeros(one.columns.shape, dtype=np.bool_) if one.renewed is None else one.renewed for one in stacks]
+    return Stack(
+        columns=np.concatenate([one.columns for one in stacks]),
+        lengths=np.concatenate([one.lengths for one in stacks]),
+        used=np.concatenate([one.used for one in stacks]),
+        remaining=np.concatenate([one.remaining for one in stacks]),
+        follows=None if all(one.follows is None for one in stacks) else np.concatenate(follows),
+        renewed=None if all(one.renewed is None for one in stacks) else np.concatenate(renewed),
+    )
 
 
 def fit_frame(asset_class: AssetClass, stack: Stack, seed: int) -> Frame:

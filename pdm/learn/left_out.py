@@ -23,7 +23,7 @@ from pdm.learn.forest_fit import (
     Rows,
     fit_forests,
     fit_modes,
-    fold_lives,
+    fold_together,
     learning_steps,
 )
 from pdm.learn.frame_fit import Stack, fit_frame
@@ -107,6 +107,23 @@ class LeftOut(NamedTuple):
     mode: NDArray[Any]
 
 
+class Asked(NamedTuple):
+    """Lives as one kind of record shows them, before a frame has seen them.
+
+    Attributes:
+        machine: which of the machines each life of the stack is of.
+        failed: whether each machine did.
+        wanted: the steps that are learned from or judged, by their distance to the last one, `[longest life]`.
+        late: whether the records begin late.
+    """
+
+    stack: Stack
+    machine: NDArray[np.intp]
+    failed: NDArray[np.bool_]
+    wanted: NDArray[np.bool_]
+    late: bool
+
+
 class Split(NamedTuple):
     """What is learned from, and what is judged."""
 
@@ -149,13 +166,14 @@ def _part(
     whole = [life for life in others if life.complete]
     frame = fit_frame(asset_class, stacked(whole), seed)
     every_other = [*others, *teaching(alive, len(lives), seed)]
-    learned = see_whole(asset_class, frame, every_other), see_late(asset_class, frame, every_other, seed)
     every = _issued_every(asset_class, sum(len(life.columns) for life in lives))
     members, mine = np.flatnonzero(left_out), list(compress(lives, left_out))
-    judged = [
-        replace(seen, machine=members[seen.machine])
-        for seen in (see_whole(asset_class, frame, mine, every), see_late(asset_class, frame, mine, seed, every))
+    asked = [
+        *(whole_records(asset_class, every_other), late_records(asset_class, every_other, seed)),
+        *(whole_records(asset_class, mine, every), late_records(asset_class, mine, seed, every)),
     ]
+    *learned, whole_judged, late_judged = see(frame, asked)
+    judged = [replace(seen, machine=members[seen.machine]) for seen in (whole_judged, late_judged)]
     return Part(
         frame=frame,
         whole=Split(learned[0], judged[0]),
@@ -165,33 +183,45 @@ def _part(
     )
 
 
-def see_whole(asset_class: AssetClass, frame: Frame, lives: Sequence[Life], every: int | None = None) -> Seen:
+def see(frame: Frame, asked: Sequence[Asked]) -> list[Seen]:
+    """Records as a frame shows them."""
+    folded = fold_together(frame, [one.stack for one in asked], [one.wanted for one in asked])
+    return [_seen(frame, one, rows) for one, rows in zip(asked, folded, strict=True)]
+
+
+def _seen(frame: Frame, asked: Asked, rows: Rows) -> Seen:
+    stack, machine = asked.stack, asked.machine[rows.life]
+    if asked.late:  # judged once the record is longer than the own start of a machine
+        told = stack.age[rows.step] + 1 >= frame.baseline
+        weight = np.ones(len(told))
+    else:
+        told = stack.used[rows.step] >= UNTOLD * (stack.used + stack.remaining)[rows.step]
+        weight = np.where(told, 1.0, UNTOLD_WEIGHT)
+    return Seen(stack, rows, machine, asked.failed[machine], told, weight)
+
+
+def whole_records(asset_class: AssetClass, lives: Sequence[Life], every: int | None = None) -> Asked:
     """The complete ones of lives: steps to learn from, or, to judge, one in so many."""
     machine = np.array([number for number, life in enumerate(lives) if life.complete], dtype=np.intp)
     stack = stacked([lives[number] for number in machine])
-    rows = _rows(asset_class, frame, stack, every)
-    told = stack.used[rows.step] >= UNTOLD * (stack.used + stack.remaining)[rows.step]
-    ended = _failed(lives)[machine[rows.life]]
-    return Seen(stack, rows, machine[rows.life], ended, told, np.where(told, 1.0, UNTOLD_WEIGHT))
+    return Asked(stack, machine, _failed(lives), _wanted(asset_class, stack, every), late=False)
 
 
-def see_late(asset_class: AssetClass, frame: Frame, lives: Sequence[Life], seed: int, every: int | None = None) -> Seen:
-    """The same of lives whose record begins late, once that is longer than the own start of a machine."""
+def late_records(asset_class: AssetClass, lives: Sequence[Life], seed: int, every: int | None = None) -> Asked:
+    """The same of lives whose record begins late."""
     copies, machine = late_copies(lives, seed)
     stack = stacked(copies)
-    rows = _rows(asset_class, frame, stack, every)
-    told = stack.age[rows.step] + 1 >= frame.baseline
-    return Seen(stack, rows, machine[rows.life], _failed(lives)[machine[rows.life]], told, np.ones(len(told)))
+    return Asked(stack, machine, _failed(lives), _wanted(asset_class, stack, every), late=True)
 
 
 def _failed(lives: Sequence[Life]) -> NDArray[np.bool_]:
     return np.array([life.failed for life in lives], dtype=np.bool_)
 
 
-def _rows(asset_class: AssetClass, frame: Frame, stack: Stack, every: int | None) -> Rows:
+def _wanted(asset_class: AssetClass, stack: Stack, every: int | None) -> NDArray[np.bool_]:
     if every is None:
-        return fold_lives(frame, stack, learning_steps(stack, asset_class.horizon))
-    return fold_lives(frame, stack, np.arange(stack.lengths.max()) % every == 0)
+        return learning_steps(stack, asset_class.horizon)
+    return np.asarray(np.arange(stack.lengths.max()) % every == 0)
 
 
 def _issued_every(asset_class: AssetClass, steps: int) -> int:
