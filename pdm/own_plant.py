@@ -180,8 +180,10 @@ def readiness(look: Look, now_ms: int) -> list[str]:
         said.append(f"units are not known of {', '.join(unitless)}: write them into plant.yaml before importing")
     if gappy := [f"{sensor.name} ({sensor.missing:.0%})" for sensor in look.sensors if sensor.missing > 0.05]:
         said.append(f"often without a value: {', '.join(gappy)}; a learned forecast leaves such sensors out")
-    if steps < _FEWEST_STEPS:
-        said.append(f"too short to learn from: {_FEWEST_STEPS} life steps at least show how a healthy machine reads")
+    if steps * len(look.machines) < _FEWEST_STEPS:
+        said.append(
+            f"too short to learn from: {_FEWEST_STEPS} life steps in all at least show how healthy machines read"
+        )
     said += [f"{column}: left out, {why}" for column, why in look.left_out.items()]
     said.append(
         "a forecast from day one needs `expected_life`, or failure modes with a limit and an expected life, and "

@@ -336,3 +336,10 @@ def test_a_table_that_ends_in_the_past_is_said_to_show_no_forecasts_by_itself(tm
     (said,) = (one for one in readiness(look, NOW) if "ends in the past" in one)
     assert "`stale_after: 369 d`" in said
     assert not any("ends in the past" in one for one in readiness(look, look.last_ms))
+
+
+def test_short_lives_of_many_machines_are_not_too_short_to_learn_from(tmp_path: Path) -> None:
+    for machines, too_short in ((2, True), (20, False)):
+        frame = pd.concat([table(machine=f"T{number}").iloc[:30] for number in range(machines)])
+        look = look_at(written(tmp_path, frame), PLAIN)
+        assert any("too short to learn from" in one for one in readiness(look, NOW)) == too_short
