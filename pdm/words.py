@@ -75,6 +75,11 @@ def life(value: float | None, name: str) -> str:
     return text if text == UNKNOWN else f"{text} {unit(name, value)}"
 
 
+def life_or_more(value: float, horizon: float, name: str) -> str:
+    """A forecast life, cut where nobody looks further: "620 h", "more than 1,000 h"."""
+    return f"more than {life(horizon, name)}" if value >= horizon else life(value, name)
+
+
 def life_range(low: float | None, high: float | None, name: str) -> str:
     """Two forecast lives with one unit: "430-830 h"."""
     return f"{about(low)}-{about(high)} {unit(name)}"

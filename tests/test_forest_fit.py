@@ -5,7 +5,15 @@ from dataclasses import replace
 import numpy as np
 
 from pdm import features
-from pdm.learn.forest_fit import Rows, fit_forests, fit_modes, fold_lives, fold_together, learning_steps
+from pdm.learn.forest_fit import (
+    Rows,
+    fit_by_mode,
+    fit_forests,
+    fit_modes,
+    fold_lives,
+    fold_together,
+    learning_steps,
+)
 from pdm.learn.frame_fit import Stack
 from pdm.learn.lives import FEW
 from pdm.prognosis.forests import Target, estimate
@@ -89,3 +97,36 @@ def test_trees_of_few_machines_look_at_few_features() -> None:
         for lives in (2, FEW)
     ]
     assert errors[0] < 0.7 * errors[1]
+
+
+def two_clocks(lives: int) -> tuple[Rows, np.ndarray, np.ndarray, np.ndarray]:
+    """Two modes that have nothing to do with each other, each with a sensor that says how long it would still take.
+
+    Returns:
+        The rows, what was left until the first, which that was, and both clocks.
+    """
+    ends = np.random.default_rng(3).uniform(60, 140, (lives, 2))
+    length = ends.min(axis=1).astype(int)
+    life = np.repeat(np.arange(lives), length)
+    age = np.concatenate([np.arange(n) for n in length])
+    clocks = ends[life] - age[:, None]
+    rows = Rows(clocks.astype(np.float32), np.arange(len(age)), life)
+    return rows, clocks.min(axis=1), ends.argmin(axis=1)[life], clocks
+
+
+def test_a_mode_that_another_one_forestalled_is_expected_when_it_would_have_come() -> None:
+    rows, left, mode, clocks = two_clocks(40)
+    forests = fit_by_mode(rows, left, np.ones(len(left)), mode, Target(cap=100.0), seed=1)
+    assert sorted(forests) == [0, 1]
+    for number, pair in forests.items():
+        other, truth = mode != number, np.minimum(clocks[:, number], 100)
+        expected = estimate(pair, rows.features)
+        # as if those lives had come to this mode when the other one ended them
+        pretended = np.abs(left[other] - truth[other]).mean()
+        assert np.abs(expected - truth)[other].mean() < 0.65 * pretended
+
+
+def test_lives_that_name_no_mode_teach_no_mode_when_it_comes() -> None:
+    rows, left, mode, _ = two_clocks(12)
+    forests = fit_by_mode(rows, left, np.ones(len(left)), np.where(mode == 1, -1, mode), Target(cap=100.0), seed=1)
+    assert list(forests) == [0]

@@ -1,6 +1,7 @@
 """Training: what it refuses, what it leaves out, how right it is on machines that it has not seen, the same bytes."""
 
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from pdm.learn.frame_fit import Stack
 from pdm.learn.lives import stacked
 from pdm.prognosis import FEWEST_FAILURES, LEVELS, Basis, Refusal, learned
 from pdm.prognosis.forecast import forecast
-from pdm.prognosis.forests import Target, estimate
+from pdm.prognosis.forests import ANY, Target
 from pdm.prognosis.learned import Model, Origin, head_of
 from pdm.scoring import score
 from pdm.steps import Steps
@@ -31,7 +32,8 @@ def content(model: Model) -> tuple[bytes, ...]:
         spread for forests in (head.whole, head.late) for spread in (forests.spread.quantiles, forests.spread.beyond)
     ]
     arrays = (frame.projection, frame.own_change, frame.conditions.surface, *spreads)
-    forests = (head.whole.squared, head.whole.poisson, head.late.squared, head.late.poisson, head.modes.forest)
+    each = (head.whole.squared, head.whole.poisson, head.late.squared, head.late.poisson)
+    forests = [*chain.from_iterable(each), head.modes.forest]
     return *(array.tobytes() for array in arrays), *(forest.model_to_string().encode() for forest in forests)
 
 
@@ -61,7 +63,7 @@ def test_lives_cut_short_count_in_the_life_table_and_teach_where_their_end_was_f
     )
     assert head_of(of_short).life.mean > head_of(without).life.mean
     assert (of_short.facts.lives, of_short.facts.failures) == (9, 6)
-    forests = [head_of(model).whole.squared.model_to_string() for model in (without, of_short, of_long)]
+    forests = [head_of(model).whole.squared[0].model_to_string() for model in (without, of_short, of_long)]
     assert forests[1] == forests[0] != forests[2]
 
 
@@ -82,7 +84,7 @@ def test_where_only_early_failures_are_known_lives_that_go_on_correct_what_is_le
         rows = fold_lives(model.frame, unseen, np.ones(unseen.lengths.max(), dtype=bool))
         forests = head_of(model).whole
         left = np.minimum(unseen.remaining[rows.step], FAN.horizon)
-        expected = forests.target.life(estimate((forests.squared, forests.poisson), rows.features))
+        expected = forests.target.life(forests.to_ends(rows.features).min(axis=1))
         errors.append(np.abs(expected - left).mean())
     assert errors[1] < 0.95 * errors[0]
 
@@ -175,8 +177,8 @@ def test_a_record_that_begins_late_teaches_what_to_say_of_such_machines() -> Non
     without, with_them = (
         train(FAN, some, seed=1, origin=Origin.PLANT) for some in (fan_lives(4), [*fan_lives(4), *late])
     )
-    assert head_of(with_them).whole.squared.model_to_string() == head_of(without).whole.squared.model_to_string()
-    assert head_of(with_them).late.squared.model_to_string() != head_of(without).late.squared.model_to_string()
+    assert head_of(with_them).whole.squared[0].model_to_string() == head_of(without).whole.squared[0].model_to_string()
+    assert head_of(with_them).late.squared[0].model_to_string() != head_of(without).late.squared[0].model_to_string()
 
 
 def test_what_is_estimated_is_one_of_what_is_tried() -> None:
@@ -242,3 +244,9 @@ def test_where_all_sensors_have_many_holes_they_are_learned_from_all_the_same() 
 
 def test_a_life_knows_its_length() -> None:
     assert Life("F-1", np.zeros((3, 4)), np.array([1.0, 0.5, 1.0]), failed=True).length == 2.5
+
+
+def test_failure_modes_have_forests_of_their_own_where_failures_name_them() -> None:
+    assert head_of(fan_model()).whole.ends == ("belt", "bearing")
+    of_one_name = train(FAN, [replace(life, mode="belt") for life in fan_lives(12)], seed=1, origin=Origin.PLANT)
+    assert head_of(of_one_name).whole.ends == (ANY,)

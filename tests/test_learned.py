@@ -123,7 +123,9 @@ def test_reasons_add_up_to_the_forecast() -> None:
     model = fan_model()
     row, _ = after(model, 3, 0.9)
     reasons = learned.drivers(model, row, SEEN)[0]
-    shap = np.asarray(head_of(model).whole.squared.predict(row.astype(np.float32), pred_contrib=True))
+    forests = head_of(model).whole
+    earliest = forests.squared[forests.to_ends(row).argmin()]
+    shap = np.asarray(earliest.predict(row.astype(np.float32), pred_contrib=True))
     assert sum(reason.contribution for reason in reasons) == pytest.approx(shap[0, :-1].sum())
 
 
@@ -175,7 +177,9 @@ def test_reasons_of_a_logarithm_are_said_in_life_steps() -> None:
     # the same forest, read as one of logarithms: d ln(1 + R) = dR / (1 + R)
     log = replace(model, head=replace(head_of(model), whole=replace(head_of(model).whole, target=Target(log=True))))
     plain, scaled = (learned.drivers(one, row, SEEN)[0] for one in (model, log))
-    shap = np.asarray(head_of(model).whole.squared.predict(row.astype(np.float32), pred_contrib=True))
+    forests = head_of(model).whole
+    earliest = forests.squared[forests.to_ends(row).argmin()]
+    shap = np.asarray(earliest.predict(row.astype(np.float32), pred_contrib=True))
     factor = np.exp(shap.sum())
     assert [reason.contribution for reason in scaled] == pytest.approx([factor * r.contribution for r in plain])
 
@@ -205,3 +209,13 @@ def test_where_the_life_table_speaks_sensors_say_nothing() -> None:
     of_age, of_no_age = learned.forecast(model, rows, exposure, np.array([True, False]))
     assert of_age == pytest.approx(head_of(model).life.remaining(50.0, LEVELS))
     assert of_no_age == pytest.approx(head_of(model).life.remaining_of_unknown_age(50.0, LEVELS))
+
+
+def test_each_mode_is_told_as_if_it_alone_could_end_the_machine() -> None:
+    model = fan_model()
+    for number, wearing, sound in ((0, "belt", "bearing"), (1, "bearing", "belt")):
+        row, _ = after(model, number, 0.9)
+        alone = learned.by_mode(model, row, SEEN)[0]
+        assert set(alone) == {"belt", "bearing"}
+        assert alone[wearing] < alone[sound]
+        assert alone[wearing] < 0.3 * 60

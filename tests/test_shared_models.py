@@ -43,7 +43,7 @@ def test_a_host_that_has_it_takes_nothing(url: str, tmp_path: Path) -> None:
     assert not (tmp_path / "own").exists()
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "squared.txt", "../../escaped"])
+@pytest.mark.parametrize("name", ["manifest.json", "squared0.txt", "../../escaped"])
 def test_what_was_changed_on_the_way_is_named_and_not_used(url: str, tmp_path: Path, name: str) -> None:
     with opened_state(url) as engine:
         with write(engine) as connection:

@@ -50,6 +50,7 @@ UNFINISHED_S = 3600.0
 
 _UNFINISHED = ".new-"
 _VERSION = re.compile(r"(\d{4,})-([0-9a-f]{12})")
+_LOSSES = ("squared", "poisson")
 _FRAME_ARRAYS = ("kept", "projection", "offset", "own_change", "own_start")
 _FRAME_NUMBERS = ("clip", "own_offset", "scale")
 _PEER_ARRAYS = tuple(field.name for field in fields(Peers))
@@ -307,10 +308,11 @@ def _head_files(head: Head) -> dict[str, bytes]:
 
 
 def _forest_files(prefix: str, forests: Forests) -> dict[str, bytes]:
-    return {
-        f"{prefix}squared.txt": forests.squared.model_to_string().encode(),
-        f"{prefix}poisson.txt": forests.poisson.model_to_string().encode(),
-        f"{prefix}spread.npz": _archive({field.name: getattr(forests.spread, field.name) for field in fields(Spread)}),
+    spread = _archive({field.name: getattr(forests.spread, field.name) for field in fields(Spread)})
+    return {f"{prefix}spread.npz": spread} | {
+        f"{prefix}{loss}{number}.txt": forest.model_to_string().encode()
+        for loss in _LOSSES
+        for number, forest in enumerate(getattr(forests, loss))
     }
 
 
@@ -342,7 +344,8 @@ def _described_head(head: Head) -> dict[str, Any]:
 
 def _described_forests(forests: Forests) -> dict[str, Any]:
     cap = forests.target.cap
-    return {"cap": None if np.isinf(cap) else cap, "log": forests.target.log, "reach": forests.reach}
+    ends = list(forests.ends)
+    return {"cap": None if np.isinf(cap) else cap, "ends": ends, "log": forests.target.log, "reach": forests.reach}
 
 
 def _parse(contents: Contents, version: str) -> Model:
@@ -381,12 +384,16 @@ def _facts(stored: Mapping[str, Any]) -> Facts:
 
 def _forests(contents: Contents, kind: str, prefix: str) -> Forests:
     described, files = contents.manifest[kind], contents.files
-    cap = np.inf if described["cap"] is None else described["cap"]
+    cap, ends = np.inf if described["cap"] is None else described["cap"], tuple(described["ends"])
+    squared, poisson = (
+        tuple(_forest(files[f"{prefix}{loss}{number}.txt"]) for number in range(len(ends))) for loss in _LOSSES
+    )
     return Forests(
         target=Target(cap, described["log"]),
         reach=described["reach"],
-        squared=_forest(files[f"{prefix}squared.txt"]),
-        poisson=_forest(files[f"{prefix}poisson.txt"]),
+        ends=ends,
+        squared=squared,
+        poisson=poisson,
         spread=Spread(**_arrays(files[f"{prefix}spread.npz"])),
     )
 

@@ -8,7 +8,7 @@ read, and d how far z is from its last value that was believed:
     stuck    the same value more often in a row than repeats of its past allow, by a chance of one in ten million
     spike    d beyond `JUMP` times the mean of |d|, back within `LASTING` steps; in the first step after a rest, while
              the machine warms up, also beyond `RESTING` times what is usual there, and named once it is back
-    level    the same, and it stays: another instrument, a loose contact
+    level    the same, and it stays: another instrument, a loose contact; two at a time are the machine's doing
     unit     the same, and another unit explains it (`pdm.features.told_units`)
     noise    sequential test (Page 1954, doi 10.1093/biomet/41.1-2.100) of thrice the usual spread of d; not where a
              machine changes between regimes, in which a sensor is not equally noisy
@@ -58,6 +58,7 @@ YOUNG = 30  # steps in which a sensor shows what is usual
 JUMP = np.float32(7.5)  # mean changes, from which on a change is none of the machine
 RESTING = np.float32(2.5)  # times what is usual in the first step after a rest, from which on that is a spike, too
 LASTING = 3  # steps from which on a jump is no spike
+WITNESSES = 2  # sensors at a new level, from which on it is the machine's
 MEMORY = np.float32(1 / 80)  # weight of a step in what is usual
 LOG_CHANCE = np.float32(16.1)  # of a run of equal values that is still believed: one in ten million
 MOSTLY = 0.5  # share of repeats from which on a sensor says too little to be judged by its values
@@ -205,6 +206,7 @@ def judge(frame: Frame, seen: View, values: Floats, z: Floats, follows: Flags) -
     _fold_dropout(seen, heard, grown, weight)
     _fold_repeats(seen, x, heard, grown, weight)
     held = _fold_changes(seen, u, known, follows, grown, weight, lost & heard & (seen.run == 0))
+    _believe_each_other(seen, u, known)
     if frame.conditions.regimes.shape[1] > 1:
         seen.noisy[:] = 0
     seen.seen[:] += (heard & (known | stating)) & (seen.seen < _MOST[1])
@@ -333,6 +335,15 @@ def _fold_changes(
     np.copyto(seen.trusted, z, where=known & believed & ~far & (follows | grown | (seen.seen == 0)))
     _fold_rests(seen, ratio, far, known, follows, grown)
     return np.asarray(known & far & ~follows)
+
+
+def _believe_each_other(seen: View, z: Singles, known: Flags) -> None:
+    """Sensors at a new level at the same time bear each other out: it is the machine that has changed."""
+    moved = (seen.jumped >= LASTING) & (seen.told == 0)
+    agree = (seen.jumped > 0) & (seen.told == 0) & (moved.sum(axis=0) >= WITNESSES)
+    if agree.any():
+        seen.jumped[agree] = 0
+        np.copyto(seen.trusted, z, where=agree & known)
 
 
 def _fold_rests(seen: View, ratio: Singles, far: Flags, known: Flags, follows: Flags, grown: Flags) -> None:

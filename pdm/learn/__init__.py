@@ -12,13 +12,13 @@ import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from pdm.errors import ModelError
-from pdm.learn.choice import choose_target, ladder, late_ladder
-from pdm.learn.forest_fit import fit_forests
+from pdm.learn.choice import choose_ends, choose_target, ladder, late_ladder
 from pdm.learn.frame_fit import fit_frame
 from pdm.learn.left_out import (
     LeftOut,
     Part,
     Seen,
+    fit_ends,
     judge,
     late_records,
     life_table,
@@ -39,7 +39,7 @@ from pdm.learn.rating import figures, late_figures, mode_figures, rivals
 from pdm.learn.watching import train_watch as train_watch
 from pdm.plant import AssetClass
 from pdm.prognosis import FEWEST_FAILURES, MEDIAN
-from pdm.prognosis.forests import Forests, Target
+from pdm.prognosis.forests import ANY, Forests, Target
 from pdm.prognosis.learned import RECIPE, Facts, Head, Model, Origin, fingerprint
 
 Progress = Callable[[str, float], None]
@@ -96,8 +96,10 @@ def _learn(
     progress("choosing what to estimate", 0.6)
     median_life = float(np.median([life.length for life in whole]))
     target = choose_target(asset_class, others, median_life, seed)
-    left_out = together([judge(part.whole, part.modes, n, target, seed) for n, part in enumerate(others)])
-    late_left_out = together([judge(part.late, part.modes, n, target, seed) for n, part in enumerate(others)])
+    left_out, apart = choose_ends(asset_class, others, target, failed, seed)
+    late_left_out = together(
+        [judge(part.late, part.modes, n, target, seed, apart=apart) for n, part in enumerate(others)]
+    )
     said = said_of(left_out, target, horizon, tables, since_new=True)
     said_late = said_of(late_left_out, target, horizon, tables, since_new=False)
     progress("learning from all machines", 0.8)
@@ -107,8 +109,8 @@ def _learn(
     seen, seen_late = see(frame, [whole_records(asset_class, every), late_records(asset_class, every, seed)])
     head = Head(
         horizon=horizon,
-        whole=_forests(seen, left_out, target, horizon, seed),
-        late=_forests(seen_late, late_left_out, target, horizon, seed),
+        whole=_forests(asset_class, seen, left_out, target, seed, apart=apart),
+        late=_forests(asset_class, seen_late, late_left_out, target, seed, apart=apart),
         life=life_table([*whole, *alive]),
         modes=modes_of(asset_class, every, (seen, seen_late), seed),
     )
@@ -134,8 +136,11 @@ def _learn(
     return Model(replace(frame, peers=fit_peers(asset_class, frame, stack, seed)), head, facts)
 
 
-def _forests(seen: Seen, left_out: LeftOut, target: Target, horizon: float, seed: int) -> Forests:
+def _forests(
+    asset_class: AssetClass, seen: Seen, left_out: LeftOut, target: Target, seed: int, *, apart: bool
+) -> Forests:
     """Forests of all machines, with the spread seen on machines left out."""
-    seen = seen.known(target)
-    squared, poisson = fit_forests(seen.rows, seen.remaining, seen.weight, target, seed, lives=seen.lives)
-    return Forests(target, min(target.cap, horizon), squared, poisson, spread_of(left_out, target, horizon))
+    fitted, horizon = fit_ends(seen, target, seed, apart=apart), asset_class.horizon
+    ends = tuple(asset_class.failure_modes[number].name for number in fitted) if apart else (ANY,)
+    squared, poisson = zip(*fitted.values(), strict=True)
+    return Forests(target, min(target.cap, horizon), ends, squared, poisson, spread_of(left_out, target, horizon))

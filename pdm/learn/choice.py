@@ -1,4 +1,5 @@
-"""Choose by evidence, on machines that were left out: what the forests estimate, and whose forecast is shown."""
+"""Choose by evidence, on machines that were left out: what the forests estimate, of each failure mode by itself or of
+all as one, and whose forecast is shown."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,6 +20,7 @@ from pdm.scoring import clipped_crps
 SHARE = 0.6  # of the median life: a cap that is tried
 CLEAR = 2.0  # standard errors by which a target has to be better
 TELLING = 5  # of fewer machines the lives may be alike by chance: a life table would pass for knowledge
+MODES = 2  # of fewer there is nothing to tell apart
 ALIKE = 1.25  # caps within this factor of each other are one
 
 
@@ -41,6 +43,26 @@ def choose_target(asset_class: AssetClass, parts: Sequence[Part], median_life: f
     best = int(np.argmin([change.mean() for change in better]))
     clear = better[best].mean() < -CLEAR * np.std(better[best], ddof=1) / np.sqrt(len(before))
     return others[best] if clear else horizon
+
+
+def choose_ends(
+    asset_class: AssetClass, parts: Sequence[Part], target: Target, failed: Sequence[Life], seed: int
+) -> tuple[LeftOut, bool]:
+    """What forests said of machines left out, and whether they tell failure modes apart: whichever has less CRPS."""
+    common, tables = _judged(parts, target, seed, apart=False), [part.life for part in parts]
+    named = {mode.name for mode in asset_class.failure_modes} & {life.mode for life in failed}
+    if len(named) < MODES:
+        return common, False
+    by_mode = _judged(parts, target, seed, apart=True)
+    loss, loss_apart = (
+        _loss(one, said_of(one, target, asset_class.horizon, tables, since_new=True), asset_class.horizon).mean()
+        for one in (common, by_mode)
+    )
+    return (by_mode, True) if loss_apart < loss else (common, False)
+
+
+def _judged(parts: Sequence[Part], target: Target, seed: int, *, apart: bool) -> LeftOut:
+    return together([judge(part.whole, part.modes, n, target, seed, apart=apart) for n, part in enumerate(parts)])
 
 
 def _scout(asset_class: AssetClass, parts: Sequence[Part], target: Target, seed: int) -> Floats:

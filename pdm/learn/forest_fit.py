@@ -12,7 +12,7 @@ from pdm.features import FeatureState
 from pdm.features.frame import Floats, Frame
 from pdm.learn.frame_fit import Stack, joined
 from pdm.learn.lives import FEW
-from pdm.prognosis.forests import Target
+from pdm.prognosis.forests import Target, estimate
 from pdm.prognosis.learned import ModeHead
 
 ROWS = 16_000  # about as many steps are enough: neighbours in a life say nearly the same
@@ -61,6 +61,10 @@ class Rows(NamedTuple):
     features: NDArray[np.float32]
     step: NDArray[np.intp]
     life: NDArray[np.intp]
+
+    def take(self, some: NDArray[Any]) -> "Rows":
+        """Those under a mask, or of these numbers."""
+        return Rows(self.features[some], self.step[some], self.life[some])
 
 
 def learning_steps(stack: Stack, horizon: float) -> NDArray[np.bool_]:
@@ -144,6 +148,38 @@ def fit_forests(
         lgb.train(parameters | {"objective": plan.loss, "learning_rate": plan.rate}, data, plan.rounds)
         for plan in plans
     ]
+
+
+def fit_by_mode(
+    rows: Rows,
+    remaining: Floats,
+    weight: Floats,
+    mode: NDArray[np.intp],
+    target: Target,
+    seed: int,
+    plans: Sequence[Plan] = (SQUARED, POISSON),
+    lives: int = FEW,
+) -> dict[int, list[lgb.Booster]]:
+    """Forests for the time to each failure mode as if it alone could end a life, as those of `fit_forests`.
+
+    A machine that one mode ended would have come to another one later; how much later is on no record. What is expected
+    of it by a forest that knows the other machines stands in, no less than what it lived (Buckley and James 1979,
+    doi 10.1093/biomet/66.3.429).
+
+    Args:
+        mode: `[r]` the number of the mode that ended the life, -1 where none is on record.
+    """
+    found = {}
+    for number in np.unique(mode[mode >= 0]).tolist():
+        known = (mode == number) | (remaining >= target.cap)
+        cut = ~known & (mode >= 0)
+        scout = fit_forests(rows.take(known), remaining[known], weight[known], target, seed, (SCOUT,), lives)
+        stand_in = remaining.copy()
+        if cut.any():
+            stand_in[cut] = np.maximum(remaining[cut], target.life(estimate(scout, rows.features[cut])))
+        some = known | cut
+        found[number] = fit_forests(rows.take(some), stand_in[some], weight[some], target, seed, plans, lives)
+    return found
 
 
 def fit_modes(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import compress
 from typing import Any, NamedTuple
 
+import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +22,7 @@ from pdm.learn.forest_fit import (
     UNTOLD_WEIGHT,
     Plan,
     Rows,
+    fit_by_mode,
     fit_forests,
     fit_modes,
     fold_together,
@@ -46,6 +48,7 @@ class Seen:
         rows: which steps of the stack.
         machine: `[r]` which machine.
         ended: `[r]` whether it failed; of one taken out alive what remained is at least what is on record.
+        mode: `[r]` the number of the mode that ended it, -1 where none is on record.
         told: `[r]` which rows are judged.
         weight: `[r]` how much each counts in learning.
     """
@@ -54,18 +57,19 @@ class Seen:
     rows: Rows
     machine: NDArray[np.intp]
     ended: NDArray[np.bool_]
+    mode: NDArray[np.intp]
     told: NDArray[np.bool_]
     weight: Floats
 
     def known(self, target: Target) -> "Seen":
         """The rows whose target is known: of machines taken out alive those with more left than its cap."""
         some = np.flatnonzero(self.ended | (self.remaining >= target.cap))
-        rows = Rows(self.rows.features[some], self.rows.step[some], self.rows.life[some])
         return replace(
             self,
-            rows=rows,
+            rows=self.rows.take(some),
             machine=self.machine[some],
             ended=self.ended[some],
+            mode=self.mode[some],
             told=self.told[some],
             weight=self.weight[some],
         )
@@ -113,6 +117,7 @@ class Asked(NamedTuple):
     Attributes:
         machine: which of the machines each life of the stack is of.
         failed: whether each machine did.
+        mode: the number of the mode that ended each machine, -1 where none is on record.
         wanted: the steps that are learned from or judged, by their distance to the last one, `[longest life]`.
         late: whether the records begin late.
     """
@@ -120,6 +125,7 @@ class Asked(NamedTuple):
     stack: Stack
     machine: NDArray[np.intp]
     failed: NDArray[np.bool_]
+    mode: NDArray[np.intp]
     wanted: NDArray[np.bool_]
     late: bool
 
@@ -197,25 +203,33 @@ def _seen(frame: Frame, asked: Asked, rows: Rows) -> Seen:
     else:
         told = stack.used[rows.step] >= UNTOLD * (stack.used + stack.remaining)[rows.step]
         weight = np.where(told, 1.0, UNTOLD_WEIGHT)
-    return Seen(stack, rows, machine, asked.failed[machine], told, weight)
+    return Seen(stack, rows, machine, asked.failed[machine], asked.mode[machine], told, weight)
 
 
 def whole_records(asset_class: AssetClass, lives: Sequence[Life], every: int | None = None) -> Asked:
     """The complete ones of lives: steps to learn from, or, to judge, one in so many."""
     machine = np.array([number for number, life in enumerate(lives) if life.complete], dtype=np.intp)
     stack = stacked([lives[number] for number in machine])
-    return Asked(stack, machine, _failed(lives), _wanted(asset_class, stack, every), late=False)
+    wanted = _wanted(asset_class, stack, every)
+    return Asked(stack, machine, _failed(lives), _modes(asset_class, lives), wanted, late=False)
 
 
 def late_records(asset_class: AssetClass, lives: Sequence[Life], seed: int, every: int | None = None) -> Asked:
     """The same of lives whose record begins late."""
     copies, machine = late_copies(lives, seed)
     stack = stacked(copies)
-    return Asked(stack, machine, _failed(lives), _wanted(asset_class, stack, every), late=True)
+    wanted = _wanted(asset_class, stack, every)
+    return Asked(stack, machine, _failed(lives), _modes(asset_class, lives), wanted, late=True)
 
 
 def _failed(lives: Sequence[Life]) -> NDArray[np.bool_]:
     return np.array([life.failed for life in lives], dtype=np.bool_)
+
+
+def _modes(asset_class: AssetClass, lives: Sequence[Life]) -> NDArray[np.intp]:
+    names = [mode.name for mode in asset_class.failure_modes]
+    ends = [life.mode if life.failed else None for life in lives]
+    return np.array([names.index(end) if end in names else -1 for end in ends], dtype=np.intp)
 
 
 def _wanted(asset_class: AssetClass, stack: Stack, every: int | None) -> NDArray[np.bool_]:
@@ -252,10 +266,12 @@ def judge(
     target: Target,
     seed: int,
     plans: Sequence[Plan] = (SQUARED, POISSON),
+    *,
+    apart: bool = False,
 ) -> LeftOut:
-    """What is said of the machines of one part."""
-    learned, judged = split.learned.known(target), split.judged
-    forests = fit_forests(learned.rows, learned.remaining, learned.weight, target, seed, plans, learned.lives)
+    """What is said of the machines of one part, by forests for each mode if they are to be told `apart`."""
+    judged = split.judged
+    fitted = fit_ends(split.learned, target, seed, plans, apart=apart)
     mode = np.full(len(judged.machine), "", dtype=object)
     if modes is not None:
         mode[:] = np.array(modes.names)[mode_near_failure(modes, judged.rows.features).argmax(axis=1)]
@@ -266,9 +282,20 @@ def judge(
         used=judged.used,
         remaining=judged.remaining,
         told=judged.told,
-        expected=estimate(forests, judged.rows.features),
+        expected=np.min([estimate(forests, judged.rows.features) for forests in fitted.values()], axis=0),
         mode=mode,
     )
+
+
+def fit_ends(
+    seen: Seen, target: Target, seed: int, plans: Sequence[Plan] = (SQUARED, POISSON), *, apart: bool
+) -> dict[int, list[lgb.Booster]]:
+    """Forests of each failure mode by its number if they are to be told `apart`, otherwise one set for all, under 0."""
+    known = seen.known(target)
+    rows, remaining, weight = known.rows, known.remaining, known.weight
+    if apart:
+        return fit_by_mode(rows, remaining, weight, known.mode, target, seed, plans, known.lives)
+    return {0: fit_forests(rows, remaining, weight, target, seed, plans, known.lives)}
 
 
 def together(judged: Sequence[LeftOut]) -> LeftOut:

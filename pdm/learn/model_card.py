@@ -7,7 +7,7 @@ import numpy as np
 from pdm.features.frame import Frame
 from pdm.learn.forest_fit import UNTOLD
 from pdm.learn.lives import FEW
-from pdm.prognosis.forests import Target
+from pdm.prognosis.forests import Forests
 from pdm.prognosis.learned import Head, Model
 from pdm.words import plural, sentence
 
@@ -73,7 +73,7 @@ def _forecast_card(model: Model, head: Head) -> str:
 | median life | {facts.median_life:.4g} life steps |
 | life table | Weibull, shape {life.shape:.3g}, scale {life.scale:.5g} life steps |
 | horizon | {head.horizon:g} life steps |
-| estimated | {_target(head.whole.target)} |
+| estimated | {_target(head.whole)} |
 | drift judged of | {_drift_judged(model.frame)} |
 | who speaks | {facts.basis.name.lower().replace("_", " ")} (CRPS {facts.evidence}) |
 | of machines that joined late | {facts.late_basis.name.lower().replace("_", " ")} (CRPS {facts.late_evidence}) |
@@ -87,7 +87,7 @@ the horizon. These are of the forests, where the failure came within the horizon
 |---|---|
 {figures}
 
-Method: recursive features of the whole life, two gradient-boosted forests for the expected remaining life, the spread
+Method: recursive features of the whole life, two gradient-boosted forests for what is estimated, the spread
 around it from out-of-fold residuals{_FEW if facts.failures < FEW else ""}; beyond the horizon the life table,
 conditional on having reached it. Machines whose history does not reach back to the start of their life have forests of
 their own, learned from lives of which the beginning was taken away.
@@ -108,6 +108,9 @@ def _drift_judged(frame: Frame) -> str:
     return f"{judged}; not of {others}" if others else judged
 
 
-def _target(target: Target) -> str:
+def _target(forests: Forests) -> str:
+    target, apart = forests.target, ", of which the earliest counts" if len(forests.ends) > 1 else ""
     upto = "" if np.isinf(target.cap) else f", up to {target.cap:.4g} life steps"
-    return f"{'the logarithm of the remaining life' if target.log else 'the remaining life'}{upto}"
+    of = ", ".join(filter(None, forests.ends))
+    life = f"the remaining life{f' by each of {of}' if of else ''}"
+    return f"{'the logarithm of ' if target.log else ''}{life}{upto}{apart}"

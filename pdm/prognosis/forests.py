@@ -1,6 +1,7 @@
-"""Two gradient-boosted forests that estimate the remaining life of a machine, and the spread around their estimate.
+"""Pairs of gradient-boosted forests that estimate the remaining life of a machine, and the spread around an estimate.
 
-What they estimate is the target: the remaining life up to a cap, or its logarithm. The spread was learned out of fold,
+What a pair estimates is the target: the remaining life up to a cap, or its logarithm. There is one pair for whatever
+ends a life, or one for each failure mode, of which the earliest counts. The spread was learned out of fold,
 on machines that the forests had not seen, and is kept as a table over the estimate. It tells the remaining life up to
 its reach; what lies beyond is the life table of the class, conditional on having got there.
 """
@@ -16,6 +17,9 @@ from numpy.typing import NDArray
 from pdm.degradation import Weibull
 from pdm.features.frame import Floats
 from pdm.prognosis import LEVELS
+
+ANY = ""
+"""The end of forests that tell no failure modes apart."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +65,20 @@ class Forests:
     Attributes:
         target: what is estimated.
         reach: up to where the spread tells [life steps].
-        squared, poisson: forests for the target under the two losses.
+        ends: what each pair is about: a failure mode, or `ANY`.
+        squared, poisson: for each of them a forest for the target under either loss.
     """
 
     target: Target
     reach: float
-    squared: lgb.Booster
-    poisson: lgb.Booster
+    ends: tuple[str, ...]
+    squared: tuple[lgb.Booster, ...]
+    poisson: tuple[lgb.Booster, ...]
     spread: Spread
+
+    def to_ends(self, features: NDArray[Any]) -> Floats:
+        """The target `[n, len(ends)]` of features `[n, F]`, as far as each end goes."""
+        return np.stack([estimate(pair, features) for pair in zip(self.squared, self.poisson, strict=True)], axis=1)
 
 
 def estimate(forests: Sequence[lgb.Booster], features: NDArray[Any]) -> Floats:

@@ -19,16 +19,18 @@ from pdm.degradation import Weibull
 from pdm.features.frame import Floats, Frame
 from pdm.plant import AssetClass
 from pdm.prognosis import LEVELS, Basis
-from pdm.prognosis.forests import Forests, estimate, quantiles_around
+from pdm.prognosis.forests import ANY, Forests, quantiles_around
 from pdm.prognosis.quantiles import failure_probability
 
-RECIPE = 3
+RECIPE = 4
 """Raised whenever models that were made before must not speak any more."""
 
 AGE = "age"
 OVERALL = "overall health"
 
 Flags = NDArray[np.bool_]
+
+_FAR = 0.9  # of the cap of a target: an estimate near it says no more than that there is much left
 
 
 class Origin(StrEnum):
@@ -235,7 +237,7 @@ def forecast(model: Model, features: NDArray[Any], exposure: Floats, complete: F
     quantiles[unknown] = head.life.remaining_of_unknown_age(exposure[unknown, None], LEVELS)
     for forests, rows in ((head.whole, complete & ~by_table), (head.late, ~complete & ~by_table)):
         if rows.any():
-            expected = estimate((forests.squared, forests.poisson), features[rows])
+            expected = forests.to_ends(features[rows]).min(axis=1)
             quantiles[rows] = quantiles_around(
                 forests.spread, forests.reach, head.life, expected, exposure[rows], since_new=forests is head.whole
             )
@@ -269,12 +271,25 @@ def mode_near_failure(head: ModeHead, features: NDArray[Any]) -> Floats:
     return np.asarray(head.forest.predict(features.astype(np.float32, copy=False), num_threads=1), dtype=np.float64)
 
 
+def by_mode(model: Model, features: NDArray[Any], complete: Flags) -> list[dict[str, float]]:
+    """What would be left of each asset (features `[n, F]`) if one failure mode alone could end it, by its name, where
+    the forests tell them apart [life steps]; as in `infer`. Infinite where that is more than they look ahead."""
+    head, lives = head_of(model), list[dict[str, float]]()
+    for row, seen in zip(features, complete.tolist(), strict=True):
+        forests = head.whole if seen else head.late
+        value = forests.to_ends(row[None])[0]
+        left = np.where(value < _FAR * forests.target.cap, forests.target.life(value), np.inf)
+        lives.append({end: life for end, life in zip(forests.ends, left.tolist(), strict=True) if end != ANY})
+    return lives
+
+
 def proximity(model: Model, feature: NDArray[Any], others: NDArray[Any], complete: Flags) -> Floats:
     """Share of the trees that cannot tell the steps `others` `[r, F]` from one step `[1, F]`, `[r]`.
 
-    Breiman 2001, doi 10.1023/A:1010933404324; by the squared-loss forest.
+    Breiman 2001, doi 10.1023/A:1010933404324; by the squared-loss forest of the earliest end.
     """
-    forest = (head_of(model).whole if complete[0] else head_of(model).late).squared
+    forests = head_of(model).whole if complete[0] else head_of(model).late
+    forest = forests.squared[forests.to_ends(feature).argmin()]
     one, each = (np.asarray(forest.predict(rows, pred_leaf=True, num_threads=1)) for rows in (feature, others))
     return np.asarray((one == each).mean(axis=1), dtype=np.float64)
 
@@ -282,7 +297,7 @@ def proximity(model: Model, feature: NDArray[Any], others: NDArray[Any], complet
 def drivers(model: Model, features: Floats, complete: Flags) -> list[list[Driver]]:
     """Why the expected remaining life of each asset (features `[n, F]`) is what it is, most shortening first.
 
-    Contributions are those of the squared-loss forest (SHAP values of trees; Lundberg et al. 2020,
+    Contributions are those of the squared-loss forest of the earliest end (SHAP values of trees; Lundberg et al. 2020,
     doi 10.1038/s42256-019-0138-9), summed per sensor. A health channel is shared out over its sensors by how much each
     has moved it since the asset's own start.
     """
@@ -324,9 +339,13 @@ def since_start(frame: Frame, features: Floats) -> Moved:
 def _contributions(model: Model, features: Floats, complete: Flags) -> Floats:
     """By how much each feature moves the expected remaining life, `[n, F]` [life steps]."""
     head, rows, moved = head_of(model), features.astype(np.float32), np.zeros(features.shape)
-    for forests, mine in ((head.whole, complete), (head.late, ~complete)):
-        if mine.any():
-            shap = np.asarray(forests.squared.predict(rows[mine], pred_contrib=True, num_threads=1))
+    for forests, some in ((head.whole, complete), (head.late, ~complete)):
+        earliest = np.full(len(rows), -1)
+        if some.any():
+            earliest[some] = forests.to_ends(rows[some]).argmin(axis=1)
+        for end in np.unique(earliest[some]):
+            mine = earliest == end
+            shap = np.asarray(forests.squared[end].predict(rows[mine], pred_contrib=True, num_threads=1))
             expected = forests.target.life(shap.sum(axis=1))
             # d ln(1 + R) = dR / (1 + R)
             moved[mine] = shap[:, :-1] * (1 + expected[:, None]) if forests.target.log else shap[:, :-1]

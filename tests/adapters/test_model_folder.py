@@ -173,7 +173,7 @@ def flip(path: Path) -> None:
 
 
 def swap(path: Path) -> None:
-    other = path.parent / ("poisson.txt" if path.name == "squared.txt" else "squared.txt")
+    other = path.parent / ("poisson0.txt" if path.name == "squared0.txt" else "squared0.txt")
     path.write_bytes(other.read_bytes())
 
 
@@ -192,7 +192,7 @@ def pipe(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [flip, truncate, swap, link, pipe, Path.unlink])
-@pytest.mark.parametrize("name", ["squared.txt", "frame.npz", "card.md"])
+@pytest.mark.parametrize("name", ["squared0.txt", "frame.npz", "card.md"])
 def test_a_file_that_is_not_what_the_manifest_says_is_refused(
     copy: Path, name: str, damage: Callable[[Path], None]
 ) -> None:
@@ -235,7 +235,7 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("share", [0.0, 0.03, 0.5, 0.99])
 def test_a_truncated_forest_with_the_right_hash_kills_only_the_child(copy: Path, share: float) -> None:
-    forest = copy / "squared.txt"
+    forest = copy / "squared0.txt"
     body = forest.read_bytes()
     forest.write_bytes(body[: int(share * len(body))])
     copy = reseal(copy)
@@ -244,7 +244,7 @@ def test_a_truncated_forest_with_the_right_hash_kills_only_the_child(copy: Path,
 
 
 def test_a_forest_of_another_model_does_not_reproduce_the_golden_rows(copy: Path) -> None:
-    swap(copy / "squared.txt")
+    swap(copy / "squared0.txt")
     copy = reseal(copy)
     with pytest.raises(DamagedModelError, match="golden rows"):
         model_folder.load(copy, FAN)
@@ -261,7 +261,7 @@ def test_arrays_that_hold_objects_are_not_unpickled(copy: Path) -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_no_damage_to_a_forest_takes_this_process_down(copy: Path, seed: int) -> None:
     random = np.random.default_rng(seed)
-    forest = copy / random.choice(["squared.txt", "poisson.txt", "modes.txt"])
+    forest = copy / random.choice(["squared0.txt", "poisson0.txt", "modes.txt"])
     body = bytearray(forest.read_bytes())
     for at in random.integers(0, len(body), 40):
         body[at] = random.integers(256)

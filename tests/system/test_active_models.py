@@ -106,7 +106,7 @@ def test_what_runs_follows_an_activation_and_loads_nothing_else_again(services: 
 
 def test_a_model_that_cannot_be_used_cannot_be_activated(services: Services, settings: Settings) -> None:
     assert services.trained is not None
-    (settings.models[0] / "pump" / newest(settings) / "squared.txt").write_text("no forest")
+    (settings.models[0] / "pump" / newest(settings) / "squared0.txt").write_text("no forest")
     described = {one.version: one for one in services.trained.described(PUMP)}
     assert "does not match its hash" in str(described[newest(settings)].problem)
     with pytest.raises(ConflictError, match=r"squared\.txt .* What was active stays so"):

@@ -56,14 +56,14 @@ def models(tmp_path: Path) -> Path:
 
 
 def test_a_truncated_model_is_named_and_an_older_whole_one_used(models: Path, tmp_path: Path) -> None:
-    (forest,) = models.glob("pump/*/squared.txt")
+    (forest,) = models.glob("pump/*/squared0.txt")
     forest.write_bytes(forest.read_bytes()[:-1000])
     services = station(tmp_path, pump_plant(1, start_ms=START))
     assert services.models["pump"].version == SHIPPED.name
-    assert "squared.txt does not match its hash" in services.model_problems["pump"]
+    assert "squared0.txt does not match its hash" in services.model_problems["pump"]
     degraded = client_on(create_app(services)).get("/readyz").json()
     assert degraded["status"] == "degraded"
-    assert "squared.txt" in degraded["degraded"][0]
+    assert "squared0.txt" in degraded["degraded"][0]
     services.close()
 
 

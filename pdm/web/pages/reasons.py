@@ -16,7 +16,7 @@ from pdm.prognosis.learned import Driver, Model, Origin
 from pdm.services import Services
 from pdm.state.schema import read
 from pdm.web import charts, snapshot
-from pdm.web.shapes import AssetView, ModeView, SensorView, TwinView, WearView
+from pdm.web.shapes import AssetView, SensorView, TwinView, WearView
 from pdm.web.snapshot import Snapshot
 
 MOST_REASONS = 5
@@ -46,11 +46,12 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A failure mode and the probability that it comes first."""
+    """A failure mode, the probability that it comes first, and what would be left if it alone could."""
 
     title: str
     probability: str
     bar: Markup
+    alone: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def reasons_of(services: Services, now: Snapshot, view: AssetView) -> Reasons:
         reasons=found,
         told=told,
         quiet="" if found or told else _quiet(view),
-        modes=[] if twin is None or twin.prognosis.refusal else _shares(twin.prognosis.modes),
+        modes=[] if twin is None or twin.prognosis.refusal else _shares(services, asset_class, twin),
         wear=[] if twin is None else [_wear(wear, twin.unit) for wear in twin.wear],
         departure=departure,
         grounds=[] if twin is None else _grounds(services, asset_class, view, twin),
@@ -194,12 +195,26 @@ def _quiet(view: AssetView) -> str:
     return "The reasons are worked out with the next tick."
 
 
-def _shares(modes: Sequence[ModeView]) -> list[Share]:
+def _shares(services: Services, asset_class: AssetClass, twin: TwinView) -> list[Share]:
+    alone = _alone(services, asset_class, twin)
     return [
-        Share(mode.title, words.percent(mode.probability), charts.bar(mode.probability))
-        for mode in modes
+        Share(mode.title, words.percent(mode.probability), charts.bar(mode.probability), alone.get(mode.name, ""))
+        for mode in twin.prognosis.modes
         if mode.probability is not None
     ]
+
+
+def _alone(services: Services, asset_class: AssetClass, twin: TwinView) -> dict[str, str]:
+    """What would be left if one failure mode alone could end the machine, in words, by its name."""
+    model = services.models.get(asset_class.name)
+    if model is None or twin.prognosis.basis != "learned":
+        return {}
+    machines, state = _remembered(services, model, asset_class, twin)
+    if state is None:
+        return {}
+    complete = machines.complete[[machines.row_of[twin.serial]]]
+    lives = learned.by_mode(model, features.emit(model.frame, state), complete)[0]
+    return {name: words.life_or_more(life, asset_class.horizon, twin.unit) for name, life in lives.items()}
 
 
 def _wear(wear: WearView, unit: str) -> Wear:
