@@ -72,6 +72,17 @@ def test_a_sensor_that_is_back_is_believed_however_far_the_machine_has_gone_on_m
     assert not said[540:].any()
 
 
+def test_sensors_that_move_to_a_new_level_together_are_believed_and_one_alone_is_not() -> None:
+    one, both = noise(), noise()
+    one[100:, 0] += 32
+    both[100:] += 32
+    both[200:, 1] += 32
+    alone, together = judged(one), judged(both)
+    assert (alone[102:, 0] == Fault.LEVEL).all()
+    assert not (together[102:200] > 0).any()
+    assert (together[202:] == [Fault.NONE, Fault.LEVEL]).all()
+
+
 def test_a_spike_is_one_in_its_own_step_alone() -> None:
     values = noise()
     values[100, 0] += 30

@@ -60,6 +60,13 @@ def test_units_are_symbols_or_words_that_know_their_plural() -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "text"), [(432.0, "430 h"), (1000.0, "more than 1,000 h"), (float("inf"), "more than 1,000 h")]
+)
+def test_a_life_is_cut_where_nobody_looks_further(value: float, text: str) -> None:
+    assert words.life_or_more(value, 1000.0, "hour") == text
+
+
+@pytest.mark.parametrize(
     ("value", "text"),
     [(12_400, "12.4 k EUR"), (950, "950 EUR"), (999.7, "1.0 k EUR"), (1.23, "1.2 EUR"), (2_500_000, "2.5 M EUR")],
 )
