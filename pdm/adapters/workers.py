@@ -101,6 +101,8 @@ class Workers:
 
 
 def _client(address: str) -> Any:
+    import dask
     from distributed import Client
 
+    dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GB"})  # a model goes along with each part
     return Client(f"tcp://{address}", timeout=CONNECT_S, set_as_default=False)

@@ -109,7 +109,7 @@ def test_a_model_that_cannot_be_used_cannot_be_activated(services: Services, set
     (settings.models[0] / "pump" / newest(settings) / "squared0.txt").write_text("no forest")
     described = {one.version: one for one in services.trained.described(PUMP)}
     assert "does not match its hash" in str(described[newest(settings)].problem)
-    with pytest.raises(ConflictError, match=r"squared\.txt .* What was active stays so"):
+    with pytest.raises(ConflictError, match=r"squared0\.txt .* What was active stays so"):
         expect_usable(services.trained, PUMP, newest(settings))
     other = replace(PUMP, conditions=())
     assert all("another description" in str(one.problem) for one in services.trained.described(other)[1:])
