@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from pdm import features, wear
 from pdm.degradation import Weibull, first_passage
-from pdm.features import FeatureState, health
+from pdm.features import FeatureState, health, peers
 from pdm.features.frame import Frame
 from pdm.plant import AssetClass, GapRule
 from pdm.prognosis import LEVELS, Basis, Prognosis, Refusal, from_life_table, learned
@@ -163,10 +163,12 @@ def _refusals(
 def _blind(frame: Frame, state: FeatureState, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Whether a sensor has been silent for longer than the short memory reaches, which then holds guesses only `[n]`.
 
-    A silent condition silences all sensors: nobody knows what they should read.
+    A silent condition silences all sensors: nobody knows what they should read. One that is left out because it drifts
+    away from its peers is not missed: they tell what it would.
     """
-    silent = features.silent_steps(frame, state, rows)
-    return np.asarray((silent > max(1.0, 15 * frame.scale)).any(axis=1), dtype=np.bool_)
+    silent = features.silent_steps(frame, state, rows) > max(1.0, 15 * frame.scale)
+    silent &= ~peers.drifting(frame, state.sensors.apart[:, rows]).T
+    return np.asarray(silent.any(axis=1), dtype=np.bool_)
 
 
 def _age_unseen(
