@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.report import Figure
-from pdm import demo_plants, learn, twin
+from pdm import demo_plants, features, learn, twin
 from pdm.adapters import model_folder
 from pdm.demo.lives import engine_life
 from pdm.durations import DAY_MS
@@ -26,13 +26,14 @@ from pdm.features.frame import Floats
 from pdm.learn import Life
 from pdm.plant import AssetClass
 from pdm.plant.file import parse_plant
-from pdm.prognosis import MEDIAN
+from pdm.prognosis import MEDIAN, Refusal, learned
 from pdm.prognosis.forecast import forecast
 from pdm.prognosis.learned import Model, Origin
 from pdm.prognosis.quantiles import expected_excess
 from pdm.scoring import crps, nasa_score
 from pdm.steps import Steps, joined
 from pdm.turbofans import Engine, read_engines
+from pdm.twin import Twin
 
 SUBSETS = ("FD001", "FD002", "FD003", "FD004")
 START_MS = 1_767_571_200_000
@@ -104,8 +105,7 @@ def _last_forecasts(asset_class: AssetClass, model: Model, engines: Sequence[Eng
     flights = [_flights(engine, row) for row, engine in enumerate(engines)]
     twins = twin.start(asset_class, model.frame, len(engines))
     twin.fold(asset_class, model.frame, twins, joined(flights))
-    everybody = np.arange(len(engines))
-    return forecast(asset_class, model, twins, everybody, np.ones(len(engines), dtype=np.bool_)).quantiles
+    return _say(asset_class, model, twins)
 
 
 def _served(asset_class: AssetClass, model: Model, engines: Sequence[Engine]) -> Floats:
@@ -121,7 +121,20 @@ def _alone(asset_class: AssetClass, model: Model, engine: Engine) -> Floats:
     for flight in range(len(flights)):
         twin.fold(asset_class, model.frame, one, flights.take(np.array([flight])))
         one = twin.from_columns(model.frame, twin.to_columns(one, np.array(["engine"], dtype=object)))
-    return forecast(asset_class, model, one, np.array([0]), np.array([True])).quantiles
+    return _say(asset_class, model, one)
+
+
+def _say(asset_class: AssetClass, model: Model, twins: Twin) -> Floats:
+    """What the service says `[n, 21]`, and of engines of which it refuses to speak what it would have said."""
+    everybody, whole = np.arange(len(twins)), np.ones(len(twins), dtype=np.bool_)
+    said = forecast(asset_class, model, twins, everybody, whole)
+    refused = np.flatnonzero(said.refusal != Refusal.NONE)
+    if len(refused):
+        assert twins.features is not None
+        seen = features.emit(model.frame, twins.features, refused)
+        said.quantiles[refused] = learned.forecast(model, seen, twins.exposure[refused], whole[refused])
+        print(f"{len(refused)} of {len(twins)} refused: {Refusal(int(said.refusal[refused[0]])).name.lower()}")
+    return said.quantiles
 
 
 def _true_remaining(data: Path, subset: str, engines: Sequence[Engine]) -> Floats:
