@@ -129,8 +129,7 @@ def _say(asset_class: AssetClass, model: Model, twins: Twin) -> Floats:
     everybody, whole = np.arange(len(twins)), np.ones(len(twins), dtype=np.bool_)
     said = forecast(asset_class, model, twins, everybody, whole)
     refused = np.flatnonzero(said.refusal != Refusal.NONE)
-    if len(refused):
-        assert twins.features is not None
+    if twins.features is not None and len(refused):
         seen = features.emit(model.frame, twins.features, refused)
         said.quantiles[refused] = learned.forecast(model, seen, twins.exposure[refused], whole[refused])
         print(f"{len(refused)} of {len(twins)} refused: {Refusal(int(said.refusal[refused[0]])).name.lower()}")
