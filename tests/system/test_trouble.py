@@ -108,7 +108,8 @@ def test_with_a_full_disk_nothing_is_acknowledged_and_with_room_again_it_goes_on
 
         service.start()
         gateway.publish(0)
-        wait_until(lambda: post() == 200 and service.get("assets/P-2/twin")["steps"] == 1, "it does not begin")
+        wait_until(lambda: post() == 200 and service.get("assets/P-2")["twin"] is not None, "it does not begin")
+        wait_until(lambda: service.get("assets/P-2/twin")["steps"] == 1, "what was published is missing")
 
         ballast = fill(disk)
         wait_until(lambda: post() == 503, "readings are taken that cannot be kept")
