@@ -215,7 +215,7 @@ def test_each_mode_is_told_as_if_it_alone_could_end_the_machine() -> None:
     model = fan_model()
     for number, wearing, sound in ((0, "belt", "bearing"), (1, "bearing", "belt")):
         row, _ = after(model, number, 0.9)
-        alone = learned.by_mode(model, row, SEEN)[0]
+        alone = learned.by_mode(model, row, SEEN)
         assert set(alone) == {"belt", "bearing"}
         assert alone[wearing] < alone[sound]
         assert alone[wearing] < 0.3 * 60

@@ -271,16 +271,13 @@ def mode_near_failure(head: ModeHead, features: NDArray[Any]) -> Floats:
     return np.asarray(head.forest.predict(features.astype(np.float32, copy=False), num_threads=1), dtype=np.float64)
 
 
-def by_mode(model: Model, features: NDArray[Any], complete: Flags) -> list[dict[str, float]]:
-    """What would be left of each asset (features `[n, F]`) if one failure mode alone could end it, by its name, where
+def by_mode(model: Model, feature: NDArray[Any], complete: Flags) -> dict[str, float]:
+    """What would be left of one asset (features `[1, F]`) if one failure mode alone could end it, by its name, where
     the forests tell them apart [life steps]; as in `infer`. Infinite where that is more than they look ahead."""
-    head, lives = head_of(model), list[dict[str, float]]()
-    for row, seen in zip(features, complete.tolist(), strict=True):
-        forests = head.whole if seen else head.late
-        value = forests.to_ends(row[None])[0]
-        left = np.where(value < _FAR * forests.target.cap, forests.target.life(value), np.inf)
-        lives.append({end: life for end, life in zip(forests.ends, left.tolist(), strict=True) if end != ANY})
-    return lives
+    forests = head_of(model).whole if complete[0] else head_of(model).late
+    value = forests.to_ends(feature)[0]
+    left = np.where(value < _FAR * forests.target.cap, forests.target.life(value), np.inf)
+    return {end: life for end, life in zip(forests.ends, left.tolist(), strict=True) if end != ANY}
 
 
 def proximity(model: Model, feature: NDArray[Any], others: NDArray[Any], complete: Flags) -> Floats:

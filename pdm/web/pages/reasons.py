@@ -2,17 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from markupsafe import Markup
+from numpy.typing import NDArray
 
 from pdm import cohort, features, recommend, words
 from pdm.cohort import Cohort
 from pdm.features import FeatureState
+from pdm.features.frame import Floats
 from pdm.learn.model_card import false_alarms
 from pdm.plant import AssetClass, exposure
 from pdm.prognosis import departing, learned
-from pdm.prognosis.learned import Driver, Model, Origin
+from pdm.prognosis.learned import Model, Origin
 from pdm.services import Services
 from pdm.state.schema import read
 from pdm.web import charts, snapshot
@@ -96,19 +99,29 @@ class Reasons:
     ready: str = ""
 
 
+class _Remembered(NamedTuple):
+    """What a model remembers of one machine, as a cohort of one."""
+
+    model: Model
+    state: FeatureState
+    features: Floats
+    complete: NDArray[np.bool_]
+
+
 def reasons_of(services: Services, now: Snapshot, view: AssetView) -> Reasons:
     """Why, and how sure."""
     asset_class = now.current.plant.classes[view.class_name]
     twin = view.twin
-    found = [] if twin is None else _reasons(services, asset_class, twin)
-    departure = None if twin is None else _departure(services, asset_class, twin)
+    seen = None if twin is None else _remembered(services, asset_class, twin)
+    found = [] if twin is None or seen is None else _reasons(asset_class, twin, seen)
+    departure = None if twin is None or seen is None else _departure(asset_class, twin, seen)
     told = [text for record in view.recommendations[:1] for text in record.body.get("evidence", ())]
     told = [] if found or departure else told
     return Reasons(
         reasons=found,
         told=told,
         quiet="" if found or told else _quiet(view),
-        modes=[] if twin is None or twin.prognosis.refusal else _shares(services, asset_class, twin),
+        modes=[] if twin is None or twin.prognosis.refusal else _shares(asset_class, twin, seen),
         wear=[] if twin is None else [_wear(wear, twin.unit) for wear in twin.wear],
         departure=departure,
         grounds=[] if twin is None else _grounds(services, asset_class, view, twin),
@@ -116,12 +129,12 @@ def reasons_of(services: Services, now: Snapshot, view: AssetView) -> Reasons:
     )
 
 
-def _reasons(services: Services, asset_class: AssetClass, twin: TwinView) -> list[Reason]:
-    """The drivers of a learned forecast, where the twin is the one that the page shows."""
-    model = services.models.get(asset_class.name)
-    if model is None or twin.prognosis.basis != "learned":
+def _reasons(asset_class: AssetClass, twin: TwinView, seen: _Remembered) -> list[Reason]:
+    """The drivers of a learned forecast."""
+    if twin.prognosis.basis != "learned":
         return []
-    ranked = sorted(_drivers(services, model, asset_class, twin), key=lambda driver: -abs(driver.contribution))
+    drivers = learned.drivers(seen.model, seen.features, seen.complete)[0]
+    ranked = sorted(drivers, key=lambda driver: -abs(driver.contribution))
     if not ranked:
         return []
     strongest = abs(ranked[0].contribution)
@@ -137,38 +150,29 @@ def _reasons(services: Services, asset_class: AssetClass, twin: TwinView) -> lis
     ]
 
 
-def _drivers(services: Services, model: Model, asset_class: AssetClass, twin: TwinView) -> list[Driver]:
-    machines, state = _remembered(services, model, asset_class, twin)
-    if state is None:
-        return []
-    complete = machines.complete[[machines.row_of[twin.serial]]]
-    return learned.drivers(model, features.emit(model.frame, state), complete)[0]
-
-
-def _remembered(
-    services: Services, model: Model, asset_class: AssetClass, twin: TwinView
-) -> tuple[Cohort, FeatureState | None]:
-    """What the frame remembers of the one machine, None if that is not of the step that the page shows."""
+def _remembered(services: Services, asset_class: AssetClass, twin: TwinView) -> _Remembered | None:
+    """What the model remembers of the one machine, None if it says nothing of the step that the page shows."""
+    model = services.models.get(asset_class.name)
+    if model is None or (twin.prognosis.basis != "learned" and model.frame.watch is None):
+        return None
     machines = services.cohorts.get(asset_class.name) or _folded(services, model, asset_class, twin.serial)
     row = machines.row_of.get(twin.serial)
     if machines.twin.features is None or row is None:
-        return machines, None
+        return None
     state = machines.twin.features.take(np.array([row]))
     # a tick may be folding meanwhile: reasons are told only for the very step that the page shows
-    same = twin.seen_until is not None and int(machines.twin.last_end_ms[row]) == twin.seen_until
-    return machines, state if same else None
+    if twin.seen_until is None or int(machines.twin.last_end_ms[row]) != twin.seen_until:
+        return None
+    return _Remembered(model, state, features.emit(model.frame, state), machines.complete[[row]])
 
 
-def _departure(services: Services, asset_class: AssetClass, twin: TwinView) -> Departure | None:
-    model = services.models.get(asset_class.name)
-    if model is None or model.frame.watch is None or twin.departure is None:
+def _departure(asset_class: AssetClass, twin: TwinView, seen: _Remembered) -> Departure | None:
+    frame = seen.model.frame
+    if frame.watch is None or twin.departure is None:
         return None
-    _, state = _remembered(services, model, asset_class, twin)
-    if state is None:
-        return None
-    trail = features.trail(model.frame, state, 0)
+    trail = features.trail(frame, seen.state, 0)
     now = f"{words.number(twin.departure, 2)} times the level of an alarm"
-    drivers = departing.drivers(model.frame, model.frame.watch, features.emit(model.frame, state))[0]
+    drivers = departing.drivers(frame, frame.watch, seen.features)[0]
     return Departure(
         now=now,
         chart=charts.multiple(np.arange(len(trail)), trail, (0.0, 1.0), f"departure from its own early life, {now}"),
@@ -195,26 +199,16 @@ def _quiet(view: AssetView) -> str:
     return "The reasons are worked out with the next tick."
 
 
-def _shares(services: Services, asset_class: AssetClass, twin: TwinView) -> list[Share]:
-    alone = _alone(services, asset_class, twin)
+def _shares(asset_class: AssetClass, twin: TwinView, seen: _Remembered | None) -> list[Share]:
+    lives: dict[str, float] = {}
+    if seen is not None and twin.prognosis.basis == "learned":
+        lives = learned.by_mode(seen.model, seen.features, seen.complete)
+    alone = {name: words.life_or_more(life, asset_class.horizon, twin.unit) for name, life in lives.items()}
     return [
         Share(mode.title, words.percent(mode.probability), charts.bar(mode.probability), alone.get(mode.name, ""))
         for mode in twin.prognosis.modes
         if mode.probability is not None
     ]
-
-
-def _alone(services: Services, asset_class: AssetClass, twin: TwinView) -> dict[str, str]:
-    """What would be left if one failure mode alone could end the machine, in words, by its name."""
-    model = services.models.get(asset_class.name)
-    if model is None or twin.prognosis.basis != "learned":
-        return {}
-    machines, state = _remembered(services, model, asset_class, twin)
-    if state is None:
-        return {}
-    complete = machines.complete[[machines.row_of[twin.serial]]]
-    lives = learned.by_mode(model, features.emit(model.frame, state), complete)[0]
-    return {name: words.life_or_more(life, asset_class.horizon, twin.unit) for name, life in lives.items()}
 
 
 def _wear(wear: WearView, unit: str) -> Wear:
