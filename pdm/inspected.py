@@ -15,6 +15,7 @@ from pdm import twin, wear
 from pdm.degradation.wear import shown
 from pdm.installations import Fleet, Inspection, Life
 from pdm.plant import AssetClass
+from pdm.prognosis import FOUR_IN_FIVE
 from pdm.scoring.track_record import Figure, banded
 from pdm.state.steps import history
 from pdm.steps import Steps, joined
@@ -22,8 +23,6 @@ from pdm.twin import Twin
 from pdm.wear import Inspections
 
 Floats = NDArray[np.float64]
-
-_TEN_PERCENT = 1.2815515655446004  # quantile of the normal law: 80 % lie within as many standard deviations
 
 
 class Expected(NamedTuple):
@@ -140,9 +139,9 @@ def _expected(asset_class: AssetClass, twins: Twin, now: Inspections) -> Expecte
         mine = now.mode == place
         if mode.wear is None or not mine.any():
             continue
-        scale, noise = mode.wear.scale, _TEN_PERCENT * np.sqrt(mode.wear.scale.noise(mode.wear.inspection_noise))
+        scale, noise = mode.wear.scale, FOUR_IN_FIVE * np.sqrt(mode.wear.scale.noise(mode.wear.inspection_noise))
         found[mine], middle[mine] = scale.share(now.value[mine]), shown(damage[mine], scale)[0]
-        below, above = (shown(damage[mine] + side * _TEN_PERCENT * sd[mine], scale)[0] for side in (-1.0, 1.0))
+        below, above = (shown(damage[mine] + side * FOUR_IN_FIVE * sd[mine], scale)[0] for side in (-1.0, 1.0))
         low[mine] = middle[mine] - np.hypot(middle[mine] - below, noise)
         high[mine] = middle[mine] + np.hypot(above - middle[mine], noise)
     return Expected(now.row, now.mode, found, middle, low, high)

@@ -15,6 +15,9 @@ LEVELS = np.array([*_LOWER, 0.5, *(1 - level for level in reversed(_LOWER))])
 MEDIAN = 10
 """Index of the median in `LEVELS`."""
 
+FOUR_IN_FIVE = 1.2815515655446004
+"""Half the width of the band that holds four in five of a normal law [standard deviations]."""
+
 
 FEWEST_FAILURES = 3
 """From so many failures on a forecast can be learned."""

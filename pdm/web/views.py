@@ -17,7 +17,7 @@ from pdm.features.health import Fault
 from pdm.features.told_units import told_in
 from pdm.installations import ALWAYS_MS, NEVER_MS
 from pdm.plant import Asset, AssetClass
-from pdm.prognosis import FEWEST_FAILURES, MEDIAN, Basis, Refusal
+from pdm.prognosis import FEWEST_FAILURES, FOUR_IN_FIVE, MEDIAN, Basis, Refusal
 from pdm.recommend import readiness
 from pdm.rules import Severity
 from pdm.services import Services
@@ -44,9 +44,6 @@ from pdm.web.snapshot import ClassBeliefs, Snapshot
 
 WATCHED = (Refusal.NO_MODEL, Refusal.TOO_FEW_FAILURES, Refusal.HISTORY_INCOMPLETE)
 """Refusals that last: such a machine is watched by alarms, and the absence of a date is no news."""
-
-FOUR_IN_FIVE = 1.2815515655446004
-"""Half the width of the band that holds four in five of a normal law [standard deviations]."""
 
 ISSUED_SHOWN = 300
 """At most so many issued forecasts are shown on a page."""
