@@ -120,6 +120,7 @@ def import_command(look: Look, path: Path) -> str:
     plain, form = TableForm(), look.form
     options = [
         *_said("--time-column", form.time_column, plain.time_column),
+        *_said("--clock-column", form.clock_column, None),
         *_said("--time-format", form.time_format, None),
         *_said("--time-zone", str(form.time_zone) if form.time_zone else None, None),
         *_said("--epoch-unit", form.epoch_unit, None),

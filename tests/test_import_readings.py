@@ -232,6 +232,18 @@ def test_local_times_are_placed_in_the_zone_that_is_given(bench: Bench) -> None:
     assert bench.bad() == [(4, "wrong_timestamp"), (5, "wrong_timestamp")]
 
 
+def test_a_time_of_day_and_milliseconds_may_stand_in_a_column_of_their_own(bench: Bench) -> None:
+    form = TableForm(time_column="day", clock_column="clock", time_zone=ZoneInfo("Europe/Berlin"))
+    text = "source,day,clock,temp\np1,2020-01-01 00:00:00, 02:00,1\np1,2020-01-01,,2\np1,2020-01-01,soon,3\n"
+    bench.run(text, form)
+    assert bench.rows() == [(1, 1, None)]
+    assert bench.bad() == [(3, "wrong_timestamp"), (4, "wrong_timestamp")]
+    form = TableForm(time_column="s", clock_column="ms", epoch_unit="s")
+    bench.run(f"source,s,ms,temp\np1,{T0 // 1000 + 7200},500,4\np1,{T0 // 1000},1000,5\n", form)
+    assert bench.rows() == [(1, 1, None), (2 + 0.5 / 3600, 4, None)]
+    assert bench.bad()[2:] == [(3, "wrong_timestamp")]
+
+
 def test_a_file_without_a_source_column_is_of_the_source_that_is_given(bench: Bench) -> None:
     bench.run("time,temp\n2020-01-01T00:00:00Z,1\n", TableForm(source="p1"))
     assert bench.rows() == [(0, 1, None)]

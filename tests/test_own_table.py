@@ -248,8 +248,65 @@ def test_a_column_of_seconds_from_the_start_is_time(tmp_path: Path) -> None:
 
 def test_a_time_of_day_alone_is_refused_with_what_to_do(tmp_path: Path) -> None:
     frame = table(Timestamp=HOURS.strftime("%H:%M:%S")).rename(columns={"Timestamp": "Time"})
-    with pytest.raises(ConfigurationError, match="put the date and the time into one column"):
+    with pytest.raises(ConfigurationError, match="no column was found that holds their date"):
         look_at(written(tmp_path, frame), PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("date", "clock", "time_format"),
+    [
+        *(("%d.%m.%Y", "%H:%M:%S", "%d.%m.%Y %H:%M:%S"), ("%Y-%m-%d", "%H:%M", None)),
+        *(("%Y-%m-%d 00:00:00", "%H:%M:%S", None), ("%Y%m%d", "%H:%M", None)),
+        *(("%m/%d/%Y", "%I:%M %p", "%m/%d/%Y %I:%M %p"), ("%d-%b-%y", "%H:%M:%S", "%d-%b-%y %H:%M:%S")),
+    ],
+)
+def test_a_date_and_a_time_of_day_in_two_columns_are_one_time(
+    tmp_path: Path, date: str, clock: str, time_format: str | None
+) -> None:
+    frame = table(Time=HOURS.strftime(clock), Date=HOURS.strftime(date)).drop(columns="Timestamp")
+    path = written(tmp_path, frame, sep=";")
+    look = look_at(path, PLAIN)
+    assert (look.form.time_column, look.form.clock_column, look.form.source) == ("Date", "Time", "press_4")
+    assert look.form.time_format == time_format
+    assert "--clock-column Time" in import_command(look, path)
+    store = MemoryReadings()
+    plant = parse_plant(plant_text(look, path))
+    import_files([path], store, plant, look.form, 1_800_000_000_000, report=tmp_path / "report.csv")
+    assert store.window("machine", ["press_4"], 0, 2**60).time_ms.tolist() == HOURS.as_unit("ms").asi8.tolist()
+
+
+def test_milliseconds_in_a_column_of_their_own_are_added(tmp_path: Path) -> None:
+    times = pd.date_range("2026-01-01", periods=300, freq="250ms", tz="UTC").as_unit("ms")
+    frame = table(epoch=times.asi8 // 1000, ms=times.asi8 % 1000).drop(columns="Timestamp")
+    path = written(tmp_path, frame)
+    look = look_at(path, PLAIN)
+    assert (look.form.time_column, look.form.clock_column, look.form.epoch_unit) == ("epoch", "ms", "s")
+    assert look.every_ms == 250
+    store = MemoryReadings()
+    plant = parse_plant(plant_text(look, path))
+    import_files([path], store, plant, look.form, 1_800_000_000_000, report=tmp_path / "report.csv")
+    assert store.window("machine", ["press_4"], 0, 2**60).time_ms.tolist() == times.asi8.tolist()
+
+
+def test_a_time_of_day_beside_whole_times_is_none_of_them(tmp_path: Path) -> None:
+    look = look_at(written(tmp_path, table(shift="06:00", built="2020-01-04")), PLAIN)
+    assert (look.form.time_column, look.form.clock_column) == ("Timestamp", None)
+
+
+def test_a_table_of_times_and_values_alone_is_a_machine_with_one_sensor(tmp_path: Path) -> None:
+    frame = table()[["Timestamp", "Oil temp [C]"]].rename(columns={"Oil temp [C]": "value"})
+    path = written(tmp_path, frame)
+    look = look_at(path, PLAIN)
+    assert [sensor.name for sensor in look.sensors] == ["value"]
+    store = MemoryReadings()
+    plant = parse_plant(plant_text(look, path))
+    (done,) = import_files([path], store, plant, look.form, 1_800_000_000_000, report=tmp_path / "report.csv")
+    assert (done.rows, done.bad_rows) == (300, 0)
+
+
+def test_a_table_without_names_of_columns_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="the first row has to name the columns"):
+        look_at(written(tmp_path, table(), sep=";", decimal=",", header=False), PLAIN)
 
 
 def test_rows_that_stand_twice_do_not_hide_which_column_names_the_machines(tmp_path: Path) -> None:

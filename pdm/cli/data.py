@@ -34,6 +34,9 @@ def import_readings(
     settings: SettingsFile = None,
     source_column: Annotated[str, typer.Option(help="column that names the source")] = "source",
     time_column: Annotated[str, typer.Option(help="column with the time")] = "time",
+    clock_column: Annotated[
+        str | None, typer.Option(help="column with the rest of it: time of day, or milliseconds")
+    ] = None,
     sensor_column: Annotated[str | None, typer.Option(help="column that names the sensor, one value a row")] = None,
     value_column: Annotated[str, typer.Option(help="column with the values, beside --sensor-column")] = "value",
     source: Annotated[str | None, typer.Option(help="source of all rows, for files without that column")] = None,
@@ -73,6 +76,7 @@ def import_readings(
         source=source,
         source_column=source_column,
         time_column=time_column,
+        clock_column=clock_column,
         sensor_column=sensor_column,
         value_column=value_column,
         delimiter=None if delimiter is None else _delimiter(delimiter),

@@ -38,6 +38,9 @@ def init(
     source: Annotated[str | None, typer.Option(help="with --from-csv: the machine of all rows")] = None,
     source_column: Annotated[str, typer.Option(help="with --from-csv: column that names the machine")] = "source",
     time_column: Annotated[str, typer.Option(help="with --from-csv: column with the time")] = "time",
+    clock_column: Annotated[
+        str | None, typer.Option(help="with --from-csv: column with the time of day, or milliseconds")
+    ] = None,
     time_format: Annotated[str | None, typer.Option(help="with --from-csv: as %d.%m.%Y %H:%M")] = None,
     time_zone: Annotated[str | None, typer.Option(help="with --from-csv: of times without an offset")] = None,
     epoch_unit: Annotated[
@@ -64,6 +67,7 @@ def init(
             source=source,
             source_column=source_column,
             time_column=time_column,
+            clock_column=clock_column,
             time_format=time_format,
             time_zone=None if time_zone is None else zone_of(time_zone),
             epoch_unit=epoch_unit,

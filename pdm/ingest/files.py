@@ -32,6 +32,7 @@ _SAMPLE_BYTES = 100_000
 _WITH_COMMA = re.compile(r"[-+]?\d+,\d+")
 _WITH_POINT = re.compile(r"[-+]?\d*\.\d+")
 _MAY_BE_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2},\d{3}")
+_DATED = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}")
 _GROUPED = re.compile(r"[-+]?\d{1,3}(?:(?:\.\d{3})+,|(?:,\d{3})+\.)\d+")
 
 
@@ -86,6 +87,9 @@ def layout_of(path: Path, form: TableForm) -> Layout:
     names = tuple(name.strip() for name in rows[0])
     if path.suffix == ".parquet" or not all(name.replace("\t", " ").isprintable() for name in rows[0]):
         raise ConfigurationError("is neither CSV nor Parquet", file=path.name)
+    if values := next(filter(_DATED.match, names), None):
+        said = f"the first row has to name the columns, and one row after it each sample: it holds {values!r}"
+        raise ConfigurationError(said, file=path.name)
     places = [place for place, name in enumerate(names) if holds_values(name, form)]
     cells = [row[place].strip() for row in rows[1:] for place in places if place < len(row)]
     try:
@@ -100,7 +104,7 @@ def holds_values(name: str, form: TableForm) -> bool:
     """Whether a column holds numbers of sensors."""
     if form.sensor_column is not None:
         return name == form.value_column
-    keys = {form.time_column} if form.source else {form.time_column, form.source_column}
+    keys = {form.time_column, form.clock_column} | ({form.source_column} if form.source is None else set())
     return name not in keys and name not in form.ignore
 
 

@@ -149,6 +149,8 @@ def _keys(form: TableForm) -> dict[str, str]:
     """The columns that there must be, and the options that name them."""
     source = {form.source_column: "--source-column"} if form.source is None else {}
     keys = source | {form.time_column: "--time-column"}
+    if form.clock_column is not None:
+        keys |= {form.clock_column: "--clock-column"}
     if form.sensor_column is not None:
         keys |= {form.sensor_column: "--sensor-column", form.value_column: "--value-column"}
     return keys

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from pdm.errors import ConfigurationError
-from pdm.ingest.rows import COUNTED_PER_MS
+from pdm.ingest.rows import COUNTED_PER_MS, MIDNIGHT
 from pdm.plant.wire import EpochUnit, TableForm, TableUnit
 
 MOSTLY = 0.95
@@ -55,9 +55,13 @@ _RUNS = {"zyklus": "cycle", "zyklen": "cycle"} | {
 }
 _FORMATS: tuple[str, ...] = ("%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M")
 _FORMATS += ("%m/%d/%Y %H:%M:%S", "%m/%d/%Y %H:%M", "%m/%d/%Y %I:%M:%S %p", "%Y/%m/%d %H:%M:%S")
-_FORMATS += ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d")
+_FORMATS += ("%Y/%m/%d %H:%M", "%d-%m-%Y %H:%M:%S", "%d-%m-%Y %H:%M", "%d.%m.%y %H:%M:%S", "%d.%m.%y %H:%M")
+_FORMATS += ("%d-%b-%y %H:%M:%S", "%d-%b-%Y %H:%M:%S", "%m/%d/%Y %I:%M %p", "%Y%m%d %H:%M:%S", "%Y%m%d %H:%M")
+_FORMATS += ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d-%m-%Y")
 _OFFSET = re.compile(r"(?:Z|[+-]\d\d:?\d\d)$")
-_TIME_OF_DAY = re.compile(r"\d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?")
+_DATE = r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}|\d{1,2}[-. ][^\W\d]{3,9}[-. ]\d{2,4}|(?:19|20)\d{6}"
+_TIME_OF_DAY = r"\d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?(?: ?[AaPp][Mm])?"
+_MILLISECONDS = frozenset(["ms", "msec", "msecs", "millis", "millisecond", "milliseconds", "millisekunden"])
 _EPOCHS: dict[EpochUnit, float] = {"s": 1e9, "ms": 1e12, "us": 1e15, "ns": 1e18}  # of about 2001; a thousandfold apart
 _ORIGINS = tuple(round(datetime(year, 1, 1, tzinfo=UTC).timestamp() * 1000) for year in (2020, 2000, 1990))
 _FEWEST_BLOCKS = 3
@@ -89,14 +93,17 @@ def find_keys(path: Path, table: Any, form: TableForm, within: Collection[str] =
     Raises:
         ConfigurationError: it has no times, or times that can mean two things.
     """
+    form = _with_clock(path, table, form)
     column = _time_column(path, table, form)
     form = replace(form, time_column=column)
-    counted = numbers(table[column])
+    cells, behind = _whole_times(table, form)
+    counted = numbers(cells)
     unsaid = form.time_format is None and form.count_from_ms is None
     if unsaid and counts(counted) and _unit_since_1970(counted) is None:
         form, times = _counted(column, counted, form)
     else:
-        form, times = _with_times(path, table[column], form)
+        form, times = _with_times(path, cells, form)
+    times = times if behind is None else times + pd.to_timedelta(behind, unit="ms")
     form, machines = _with_machines(path, table, times, form, within)
     return Keys(form, times, machines)
 
@@ -141,6 +148,50 @@ def _unit_since_1970(values: Any) -> EpochUnit | None:
     return next((unit for unit, first in _EPOCHS.items() if 0.5 * first < typical < 5 * first), None)
 
 
+def _with_clock(path: Path, table: Any, form: TableForm) -> TableForm:
+    """The same where times stand in two columns: a date and a time of day, or seconds and milliseconds."""
+    if form.clock_column is not None:
+        if form.clock_column not in table.columns:
+            raise ConfigurationError(f"has no column {form.clock_column!r}: it has {', '.join(table)}", file=path.name)
+        return form
+    said = form.time_column != _UNSAID.time_column
+    clocks = [name for name in table.columns if _all_like(table[name], _TIME_OF_DAY)]
+    dates = [name for name in table.columns if _all_like(_dates(table[name]), _DATE)]
+    whole = [name for name in table.columns if name.casefold() in _TIMES and name not in (*clocks, *dates)]
+    dates = [name for name in dates if name == form.time_column or not (said or whole)]
+    if clocks and dates:
+        return replace(form, time_column=str(dates[0]), clock_column=str(clocks[0]))
+    milliseconds = [name for name in table.columns if _called_milliseconds(name) and _below_a_second(table[name])]
+    return replace(form, clock_column=str(milliseconds[0])) if milliseconds else form
+
+
+def _all_like(column: Any, pattern: str) -> bool:
+    return bool(column.head(1000).astype("string").str.strip().str.fullmatch(pattern).mean() > MOSTLY)
+
+
+def _dates(column: Any) -> Any:
+    return column.astype("string").str.strip().str.replace(MIDNIGHT, "", regex=True)
+
+
+def _called_milliseconds(name: str) -> bool:
+    return bool(words(name)) and set(words(name)) <= _MILLISECONDS
+
+
+def _below_a_second(column: Any) -> bool:
+    return pd.api.types.is_integer_dtype(column) and bool(column.between(0, 999).all() and column.nunique() > 1)
+
+
+def _whole_times(table: Any, form: TableForm) -> tuple[Any, Any]:
+    """The times as one column, and the milliseconds that are to be added, None if they stand in it."""
+    column = table[form.time_column]
+    if form.clock_column is None:
+        return column, None
+    clock = table[form.clock_column]
+    if pd.api.types.is_numeric_dtype(clock):
+        return column, clock
+    return _dates(column) + " " + clock.astype("string").str.strip(), None
+
+
 def _time_column(path: Path, table: Any, form: TableForm) -> str:
     if form.time_column in table.columns:
         return form.time_column
@@ -152,8 +203,9 @@ def _time_column(path: Path, table: Any, form: TableForm) -> str:
     for name in [*named, *others]:
         if name in named or _moments(table[name].head(1000), form) is not None:
             return str(name)
-    if counting:
-        return str(counting[0])
+    since_1970 = [name for name in table.columns if counts(made := numbers(table[name])) and _unit_since_1970(made)]
+    if since_1970 or counting:
+        return str([*since_1970, *counting][0])
     said = (
         f"no column of {', '.join(table)} holds times, or counts cycles or hours of each machine: a forecast needs to "
         "know what came after what (--time-column names it)"
@@ -184,8 +236,10 @@ def _with_times(path: Path, column: Any, form: TableForm) -> tuple[TableForm, An
         return found
     first = str(column.iloc[0])
     said = f"times such as {first!r} in {form.time_column!r} are not understood: say --time-format"
-    if _TIME_OF_DAY.fullmatch(first.strip()):
-        said = f"{form.time_column!r} holds times of day such as {first!r}: put the date and the time into one column"
+    if re.fullmatch(_TIME_OF_DAY, first.strip()):
+        said = (
+            f"{form.time_column!r} holds times of day such as {first!r}, and no column was found that holds their date"
+        )
     raise ConfigurationError(said, file=path.name)
 
 
@@ -249,7 +303,7 @@ def _with_machines(
 def _machine_column(table: Any, times: Any, form: TableForm, within: Collection[str]) -> str | None:
     """The column that tells the machines apart: by its name or, where times run backwards in the whole table, the one
     with the fewest names within which they do not, or one of names that each stand in a stretch of their own."""
-    others = [name for name in table.columns if name != form.time_column and name not in within]
+    others = [name for name in table.columns if name not in (form.time_column, form.clock_column, *within)]
     naming = [name for name in others if names_machines(table[name])]
     named = [name for name in naming if name.casefold() in _MACHINES]
     named += [name for name in naming if _called_after_machines(name, table[name])]

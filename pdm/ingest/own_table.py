@@ -113,7 +113,8 @@ def look_at(path: Path, form: TableForm) -> Look:
     if long is not None:
         form = replace(keys.form, sensor_column=long[0], value_column=long[1])
         return _look(path, form, *_widened(table, form, keys.times, keys.machines))
-    table = table.drop(columns=[keys.form.time_column, keys.form.source_column], errors="ignore")
+    told = [keys.form.time_column, keys.form.clock_column, keys.form.source_column]
+    table = table.drop(columns=[name for name in told if name in table.columns])
     return _look(path, keys.form, table, keys.times, keys.machines)
 
 

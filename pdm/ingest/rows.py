@@ -31,12 +31,17 @@ COUNTED_PER_MS: Mapping[TableUnit, float] = {
 }
 """How many of what a time in a table counts make a millisecond."""
 
+_SECOND_MS = 1000
+
 _NUMBERS = (
     "the times are numbers: say what they count, s, min, h, d, ms, us or ns (--epoch-unit), and from when if not from "
     "1970 (--count-from)"
 )
 _NO_OFFSET = "the times carry no offset: say which time zone they are in (--time-zone)"
 _NO_ZONE = "expected a time with its offset, or a zone (--time-zone), not "
+
+MIDNIGHT = r"[ T]00:00(?::00(?:\.0+)?)?$"
+"""What stands behind a date that has its time of day in a column of its own."""
 
 Moments = Any  # a pandas Series of timestamps
 
@@ -144,7 +149,7 @@ def _table(piece: Piece, form: TableForm, layout: Layout, rows: _Rows) -> _Table
     return _Table(
         form,
         source,
-        _times(columns[form.time_column], form, rows),
+        _times(columns, form, rows),
         {name: _numbers(name, columns[name], layout, rows) for name in layout.names if holds_values(name, form)},
         None if form.sensor_column is None else _labels(columns[form.sensor_column]),
     )
@@ -241,8 +246,23 @@ def _written_numbers(name: str, column: Any, layout: Layout, rows: _Rows) -> NDA
     return values
 
 
-def _times(column: Any, form: TableForm, rows: _Rows) -> NDArray[np.int64]:
+def _times(columns: Mapping[str, Any], form: TableForm, rows: _Rows) -> NDArray[np.int64]:
     """Milliseconds since 1970; rows whose time cannot be read are refused. `[n]`."""
+    column, clock = columns[form.time_column], columns.get(form.clock_column or "")
+    if clock is None:
+        return _column_of_times(column, form, rows)
+    clock = pc.utf8_trim_whitespace(pc.cast(clock, pa.string()))
+    clock = pc.if_else(pc.equal(clock, ""), None, clock)  # the day alone would be its first moment
+    behind_ms = pd.to_numeric(clock.to_pandas(), errors="coerce").to_numpy(np.float64)
+    if np.isnan(behind_ms).all():
+        return _column_of_times(pc.binary_join_element_wise(_dates(column), clock, " "), form, rows)
+    sound = (behind_ms >= 0) & (behind_ms < _SECOND_MS)
+    rows.refuse(~sound, "wrong_timestamp", "expected milliseconds, 0 to 999, not ", lambda: clock.to_numpy(False))
+    return _column_of_times(column, form, rows) + np.where(sound, behind_ms, 0).astype(np.int64)
+
+
+def _column_of_times(column: Any, form: TableForm, rows: _Rows) -> NDArray[np.int64]:
+    """The same of a column that holds all of the time. `[n]`."""
 
     def text() -> NDArray[Any]:
         written: NDArray[Any] = pc.fill_null(pc.cast(column, pa.string()), "").to_numpy(zero_copy_only=False)
@@ -262,6 +282,11 @@ def _times(column: Any, form: TableForm, rows: _Rows) -> NDArray[np.int64]:
     known = moments.notna().to_numpy()
     rows.refuse(~known, "wrong_timestamp", _expected_time(form), text)
     return np.where(known, pd.DatetimeIndex(moments).as_unit("ms").asi8, 0)
+
+
+def _dates(column: Any) -> Any:
+    """Dates as text, without the midnight that spreadsheets and data bases write behind them. `[n]`."""
+    return pc.replace_substring_regex(pc.cast(column, pa.string()), MIDNIGHT, "")
 
 
 def _expected_time(form: TableForm) -> str:

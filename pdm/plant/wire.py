@@ -191,6 +191,7 @@ class TableForm:
     Attributes:
         source: of all rows, in files without a column for it.
         source_column, time_column: their names.
+        clock_column: holds the rest of the time: the time of day beside a date, or milliseconds.
         sensor_column: names the sensor of each row; None: the table is wide.
         value_column: holds the values of a table that has a `sensor_column`.
         delimiter: between the cells of a CSV file; None: the one that its header has most of.
@@ -208,6 +209,7 @@ class TableForm:
     source: str | None = None
     source_column: str = "source"
     time_column: str = "time"
+    clock_column: str | None = None
     sensor_column: str | None = None
     value_column: str = "value"
     delimiter: str | None = None

@@ -99,6 +99,7 @@ class FileFormEntry(Entry):
     source: Identity | None = None
     source_column: str = "source"
     time_column: str = "time"
+    clock_column: str | None = None
     sensor_column: str | None = None
     value_column: str = "value"
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
