@@ -19,15 +19,16 @@ from sqlalchemy import Connection
 
 from pdm import respond
 from pdm.clocks import ServiceClock
+from pdm.durations import HOUR_MS
 from pdm.errors import ConfigurationError, ConfigurationFileError, PdmError
 from pdm.ingest.files import encoding_of
-from pdm.installations import EventKind, MaintenanceEvent
+from pdm.installations import ALWAYS_MS, EventKind, Fleet, MaintenanceEvent
 from pdm.plant import Plant
 from pdm.plant.entries import Zone
 from pdm.plant.entry_types import Entry, OneOrMore
 from pdm.plant.marked_yaml import Document, did_you_mean
 from pdm.settings import Settings
-from pdm.state.plants import current_plant
+from pdm.state.plants import current_fleet, current_plant
 from pdm.state.schema import opened_state, write
 from pdm.words import harmless
 
@@ -67,6 +68,21 @@ class NameEntry(Entry):
         return None if said is None else self.values.get(said, said)
 
 
+class AgeEntry(Entry):
+    """How long a machine had run by an event: a column with hours or cycles, and how many of them an hour brings."""
+
+    column: str
+    per_hour: float = Field(default=1.0, gt=0, description="how much is counted in an hour")
+
+    def ms(self, row: Row) -> int | None:
+        if not (said := row[self.column]):
+            return None
+        try:
+            return round(float(said.replace(",", ".")) / self.per_hour * HOUR_MS)
+        except ValueError:
+            raise ValueError(f"{self.column}: expected a number without grouped thousands, not {said!r}") from None
+
+
 class MappedEvent(Entry):
     """One event that a row may mean."""
 
@@ -77,6 +93,7 @@ class MappedEvent(Entry):
     sensor: NameEntry | None = None
     by_serial: str | None = None
     source: str | None = None
+    age: AgeEntry | None = None
 
     def fits(self, row: Row) -> bool:
         return bool(row[self.at]) and all(row[column] in values for column, values in self.where.items())
@@ -102,7 +119,7 @@ class EventMap(Entry):
                 if (column := getattr(event, key)) is not None:
                     yield ("events", number, key), column
             yield from ((("events", number, "where", column), column) for column in event.where)
-            for key in ("mode", "sensor"):
+            for key in ("mode", "sensor", "age"):
                 if (entry := getattr(event, key)) is not None and entry.column is not None:
                     yield ("events", number, key, "column"), entry.column
 
@@ -116,12 +133,13 @@ class Problem(NamedTuple):
 
 
 class Found(NamedTuple):
-    """An event that a row means."""
+    """An event that a row means; `age_ms` is how long the machine had run by then, None if the row does not say."""
 
     line: int
     order: str
     event: MaintenanceEvent
     note: str | None
+    age_ms: int | None = None
 
     @property
     def id(self) -> str:
@@ -149,8 +167,9 @@ def import_events(settings: Settings, path: Path, map_path: Path) -> EventsImpor
     columns, rows = _read_rows(path)
     event_map = _read_map(map_path, columns)
     with opened_state(settings.state_url()) as engine, write(engine) as connection:
-        plant = current_plant(connection).plant
-        found, problems = _events(plant, event_map, rows)
+        current = current_plant(connection)
+        found, problems = _events(current.plant, event_map, rows)
+        found = _with_births(current_fleet(connection, current), found)
         taken = _take(connection, found, problems)
     _write_report(settings.data_dir / REPORT, sorted(problems))
     return EventsImported(len(rows), taken, sorted(problems))
@@ -206,10 +225,32 @@ def _events(plant: Plant, event_map: EventMap, rows: list[Row]) -> tuple[list[Fo
         for event in fitting:
             try:
                 made = _event(event, row, serial, zone, event_map.time_format)
-                found.append(Found(line, order, made, row[event_map.note] if event_map.note else None))
+                note = row[event_map.note] if event_map.note else None
+                found.append(Found(line, order, made, note, event.age.ms(row) if event.age else None))
             except ValueError as error:
                 problems.append(Problem(line, order, f"{event.kind}: {error}"))
     return sorted(found, key=lambda one: one.event.at_ms), problems
+
+
+def _with_births(fleet: Fleet, found: list[Found]) -> list[Found]:
+    """The same, and where an event tells the age of a life of which nobody knows the start, that it began then.
+
+    The oldest event comes first.
+    """
+    made = list[Found]()
+    for one in found:
+        serial, at_ms = one.event.serial, one.event.at_ms
+        lives = [life for name, life in fleet.all_lives_of(fleet.assets[serial].class_name) if name == serial]
+        mine = [other.event for other in (*found, *made) if other.event.serial == serial]
+        ends = [life.to_ms for life in lives if life.failed] + [e.at_ms for e in mine if e.kind == EventKind.FAILED]
+        starts = [life.from_ms for life in lives if life.start_known]
+        starts += [event.at_ms for event in mine if event.kind == EventKind.REPAIRED]
+        since_ms = max((end_ms for end_ms in ends if end_ms < at_ms), default=ALWAYS_MS)
+        if one.age_ms is not None and not any(since_ms <= start_ms < at_ms for start_ms in starts):
+            born_ms = max(at_ms - one.age_ms, since_ms + 1)
+            event = MaintenanceEvent(serial, EventKind.REPAIRED, born_ms)
+            made.append(one._replace(order=one.order and f"{one.order} new", event=event, age_ms=None))
+    return sorted([*found, *made], key=lambda one: one.event.at_ms)
 
 
 def _machines(plant: Plant) -> dict[str, str]:

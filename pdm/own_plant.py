@@ -3,10 +3,12 @@ what that table is enough for."""
 
 import json
 import shlex
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pdm.durations import DAY_MS, HOUR_MS, UNITS_MS
+from pdm.ingest.own_ages import Ages
 from pdm.ingest.own_table import Look, SeenSensor
 from pdm.plant.wire import TableForm
 from pdm.rules.default import STEPS_AT_FAULT
@@ -60,6 +62,14 @@ _ASSET = "  - {{serial: {source}, class: machine, slot: {source}, source: {sourc
 FAILURES_MAP = """# Proposed by `pdm-twin init --from-csv`: what failures.csv means.
 machine: machine
 events: [{kind: failed, at: failed, mode: wear}]
+"""
+
+RENEWALS_MAP = """# Proposed by `pdm-twin init --from-csv`: what renewals.csv means. `why` is failed where
+# the machine failed, and anything else where it was replaced in time.
+machine: machine
+events:
+  - {kind: failed, at: ended, where: {why: failed}, mode: wear}
+  - {kind: repaired, at: new}
 """
 
 _RULES = """# Proposed by `pdm-twin init --from-csv`; limits on single sensors are yours to add (`kind: sensor_limit`).
@@ -137,10 +147,30 @@ def import_command(look: Look, path: Path) -> str:
     return shlex.join(["pdm-twin", "import", "readings", str(path), *options])
 
 
+def proposed_files(look: Look, path: Path) -> dict[str, str]:
+    """All that is proposed, by the name of the file."""
+    files = {"plant.yaml": plant_text(look, path), "rules.yaml": rules_text(look)}
+    if look.failed_ms:
+        files |= {"failures.csv": failures_text(look), "failures.yaml": FAILURES_MAP}
+    if look.ages is not None and look.ages.renewals:
+        files |= {"renewals.csv": _renewals_text(look.ages, failed=bool(look.failed_ms)), "renewals.yaml": RENEWALS_MAP}
+    return files
+
+
 def failures_text(look: Look) -> str:
     """A `failures.csv`: the machines that failed, and when."""
     rows = (f"{json.dumps(source)},{iso(at_ms)}\n" for source, at_ms in sorted(look.failed_ms.items()))
     return "".join(["machine,failed\n", *rows])
+
+
+def _renewals_text(ages: Ages, *, failed: bool) -> str:
+    """A `renewals.csv`: where a machine was taken out, and another one began."""
+    why = "failed" if failed else "replaced"
+    rows = (
+        f"{json.dumps(one.machine)},{iso(one.ended_ms + 1000)},{why},{iso(max(one.new_ms, one.ended_ms + 1000))}\n"
+        for one in ages.renewals
+    )
+    return "".join(["machine,ended,why,new\n", *rows])
 
 
 def readiness(look: Look, now_ms: int) -> list[str]:
@@ -172,7 +202,9 @@ def readiness(look: Look, now_ms: int) -> list[str]:
             f"`start_of_life` is unknown of {plural(len(unknown), 'machine')} on record from the beginning of the "
             "table: write it into plant.yaml where you know it; lives that begin before their record teach less"
         )
-    if newer := [source for source in look.machines if source not in look.new and _came_later(look, source)]:
+    said += [] if look.ages is None else _by_counter(look, look.ages)
+    told = {*look.new, *(() if look.ages is None else look.ages.born_ms)}
+    if newer := [source for source in look.machines if source not in told and _came_later(look, source)]:
         said.append(
             f"{plural(len(newer), 'machine')} came later than others: the first reading is proposed as "
             "`start_of_life`; correct it where the machine was older"
@@ -211,15 +243,35 @@ def readiness(look: Look, now_ms: int) -> list[str]:
     return said
 
 
+def _by_counter(look: Look, ages: Ages) -> Iterator[str]:
+    """What a counter of hours or cycles says about the ages of machines."""
+    older = [name for name, born_ms in ages.born_ms.items() if look.since_ms[name] - born_ms > _stale_ms(look)]
+    taken = f"{ages.column!r} counts the age of each machine: `start_of_life` is taken from it"
+    if older:
+        taken += (
+            f"; {plural(len(older), 'machine')} had run before the table begins, at the pace of the table for as long "
+            "as was counted by then: put it right where you know it"
+        )
+    yield taken
+    if ages.renewals:
+        renewed = plural(len({one.machine for one in ages.renewals}), "machine")
+        yield (
+            f"it begins anew {plural(len(ages.renewals), 'time')} on {renewed}: renewals.csv has each as a new life. "
+            "Say there which ended in failure (`why`: failed), unless work orders do, and bring it in after the "
+            "readings: pdm-twin import events renewals.csv --map renewals.yaml"
+        )
+
+
 def _ends(look: Look) -> str:
     return "" if look.failed_ms else " (if each machine ran until it failed, begin again with --run-to-failure)"
 
 
 def _was_new(look: Look, source: str) -> bool:
-    """Whether the first row of a machine may be the start of its life."""
+    """Whether the first row of a machine may be the start of its life, or a counter tells that."""
     count_from_ms = look.form.count_from_ms
     counted = count_from_ms is not None and look.since_ms[source] - count_from_ms <= 2 * look.every_ms
-    return counted or source in look.new or _came_later(look, source)
+    aged = look.ages is not None and source in look.ages.born_ms
+    return counted or aged or source in look.new or _came_later(look, source)
 
 
 def _came_later(look: Look, source: str) -> bool:
@@ -230,7 +282,10 @@ def _came_later(look: Look, source: str) -> bool:
 def _start_of_life(look: Look, source: str) -> str:
     if not _was_new(look, source):
         return "unknown"
-    return json.dumps(datetime.fromtimestamp(look.since_ms[source] // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    born_ms = look.since_ms[source]
+    if look.ages is not None and source not in look.new:
+        born_ms = look.ages.born_ms.get(source, born_ms)
+    return json.dumps(datetime.fromtimestamp(born_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
 
 
 def _life_step(look: Look) -> tuple[str, str]:

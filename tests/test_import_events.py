@@ -77,6 +77,29 @@ def test_a_breakdown_is_a_failure_when_it_began_and_a_repair_when_it_was_finishe
     ]
 
 
+def test_hours_at_failure_tell_when_a_life_of_unknown_start_began() -> None:
+    Path("plant.yaml").write_text(NAMED.replace('start_of_life: "2026-01-05T00:00:00Z"', "start_of_life: unknown"))
+    Path("map.yaml").write_text(MAP.replace("    mode:", "    age: {column: Hours, per_hour: 0.5}\n    mode:"))
+    settings = load_settings()
+    with opened_state(settings.state_url()) as engine, write(engine) as connection:
+        apply_files(connection, read_files(settings.plant, settings.rules), 1)
+    second = BREAKDOWN.replace("4711;1", "4713;1").replace("-03 ", "-05 ")
+    rows = [row.replace("belt torn", f"belt torn;{hours}") for row, hours in ((BREAKDOWN, "24,5"), (second, "1000"))]
+    found = imported(*rows, head=HEAD.replace("Text", "Text;Hours"))
+    assert found.problems == []
+    assert [one[:3] for one in stored()] == [
+        ("F-2", EventKind.REPAIRED, "02-01 02:00"),
+        ("F-2", EventKind.FAILED, "02-03 03:00"),
+        ("F-2", EventKind.REPAIRED, "02-03 15:30"),  # what began then is known
+        ("F-2", EventKind.FAILED, "02-05 03:00"),
+        ("F-2", EventKind.REPAIRED, "02-05 15:30"),
+    ]
+    assert imported(*rows, head=HEAD.replace("Text", "Text;Hours")).problems == []
+    assert len(stored()) == 5
+    bad = imported(rows[0].replace("24,5", "1.024,5"), head=HEAD.replace("Text", "Text;Hours"))
+    assert reasons(bad) == [(2, "failed: Hours: expected a number without grouped thousands, not '1.024,5'")]
+
+
 def test_an_order_for_a_sensor_names_it_as_the_plant_file_does() -> None:
     sensors = "    sensor: {column: Damage, values: {VIB: vibration}}\n    at: Finished\n    where: {Type: PM03}\n"
     Path("map.yaml").write_text(MAP + "  - kind: sensor_replaced\n" + sensors)

@@ -14,7 +14,7 @@ from pdm.adapters.memory_readings import MemoryReadings
 from pdm.errors import ConfigurationError
 from pdm.ingest.history import import_files
 from pdm.ingest.own_table import look_at
-from pdm.own_plant import failures_text, import_command, plant_text, readiness, rules_text
+from pdm.own_plant import failures_text, import_command, plant_text, proposed_files, readiness, rules_text
 from pdm.plant.file import parse_plant
 from pdm.plant.wire import TableForm
 from pdm.rules.ruleset import parse_rules
@@ -307,6 +307,52 @@ def test_a_table_of_times_and_values_alone_is_a_machine_with_one_sensor(tmp_path
 def test_a_table_without_names_of_columns_is_told_so(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="the first row has to name the columns"):
         look_at(written(tmp_path, table(), sep=";", decimal=",", header=False), PLAIN)
+
+
+def counted(*, first: float = 0.0, anew: int | None = None, pace: float = 0.5) -> pd.Series:
+    """A counter of 300 hours of which a machine runs half."""
+    count = first + pace * np.arange(300)
+    if anew is not None:
+        count[anew:] -= count[anew]
+    return pd.Series(count.round(1))
+
+
+def test_a_counter_of_hours_tells_when_machines_were_new_and_is_no_sensor(tmp_path: Path) -> None:
+    frame = pd.concat([table(machine=m, hours=counted(first=h)) for m, h in (("A", 0.0), ("B", 100.0))])
+    path = written(tmp_path, frame.rename(columns={"hours": "Pump hours [h]"}))
+    look = look_at(path, PLAIN)
+    assert "its age" in look.left_out["Pump hours [h]"]
+    starts = {serial: asset.start_of_life_ms for serial, asset in parse_plant(plant_text(look, path)).assets.items()}
+    assert starts["A"] == int(HOURS[0].timestamp() * 1000)
+    assert starts["B"] == int(HOURS[0].timestamp() * 1000) - 200 * 3_600_000
+    said = " ".join(readiness(look, NOW))
+    assert "'Pump hours [h]' counts the age of each machine" in said
+    assert "1 machine had run before the table begins" in said
+    assert "came later" not in said
+    assert "renewals" not in said
+
+
+def test_a_count_that_begins_anew_is_proposed_as_another_life(tmp_path: Path) -> None:
+    frame = pd.concat([table(machine=m, **{"Cycle counter": counted(anew=a)}) for m, a in (("A", 200), ("B", None))])
+    path = written(tmp_path, frame)
+    look = look_at(path, PLAIN)
+    files = proposed_files(look, path)
+    assert files["renewals.csv"].splitlines()[1:] == ['"A",2026-01-09T07:00:01Z,replaced,2026-01-09T08:00:00Z']
+    assert "{kind: failed, at: ended, where: {why: failed}, mode: wear}" in files["renewals.yaml"]
+    assert any("begins anew 1 time on 1 machine: renewals.csv" in sentence for sentence in readiness(look, NOW))
+    assert ",failed," in proposed_files(look.run_to_failure(), path)["renewals.csv"]
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("Tool wear [h]", np.arange(300) * 2.0),
+        ("running hours left", np.arange(300)[::-1] * 0.5),
+        ("hours of operation", np.random.default_rng(4).random(300)),
+    ],
+)
+def test_what_is_not_called_so_or_falls_counts_no_age(tmp_path: Path, column: str, values: object) -> None:
+    assert look_at(written(tmp_path, table(**{column: values})), PLAIN).ages is None
 
 
 def test_rows_that_stand_twice_do_not_hide_which_column_names_the_machines(tmp_path: Path) -> None:

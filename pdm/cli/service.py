@@ -57,7 +57,7 @@ def init(
     """Write a plant.yaml and a rules.yaml for one critical machine, or for those of a table of readings."""
     from pdm.templates import plant_template, rules_template
 
-    texts, said = (plant_template(), rules_template()), list[str]()
+    texts, said = {"plant.yaml": plant_template(), "rules.yaml": rules_template()}, list[str]()
     if from_csv is not None:
         from pdm import own_plant
         from pdm.ingest.own_table import look_at
@@ -76,15 +76,10 @@ def init(
         )
         look = look_at(from_csv, form)
         look = look.run_to_failure() if run_to_failure else look
-        texts, said = (
-            (own_plant.plant_text(look, from_csv), own_plant.rules_text(look)),
-            own_plant.readiness(look, time.time_ns() // 1_000_000),
-        )
+        texts = own_plant.proposed_files(look, from_csv)
+        said = own_plant.readiness(look, time.time_ns() // 1_000_000)
         said.append(f"bring it in after check and apply: {own_plant.import_command(look, from_csv.resolve())}")
-    files = {folder / "plant.yaml": texts[0], folder / "rules.yaml": texts[1]}
-    if from_csv is not None and look.failed_ms:
-        files[folder / "failures.csv"] = own_plant.failures_text(look)
-        files[folder / "failures.yaml"] = own_plant.FAILURES_MAP
+    files = {folder / name: text for name, text in texts.items()}
     present = [str(path) for path in files if path.exists()]
     if present and not force:
         raise ConfigurationError(f"is there already ({', '.join(present)}); --force overwrites", file=str(folder))

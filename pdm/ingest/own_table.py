@@ -15,6 +15,7 @@ import pyarrow.parquet as parquet
 
 from pdm.errors import ConfigurationError
 from pdm.ingest.files import Layout, layout_of, spellings
+from pdm.ingest.own_ages import Ages, find_ages
 from pdm.ingest.own_keys import MOSTLY, find_keys, names_machines, numbers, numbers_things, what_a_row_is
 from pdm.plant.wire import TableForm
 from pdm.units import is_unit
@@ -34,6 +35,7 @@ _IN_BRACKETS = re.compile(r"[\[(]([^\])]{1,12})[\])]")
 _NO_NAME = re.compile(r"[^\w.:-]+")
 _NO_NUMBERS = "no numbers"
 _COUNTS = "counts the rows"
+_COUNTS_LIFE = "counts what each machine has run: its age"
 _SECOND_MS = 1000
 _STATISTICS = ("min", "max", "mean", "avg", "std", "sd", "ph")  # in brackets, but no units
 
@@ -73,6 +75,7 @@ class Look:
         failed_ms: when machines failed, as one of the `labels` says: by a date, the same in all rows of a machine, or
             by a mark in its last row and in no other.
         new: machines of which people say that they were new at their first row.
+        ages: how old the machines are, if a column counts that.
         left_out: why columns are no sensors, by column.
         labels: how many rows of the columns that look like failures or other labels are not zero.
     """
@@ -89,6 +92,7 @@ class Look:
     row: str = "reading"
     failed_ms: dict[str, int] = field(default_factory=dict)
     new: tuple[str, ...] = ()
+    ages: Ages | None = None
     left_out: dict[str, str] = field(default_factory=dict)
     labels: dict[str, int] = field(default_factory=dict)
 
@@ -162,11 +166,13 @@ def _widened(table: Any, form: TableForm, times: Any, machines: Any) -> tuple[An
 def _look(path: Path, form: TableForm, table: Any, times: Any, machines: Any) -> Look:
     sensors, left_out, labels = list[SeenSensor](), dict[str, str](), dict[str, int]()
     failed, row = dict[str, int](), what_a_row_is(form.time_column) if form.count_from_ms is not None else "reading"
+    ages = find_ages(table, times, machines)
     for name in table.columns:
         if name in form.ignore:
             continue
         values = numbers(table[name]).to_numpy(np.float64)
-        if why := _no_sensor(name, table[name], values, machines):
+        counts_life = _COUNTS_LIFE if ages is not None and name == ages.column else ""
+        if why := _no_sensor(name, table[name], values, machines) or counts_life:
             hint = f"; if it names the machines: --source-column {name!r}"
             left_out[name] = why + (hint if form.source and names_machines(table[name]) and why == _NO_NUMBERS else "")
             if _LABELS.search(name):
@@ -197,6 +203,7 @@ def _look(path: Path, form: TableForm, table: Any, times: Any, machines: Any) ->
         until_ms={str(machine): int(last) for machine, last in edges["max"].items()},
         row=row,
         failed_ms=failed,
+        ages=ages,
         left_out=left_out,
         labels=labels,
     )
