@@ -11,6 +11,7 @@ from pdm.clocks import ServiceClock
 from pdm.errors import ConfigurationError, NotFoundError
 from pdm.ingest.bucket import ImportedMeasurement, import_bucket
 from pdm.ingest.decode import OLDEST_MS
+from pdm.ingest.files import files_in
 from pdm.ingest.history import Imported, import_files
 from pdm.plant import Plant
 from pdm.plant.wire import TableForm
@@ -25,13 +26,13 @@ REPORT = "import-report.csv"
 
 
 def import_into_log(settings: Settings, paths: Sequence[Path], form: TableForm) -> list[Imported]:
-    """Import files while the service runs or while it does not; its next tick takes them up.
+    """Import files, and those in folders, while the service runs or while it does not; its next tick takes them up.
 
     Raises:
         ConfigurationError: there is no plant yet, or a file does not fit it.
         StoreError: the disk is full, or another import is under way.
     """
-    plant = _plant(settings)
+    plant, paths = _plant(settings), [file for path in paths for file in files_in(path)]
     writer = open_log(settings, "import", large=True)
     try:
         with progress_bar() as bar:

@@ -87,7 +87,7 @@ class MappedEvent(Entry):
     """One event that a row may mean."""
 
     kind: EventKind
-    at: str = Field(description="column with its time")
+    at: OneOrMore[str] = Field(description="column with its time, or a list of the date and the time of day")
     where: Mapping[str, OneOrMore[str]] = {}
     mode: NameEntry | None = None
     sensor: NameEntry | None = None
@@ -96,7 +96,7 @@ class MappedEvent(Entry):
     age: AgeEntry | None = None
 
     def fits(self, row: Row) -> bool:
-        return bool(row[self.at]) and all(row[column] in values for column, values in self.where.items())
+        return bool(row[self.at[0]]) and all(row[column] in values for column, values in self.where.items())
 
 
 class EventMap(Entry):
@@ -115,7 +115,8 @@ class EventMap(Entry):
             if (column := getattr(self, key)) is not None:
                 yield (key,), column
         for number, event in enumerate(self.events):
-            for key in ("at", "by_serial", "source"):
+            yield from ((("events", number, "at"), column) for column in event.at)
+            for key in ("by_serial", "source"):
                 if (column := getattr(event, key)) is not None:
                     yield ("events", number, key), column
             yield from ((("events", number, "where", column), column) for column in event.where)
@@ -267,7 +268,7 @@ def _event(event: MappedEvent, row: Row, serial: str, zone: ZoneInfo, time_forma
     return MaintenanceEvent(
         serial=serial,
         kind=event.kind,
-        at_ms=_time_ms(row[event.at], zone, time_format),
+        at_ms=_time_ms(" ".join(filter(None, (row[column] for column in event.at))), zone, time_format),
         mode=event.mode.name(row) if event.mode else None,
         by_serial=row[event.by_serial] if event.by_serial else None,
         source=row[event.source] if event.source else None,

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pdm.durations import DAY_MS, HOUR_MS, UNITS_MS
 from pdm.ingest.own_ages import Ages
-from pdm.ingest.own_table import Look, SeenSensor
-from pdm.plant.wire import TableForm
+from pdm.ingest.own_table import MOST_ROWS, Look, SeenSensor
+from pdm.plant.wire import OF_FILE, TableForm
 from pdm.rules.default import STEPS_AT_FAULT
 from pdm.words import iso, plural
 
@@ -178,12 +178,18 @@ def readiness(look: Look, now_ms: int) -> list[str]:
     since, until = (datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d") for ms in (look.first_ms, look.last_ms))
     steps = _steps(look)
     machines, sensors = plural(len(look.machines), "machine"), plural(len(look.sensors), "sensor")
-    machines += "" if look.form.source else f" by {look.form.source_column!r}"
+    told_by = "" if look.form.source else f" by {look.form.source_column!r}"
+    machines += " by the names of files" if look.form.source == OF_FILE else told_by
     said = [
         f"{machines}, {sensors}, {look.rows:,} rows from {since} to {until}, one about every "
         f"{_duration(look.every_ms)}: about {steps:,.0f} life steps a machine",
         "enough for: pages, limits on sensors, alerts on silence",
     ]
+    if look.cut:
+        said.append(
+            f"only the beginning was looked at, {MOST_ROWS:,} rows in all: machines that stand behind it are not in "
+            "plant.yaml yet"
+        )
     if look.form.time_zone is not None and str(look.form.time_zone) == "UTC":
         said.append("its times are taken as UTC: where they are not, say --time-zone, for example Europe/Berlin")
     if (from_ms := look.form.count_from_ms) is not None:
@@ -211,6 +217,8 @@ def readiness(look: Look, now_ms: int) -> list[str]:
         )
     if unitless := [sensor.name for sensor in look.sensors if not sensor.unit]:
         said.append(f"units are not known of {', '.join(unitless)}: write them into plant.yaml before importing")
+    if coded := [f"{sensor.name} ({sensor.no_value:g})" for sensor in look.sensors if sensor.no_value is not None]:
+        said.append(f"a number that stands for no value: {', '.join(coded)}; the `range` proposed leaves it out")
     if gappy := [f"{sensor.name} ({sensor.missing:.0%})" for sensor in look.sensors if sensor.missing > 0.05]:
         said.append(f"often without a value: {', '.join(gappy)}; a learned forecast leaves such sensors out")
     if steps * len(look.machines) < _FEWEST_STEPS:
@@ -335,10 +343,13 @@ def _stale_ms(look: Look) -> int:
 def _sensor_line(sensor: SeenSensor) -> str:
     unit = json.dumps(sensor.unit or "1")
     doubt = "unit not known: write it here" if not sensor.unit else "confirm the unit"
-    title = json.dumps(sensor.column)
-    return (
-        f"      {sensor.name}: {{unit: {unit}, title: {title}}}   # {doubt}; read {sensor.low:.4g} to {sensor.high:.4g}"
-    )
+    title, known = json.dumps(sensor.column), ""
+    if (no_value := sensor.no_value) is not None:
+        between = (sensor.low + no_value) / 2 if no_value < sensor.low else (sensor.high + no_value) / 2
+        known = f", range: [{between:.4g}, null]" if no_value < sensor.low else f", range: [null, {between:.4g}]"
+        doubt += f", and that {no_value:g} stands for no value"
+    read = f"read {sensor.low:.4g} to {sensor.high:.4g}"
+    return f"      {sensor.name}: {{unit: {unit}, title: {title}{known}}}   # {doubt}; {read}"
 
 
 def _duration(ms: int) -> str:

@@ -100,6 +100,15 @@ def test_hours_at_failure_tell_when_a_life_of_unknown_start_began() -> None:
     assert reasons(bad) == [(2, "failed: Hours: expected a number without grouped thousands, not '1.024,5'")]
 
 
+def test_the_time_of_an_event_may_stand_in_two_columns() -> None:
+    Path("map.yaml").write_text(
+        'time_format: "%d.%m.%Y %H:%M"\nmachine: Equipment\nevents: [{kind: failed, at: [Date, Clock], mode: belt}]\n'
+    )
+    found = imported("F-2;03.02.2026;04:00\n", "F-1;03.02.2026;\n", head="Equipment;Date;Clock\n")
+    assert stored() == [("F-2", EventKind.FAILED, "02-03 03:00", "belt", None)]
+    assert reasons(found) == [(3, "failed: expected a time %d.%m.%Y %H:%M, not '03.02.2026'")]
+
+
 def test_an_order_for_a_sensor_names_it_as_the_plant_file_does() -> None:
     sensors = "    sensor: {column: Damage, values: {VIB: vibration}}\n    at: Finished\n    where: {Type: PM03}\n"
     Path("map.yaml").write_text(MAP + "  - kind: sensor_replaced\n" + sensors)

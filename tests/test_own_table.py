@@ -12,11 +12,12 @@ import pytest
 
 from pdm.adapters.memory_readings import MemoryReadings
 from pdm.errors import ConfigurationError
+from pdm.ingest.files import files_in
 from pdm.ingest.history import import_files
 from pdm.ingest.own_table import look_at
 from pdm.own_plant import failures_text, import_command, plant_text, proposed_files, readiness, rules_text
 from pdm.plant.file import parse_plant
-from pdm.plant.wire import TableForm
+from pdm.plant.wire import OF_FILE, TableForm
 from pdm.rules.ruleset import parse_rules
 
 PLAIN = TableForm()
@@ -353,6 +354,51 @@ def test_a_count_that_begins_anew_is_proposed_as_another_life(tmp_path: Path) ->
 )
 def test_what_is_not_called_so_or_falls_counts_no_age(tmp_path: Path, column: str, values: object) -> None:
     assert look_at(written(tmp_path, table(**{column: values})), PLAIN).ages is None
+
+
+def test_the_files_of_a_folder_are_machines_unless_a_column_names_them(tmp_path: Path) -> None:
+    folder = tmp_path / "presses"
+    folder.mkdir()
+    for name in ("Press 1", "Press 2"):
+        written(folder, table(), f"{name}.csv", sep=";", decimal=",")
+    look = look_at(folder, PLAIN)
+    assert (look.machines, look.form.source) == (("Press 1", "Press 2"), OF_FILE)
+    assert readiness(look, NOW)[0].startswith("2 machines by the names of files, 2 sensors, 600 rows")
+    plant, store = parse_plant(plant_text(look, folder)), MemoryReadings()
+    paths = files_in(folder)
+    done = import_files(paths, store, plant, look.form, 1_800_000_000_000, report=tmp_path / "report.csv")
+    assert [(one.rows, one.bad_rows) for one in done] == [(300, 0), (300, 0)]
+    assert len(store.window("machine", ["Press 2"], 0, 2**60)) == 300
+    for month, name in enumerate(("2026-01", "2026-02")):
+        frame = pd.concat([table(machine=m) for m in ("A", "B")])
+        frame["Timestamp"] += pd.Timedelta(days=31 * month)
+        written(folder, frame, f"{name}.csv", sep=";", decimal=",")
+    for name in ("Press 1", "Press 2"):
+        (folder / f"{name}.csv").unlink()
+    assert look_at(folder, PLAIN).machines == ("A", "B")
+    with pytest.raises(ConfigurationError, match="holds no tables"):
+        look_at(tmp_path, PLAIN)
+
+
+def test_a_number_that_stands_for_no_value_is_left_out_by_the_range(tmp_path: Path) -> None:
+    pressure = np.random.default_rng(3).normal(3, 0.1, 300)
+    pressure[[5, 100]] = -9999
+    path = written(tmp_path, table(**{"p [bar]": pressure, "count": np.r_[np.full(298, 5.0), 9999, 7]}))
+    look = look_at(path, PLAIN)
+    assert [sensor.no_value for sensor in look.sensors] == [None, None, -9999, None]
+    (sensor,) = (one for one in parse_plant(plant_text(look, path)).classes["machine"].sensors if one.name == "p")
+    assert sensor.low is not None
+    assert -9999 < sensor.low < 2
+    assert any("stands for no value: p (-9999)" in sentence for sentence in readiness(look, NOW))
+
+
+def test_a_table_that_is_longer_than_what_was_looked_at_is_said_to_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path, table())
+    assert not look_at(path, PLAIN).cut
+    monkeypatch.setattr("pdm.ingest.own_table.MOST_ROWS", 100)
+    assert any("only the beginning was looked at" in sentence for sentence in readiness(look_at(path, PLAIN), NOW))
 
 
 def test_rows_that_stand_twice_do_not_hide_which_column_names_the_machines(tmp_path: Path) -> None:

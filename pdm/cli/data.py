@@ -30,7 +30,9 @@ delete_app = typer.Typer(help="Take data away for good.", no_args_is_help=True)
 
 @import_app.command("readings")
 def import_readings(
-    files: Annotated[list[Path] | None, typer.Argument(help="CSV or Parquet files, one column a sensor")] = None,
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="CSV or Parquet files, or folders of them, one column a sensor")
+    ] = None,
     settings: SettingsFile = None,
     source_column: Annotated[str, typer.Option(help="column that names the source")] = "source",
     time_column: Annotated[str, typer.Option(help="column with the time")] = "time",
@@ -39,7 +41,9 @@ def import_readings(
     ] = None,
     sensor_column: Annotated[str | None, typer.Option(help="column that names the sensor, one value a row")] = None,
     value_column: Annotated[str, typer.Option(help="column with the values, beside --sensor-column")] = "value",
-    source: Annotated[str | None, typer.Option(help="source of all rows, for files without that column")] = None,
+    source: Annotated[
+        str | None, typer.Option(help="source of all rows, without that column; '{file}': name of the file")
+    ] = None,
     delimiter: Annotated[str | None, typer.Option(help="between cells; default as the header shows")] = None,
     decimal: Annotated[Literal[".", ","] | None, typer.Option(help="default as the first values show")] = None,
     missing: Annotated[list[str], typer.Option(help="a word for no value, beside Bad, NaN, n/a, --- and such")] = [],  # noqa: B006

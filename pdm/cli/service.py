@@ -2,7 +2,7 @@
 
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -34,8 +34,12 @@ def version(show: Annotated[bool, typer.Option("--version", help="show the versi
 def init(
     folder: Annotated[Path, typer.Argument(help="where to write the files")] = Path(),
     force: Annotated[bool, typer.Option(help="overwrite files that are there")] = False,
-    from_csv: Annotated[Path | None, typer.Option(help="propose them from a CSV or Parquet file of readings")] = None,
-    source: Annotated[str | None, typer.Option(help="with --from-csv: the machine of all rows")] = None,
+    from_csv: Annotated[
+        Path | None, typer.Option(help="propose them from a table of readings, CSV or Parquet, or a folder of them")
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option(help="with --from-csv: the machine of all rows; '{file}': name of the file")
+    ] = None,
     source_column: Annotated[str, typer.Option(help="with --from-csv: column that names the machine")] = "source",
     time_column: Annotated[str, typer.Option(help="with --from-csv: column with the time")] = "time",
     clock_column: Annotated[
@@ -49,6 +53,9 @@ def init(
     ] = None,
     count_from: Annotated[str | None, typer.Option(help="with --from-csv: since when those count")] = None,
     decimal: Annotated[Literal[".", ","] | None, typer.Option(help="with --from-csv: as the values show")] = None,
+    from_new: Annotated[
+        bool, typer.Option("--from-new", help="with --from-csv: all machines were new at their first row")
+    ] = False,
     run_to_failure: Annotated[
         bool,
         typer.Option("--run-to-failure", help="with --from-csv: all ran from new, and failed after their last row"),
@@ -75,6 +82,7 @@ def init(
             decimal=decimal,
         )
         look = look_at(from_csv, form)
+        look = replace(look, new=look.machines) if from_new else look
         look = look.run_to_failure() if run_to_failure else look
         texts = own_plant.proposed_files(look, from_csv)
         said = own_plant.readiness(look, time.time_ns() // 1_000_000)

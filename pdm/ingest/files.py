@@ -28,6 +28,7 @@ MISSING = (
 _BLOCK_BYTES = 8_000_000
 _PARQUET_ROWS = 50_000
 _DELIMITERS = ",;\t|"
+_TABLES = (".csv", ".csv.gz", ".parquet")
 _SAMPLE_BYTES = 100_000
 _WITH_COMMA = re.compile(r"[-+]?\d+,\d+")
 _WITH_POINT = re.compile(r"[-+]?\d*\.\d+")
@@ -69,6 +70,25 @@ class Piece:
     rows: NDArray[np.int64]
     malformed: dict[int, str]
     done: float
+
+
+def files_in(path: Path) -> list[Path]:
+    """The tables in a folder, by name; a file itself.
+
+    Raises:
+        ConfigurationError: there is none in it.
+    """
+    if not path.is_dir():
+        return [path]
+    found = sorted(file for file in path.iterdir() if file.name.casefold().endswith(_TABLES) and file.is_file())
+    if not found:
+        raise ConfigurationError(f"holds no tables ({', '.join(_TABLES)})", file=str(path))
+    return found
+
+
+def stem_of(path: Path) -> str:
+    """The name of a table without its ending."""
+    return re.sub(r"(?i)\.(csv|csv\.gz|parquet)$", "", path.name)
 
 
 def layout_of(path: Path, form: TableForm) -> Layout:

@@ -4,15 +4,15 @@ import csv
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from pdm.errors import ConfigurationError, UnreadableMessageError
-from pdm.ingest.files import Layout, Piece, holds_values, layout_of, read_pieces
+from pdm.ingest.files import Layout, Piece, holds_values, layout_of, read_pieces, stem_of
 from pdm.ingest.rows import BadRow, read_rows
 from pdm.plant import Plant
-from pdm.plant.wire import TableForm
+from pdm.plant.wire import OF_FILE, TableForm
 from pdm.ports import ImportProgress, ReadingWriter
 from pdm.readings import Readings
 from pdm.units import conversion
@@ -65,6 +65,7 @@ def import_files(
 def _import_file(
     path: Path, writer: ReadingWriter, plant: Plant, form: TableForm, now_ms: int, report: Path, progress: Progress
 ) -> Imported:
+    form = replace(form, source=stem_of(path)) if form.source == OF_FILE else form
     digest = _digest(path, form, plant)
     reached = writer.import_progress(digest) or ImportProgress(digest, path.name, 0, 0, finished=False)
     if reached.finished:

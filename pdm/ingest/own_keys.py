@@ -14,7 +14,7 @@ import pandas as pd
 
 from pdm.errors import ConfigurationError
 from pdm.ingest.rows import COUNTED_PER_MS, MIDNIGHT
-from pdm.plant.wire import EpochUnit, TableForm, TableUnit
+from pdm.plant.wire import OF_FILE, EpochUnit, TableForm, TableUnit
 
 MOSTLY = 0.95
 """Of the cells or rows: so many say what a column is."""
@@ -84,10 +84,11 @@ class Keys:
     machines: Any
 
 
-def find_keys(path: Path, table: Any, form: TableForm, within: Collection[str] = ()) -> Keys:
+def find_keys(path: Path, table: Any, files: Any, form: TableForm, within: Collection[str] = ()) -> Keys:
     """The times and the machines of a table.
 
     Args:
+        files: `[n]` the name of the file of each row: machines, if there are several and no column tells them apart.
         within: columns that tell rows of one time and machine apart, such as the sensor where each row has one value.
 
     Raises:
@@ -104,7 +105,7 @@ def find_keys(path: Path, table: Any, form: TableForm, within: Collection[str] =
     else:
         form, times = _with_times(path, cells, form)
     times = times if behind is None else times + pd.to_timedelta(behind, unit="ms")
-    form, machines = _with_machines(path, table, times, form, within)
+    form, machines = _with_machines(path, table, files, times, form, within)
     return Keys(form, times, machines)
 
 
@@ -284,15 +285,19 @@ def _in_utc(moments: Any, form: TableForm) -> tuple[TableForm, Any]:
 
 
 def _with_machines(
-    path: Path, table: Any, times: Any, form: TableForm, within: Collection[str]
+    path: Path, table: Any, files: Any, times: Any, form: TableForm, within: Collection[str]
 ) -> tuple[TableForm, Any]:
     """The form that finds the machine of each row, and the machines `[n]`."""
+    if form.source == OF_FILE:
+        return form, files
     if form.source is not None:
         return form, pd.Series(form.source, index=table.index)
     if form.source_column not in table.columns:
         if form.source_column != _UNSAID.source_column:
             raise ConfigurationError(f"has no column {form.source_column!r}", file=path.name)
         column = _machine_column(table, times, form, within)
+        if column is None and files.nunique() > 1:
+            return replace(form, source=OF_FILE), files
         if column is None:
             source = re.sub(r"[^\w.:-]+", "_", path.name.split(".")[0]).strip("_") or "machine"
             return replace(form, source=source), pd.Series(source, index=table.index)

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow.parquet as parquet
 
 from pdm.errors import ConfigurationError
-from pdm.ingest.files import Layout, layout_of, spellings
+from pdm.ingest.files import Layout, files_in, layout_of, spellings, stem_of
 from pdm.ingest.own_ages import Ages, find_ages
 from pdm.ingest.own_keys import MOSTLY, find_keys, names_machines, numbers, numbers_things, what_a_row_is
 from pdm.plant.wire import TableForm
@@ -36,6 +36,7 @@ _NO_NAME = re.compile(r"[^\w.:-]+")
 _NO_NUMBERS = "no numbers"
 _COUNTS = "counts the rows"
 _COUNTS_LIFE = "counts what each machine has run: its age"
+_FOR_NONE = (99, 999, 9999, 99999, 999999, 99.9, 999.9, 9999.9, 999.99, 9999.99, 32767, 32768, 65535, 6999)
 _SECOND_MS = 1000
 _STATISTICS = ("min", "max", "mean", "avg", "std", "sd", "ph")  # in brackets, but no units
 
@@ -47,7 +48,8 @@ class SeenSensor:
     Attributes:
         name: as a plant file may call it; `column`: as the table does.
         unit: read off the name of its column; empty if that says none.
-        low, high: what it read.
+        low, high: what it read, but for `no_value`.
+        no_value: a number that stands for none, such as -9999; None if there is none.
         missing: share of the rows without a value.
     """
 
@@ -57,6 +59,7 @@ class SeenSensor:
     low: float
     high: float
     missing: float
+    no_value: float | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class Look:
         new: machines of which people say that they were new at their first row.
         ages: how old the machines are, if a column counts that.
         left_out: why columns are no sensors, by column.
+        cut: whether the table goes on beyond the rows that were looked at.
         labels: how many rows of the columns that look like failures or other labels are not zero.
     """
 
@@ -95,6 +99,7 @@ class Look:
     ages: Ages | None = None
     left_out: dict[str, str] = field(default_factory=dict)
     labels: dict[str, int] = field(default_factory=dict)
+    cut: bool = False
 
     def run_to_failure(self) -> "Look":
         """The same where people say that each machine was new at its first row and failed after its last."""
@@ -103,7 +108,7 @@ class Look:
 
 
 def look_at(path: Path, form: TableForm) -> Look:
-    """Find out what a CSV or Parquet file holds.
+    """Find out what a CSV or Parquet file holds, or what those in a folder do together.
 
     Args:
         form: what people have said of it already; a column that they name is taken as it is.
@@ -111,28 +116,33 @@ def look_at(path: Path, form: TableForm) -> Look:
     Raises:
         ConfigurationError: it cannot be read, or it holds no times, no sensors, or times that can mean two things.
     """
-    table = _read(path, layout_of(path, form))
+    files = files_in(path)
+    most = max(1, MOST_ROWS // len(files))
+    tables = {file: _read(file, layout_of(file, form), most) for file in files}
+    table = pd.concat(tables.values(), ignore_index=True)
+    names = np.repeat([stem_of(file) for file in files], [len(one) for one in tables.values()])
+    cut = any(len(one) == most for one in tables.values())
     long = _long(table, form)
-    keys = find_keys(path, table, form, [long[0]] if long else [])
+    keys = find_keys(path, table, pd.Series(names, dtype="string"), form, [long[0]] if long else [])
     if long is not None:
         form = replace(keys.form, sensor_column=long[0], value_column=long[1])
-        return _look(path, form, *_widened(table, form, keys.times, keys.machines))
+        return replace(_look(path, form, *_widened(table, form, keys.times, keys.machines)), cut=cut)
     told = [keys.form.time_column, keys.form.clock_column, keys.form.source_column]
     table = table.drop(columns=[name for name in told if name in table.columns])
-    return _look(path, keys.form, table, keys.times, keys.machines)
+    return replace(_look(path, keys.form, table, keys.times, keys.machines), cut=cut)
 
 
-def _read(path: Path, layout: Layout) -> Any:
+def _read(path: Path, layout: Layout, most: int) -> Any:
     if not layout.delimiter:
         with parquet.ParquetFile(path) as file:
-            table = next(file.iter_batches(MOST_ROWS), file.schema_arrow.empty_table()).to_pandas()
+            table = next(file.iter_batches(most), file.schema_arrow.empty_table()).to_pandas()
     else:
         table = pd.read_csv(
             path,
             sep=layout.delimiter,
             decimal=layout.decimal,
             na_values=spellings(layout.missing),
-            nrows=MOST_ROWS,
+            nrows=most,
             on_bad_lines="skip",
             skipinitialspace=True,
             low_memory=False,
@@ -259,8 +269,21 @@ def _sensor(column: str, values: Any, taken: Sequence[str]) -> SeenSensor:
     name = _NO_NAME.sub("_", plain.strip()).strip("_.:-")[:60] or "sensor"
     if name in taken:
         name = next(made for number in range(2, 1_000) if (made := f"{name}_{number}") not in taken)
+    no_value = _no_value(values)
+    values = values if no_value is None else np.where(values == no_value, np.nan, values)
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    return SeenSensor(name, column, unit, low, high, float(np.isnan(values).mean()))
+    return SeenSensor(name, column, unit, low, high, float(np.isnan(values).mean()), no_value)
+
+
+def _no_value(values: Any) -> float | None:
+    """A number such as -9999 that repeats far away from all others."""
+    known = values[np.isfinite(values)]
+    for end in (known.min(), known.max()):
+        others = known[known != end]
+        far = len(others) and abs(end - np.median(others)) > 3 * np.abs(others - np.median(others)).max()
+        if far and len(others) < len(known) - 1 and abs(end) in _FOR_NONE:
+            return float(end)
+    return None
 
 
 def _unit(text: str) -> str:

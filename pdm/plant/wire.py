@@ -23,6 +23,9 @@ LINES_TOPIC = "pdm/lines"
 SPARKPLUG = "spBv1.0"
 """The first level of topics in Sparkplug B."""
 
+OF_FILE = "{file}"
+"""In place of a source: the name of the file, without its ending."""
+
 _PLACEHOLDER = re.compile(r"\{([\w.-]+)\}")
 _STEP = r"""\.([\w-]+)|\[(\d{1,6})\]|\[["']([^"']+)["']\]"""
 _PATH_STEP = re.compile(_STEP)
@@ -189,7 +192,7 @@ class TableForm:
     """How files of readings are laid out: a column for each sensor, or one row for each value.
 
     Attributes:
-        source: of all rows, in files without a column for it.
+        source: of all rows, in files without a column for it; `OF_FILE` is the name of the file.
         source_column, time_column: their names.
         clock_column: holds the rest of the time: the time of day beside a date, or milliseconds.
         sensor_column: names the sensor of each row; None: the table is wide.
