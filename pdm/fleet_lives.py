@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import structlog
+from sqlalchemy import Connection
 
 from pdm.degradation import Weibull
+from pdm.installations import Fleet
 from pdm.learn import Life
 from pdm.learn.declared import exposure
 from pdm.plant import AssetClass, ExpectedLife, FailureMode
@@ -18,6 +20,7 @@ from pdm.state.fleet_lives import OF_CLASS, FleetLife, fleet_lives_of, note_flee
 from pdm.state.plants import current_fleet, current_plant
 from pdm.state.schema import read, write
 from pdm.stored_lives import lives_of
+from pdm.unread_lives import UnreadLife, unread_lives
 from pdm.words import life_range, listed, plural
 
 CHANGED = 0.02
@@ -40,7 +43,7 @@ def review_lives(services: Services, at_ms: int) -> str:
             one
             for asset_class in current.declared.classes.values()
             if asset_class.expected_life is not None or asset_class.wearing
-            for one in corrections(asset_class, list(lives_of(connection, fleet, asset_class)))
+            for one in _corrected(connection, fleet, asset_class)
         ]
     for one in found:
         if _moved(one, before.get((one.class_name, one.mode))):
@@ -51,18 +54,35 @@ def review_lives(services: Services, at_ms: int) -> str:
     return listed(said, "and")
 
 
-def corrections(asset_class: AssetClass, lives: Sequence[Life]) -> Iterator[FleetLife]:
-    """Each declared life after what the fleet has shown; none while no machine has run."""
+def _corrected(connection: Connection, fleet: Fleet, asset_class: AssetClass) -> Iterator[FleetLife]:
+    lives = list(lives_of(connection, fleet, asset_class))
+    by_calendar = asset_class.running_when is None and not asset_class.stress
+    unread = unread_lives(fleet, asset_class, lives) if by_calendar else []
+    yield from corrections(asset_class, lives, unread)
+
+
+def corrections(
+    asset_class: AssetClass, lives: Sequence[Life], unread: Sequence[UnreadLife] = ()
+) -> Iterator[FleetLife]:
+    """Each declared life after what the fleet has shown; none while no machine has run.
+
+    Args:
+        unread: lives without readings; of no mode with a law of stress, since nobody knows their duty.
+    """
     seen = [life for life in lives if life.complete]
     if asset_class.expected_life is not None:
-        used = [life.length for life in seen]
-        yield from _correction(asset_class, OF_CLASS, asset_class.expected_life, used, [life.failed for life in seen])
+        used = [*(life.length for life in seen), *(life.length for life in unread)]
+        ended = [*(life.failed for life in seen), *(life.failed for life in unread)]
+        yield from _correction(asset_class, OF_CLASS, asset_class.expected_life, used, ended)
     only = len(asset_class.failure_modes) == 1
     for mode in asset_class.wearing:
         told = [life for life in seen if not life.failed or life.mode is not None or only]
         laws = mode.stress or asset_class.stress
         used = [exposure(asset_class, life, laws) if mode.stress else life.length for life in told]
         failed = [life.failed and life.mode in (mode.name, None) for life in told]
+        by_order = [] if laws else [one for one in unread if not one.failed or one.mode is not None or only]
+        used += [one.length for one in by_order]
+        failed += [one.failed and one.mode in (mode.name, None) for one in by_order]
         assert mode.expected_life is not None  # noqa: S101 - it would not be among the wearing ones
         yield from _correction(asset_class, mode.name, mode.expected_life, used, failed)
 

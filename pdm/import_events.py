@@ -165,7 +165,7 @@ def import_events(settings: Settings, path: Path, map_path: Path) -> EventsImpor
     Raises:
         ConfigurationError: the map or the file cannot be read, or the map names columns that the file does not have.
     """
-    columns, rows = _read_rows(path)
+    columns, rows = read_rows(path)
     event_map = _read_map(map_path, columns)
     with opened_state(settings.state_url()) as engine, write(engine) as connection:
         current = current_plant(connection)
@@ -176,7 +176,7 @@ def import_events(settings: Settings, path: Path, map_path: Path) -> EventsImpor
     return EventsImported(len(rows), taken, sorted(problems))
 
 
-def _read_rows(path: Path) -> tuple[list[str], list[Row]]:
+def read_rows(path: Path) -> tuple[list[str], list[Row]]:
     """Names of the columns, and every cell as the text that it is; comma, semicolon or tab between them."""
     try:
         table = pd.read_csv(

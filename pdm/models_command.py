@@ -1,9 +1,11 @@
 """`pdm-twin train` and `pdm-twin models`: what there is, which one is active, and take another one."""
 
+import csv
 import getpass
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,7 +30,11 @@ from pdm.state.outcomes import Outcomes, outcomes
 from pdm.state.plants import current_fleet, current_plant
 from pdm.state.schema import opened_state, read, write
 from pdm.training import Trained, train_class
-from pdm.words import listed
+from pdm.unread_lives import ByAge
+from pdm.words import harmless, listed, plural
+
+BY_AGE = "by-age-{}.csv"
+"""What the life table of a class says of machines without readings, in the data folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +66,27 @@ def train(settings: Settings, class_name: str) -> Trained:
     """
     with _opened(settings, class_name) as (engine, _), progress_bar() as bar:
         task = bar.add_task(f"training {class_name}", total=1.0)
-        return train_class(
+        trained = train_class(
             engine,
             class_name,
             settings.own_models_folder(),
             _act(""),
             lambda what, share: bar.update(task, description=what, completed=share),
+        )
+    if not trained.by_age:
+        return trained
+    path = settings.data_dir / BY_AGE.format(class_name)
+    _write_by_age(path, trained.by_age)
+    told = f"; what it says of {plural(len(trained.by_age), 'machine')} without readings is in {path}"
+    return trained._replace(text=trained.text + told)
+
+
+def _write_by_age(path: Path, rows: Sequence[ByAge]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(ByAge._fields)
+        writer.writerows(
+            (harmless(serial), basis, *(f"{value:.6g}" for value in said)) for serial, basis, *said in rows
         )
 
 
@@ -90,7 +111,8 @@ def show_model(settings: Settings, class_name: str, version: str | None) -> dict
     with _opened(settings, class_name) as (engine, asset_class):
         with read(engine) as connection:
             rows = activations_of(connection, class_name)
-        shown = version or (rows[0].version if rows else None)
+            coming = coming_of(connection, class_name)
+        shown = version or (rows[0].version if rows else coming and coming.version)
         if shown is None:
             raise NotFoundError(f"class {class_name} has no active model: start the service, or activate one")
         one = described(ModelFolders(settings.model_folders()), asset_class, shown)

@@ -15,24 +15,28 @@ from pdm.adapters import model_folder
 from pdm.errors import ModelError
 from pdm.learn import Life, Progress, train, train_watch
 from pdm.learn.model_card import false_alarms
+from pdm.plant import AssetClass
 from pdm.prognosis import FEWEST_FAILURES
 from pdm.prognosis.learned import Model, Origin
 from pdm.respond import Act
 from pdm.rules.ruleset import DepartureRule
-from pdm.state.plants import current_fleet, current_plant
+from pdm.state.plants import CurrentPlant, current_fleet, current_plant
 from pdm.state.schema import read
 from pdm.stored_lives import lives_of
-from pdm.words import plural
+from pdm.unread_lives import ByAge, UnreadLife, by_age, table_of, unread_lives
+from pdm.words import number, plural
 
 SEED = 1
 
 
 class Trained(NamedTuple):
-    """What came of it: `version` is None where nothing was published, `text` says why, or how good it is."""
+    """What came of it: `version` is None where nothing was published, `text` says why, or how good it is, `by_age` what
+    the life table of work orders says of machines without readings."""
 
     version: str | None
     active: bool
     text: str
+    by_age: tuple[ByAge, ...] = ()
 
 
 def train_class(
@@ -42,7 +46,22 @@ def train_class(
     with read(engine) as connection:
         plant = current_plant(connection)
         asset_class = plant.declared.classes[class_name]
-        lives = list(lives_of(connection, current_fleet(connection, plant), asset_class))
+        fleet = current_fleet(connection, plant)
+        lives = list(lives_of(connection, fleet, asset_class))
+    trained = _trained(engine, plant, asset_class, lives, folder, act, progress)
+    return _with_unread(asset_class, trained, unread_lives(fleet, asset_class, lives))
+
+
+def _trained(
+    engine: Engine,
+    plant: CurrentPlant,
+    asset_class: AssetClass,
+    lives: Sequence[Life],
+    folder: Path,
+    act: Act,
+    progress: Progress,
+) -> Trained:
+    class_name = asset_class.name
     if not lives:
         return Trained(None, False, f"{class_name}: nothing to learn from, no steps yet: `up` or `run tick` makes them")
     origin = Origin.SIMULATED if plant.plant.simulated else Origin.PLANT
@@ -60,6 +79,22 @@ def train_class(
     learned = f"{path.name} from {model.facts.failures} failures, CRPS {model.facts.evidence}"
     said = _said(class_name, path.name, standing)
     return Trained(path.name, standing == Standing.ACTIVE, f"{class_name}: {learned}; {said}")
+
+
+def _with_unread(asset_class: AssetClass, trained: Trained, lives: Sequence[UnreadLife]) -> Trained:
+    """The same with what lives without readings tell, where enough of them ended in failure."""
+    failures = sum(life.failed for life in lives)
+    if failures < FEWEST_FAILURES:
+        return trained
+    table = table_of(lives)
+    counted = f"{plural(failures, 'failure')} and {plural(len(lives) - failures, 'life', 'lives')} that did not end so"
+    law = f"shape {number(table.shape)}, scale {number(table.scale)}, mean {number(table.mean)}, sd {number(table.sd)}"
+    text = (
+        f"{trained.text}. {asset_class.name}: life table of {counted}, all without readings, by the calendar: Weibull, "
+        f"{law} [life steps]. By its age alone each machine is forecast, from its first reading on, if you write "
+        f"`expected_life: {{mean: {table.mean:.4g}, sd: {table.sd:.4g}}}` into plant.yaml"
+    )
+    return trained._replace(text=text, by_age=tuple(by_age(asset_class, table, lives)))
 
 
 def _from_unknown_starts(lives: Sequence[Life]) -> str:

@@ -20,8 +20,9 @@ def train(class_name: OfClass, settings: SettingsFile = None, as_json: AsJson = 
     from pdm.models_command import train
 
     done = train(settings_of(settings), class_name)
-    say(done._asdict(), as_json, "{text}")
-    raise typer.Exit(int(done.version is None))
+    facts = {"version": done.version, "active": done.active, "text": done.text}
+    say(facts, as_json, "{text}")
+    raise typer.Exit(int(done.version is None and not done.by_age))
 
 
 @models_app.command("list")

@@ -37,6 +37,9 @@ def init(
     from_csv: Annotated[
         Path | None, typer.Option(help="propose them from a table of readings, CSV or Parquet, or a folder of them")
     ] = None,
+    from_orders: Annotated[
+        Path | None, typer.Option(help="propose them from work orders alone, one row a life: installed, failed")
+    ] = None,
     source: Annotated[
         str | None, typer.Option(help="with --from-csv: the machine of all rows; '{file}': name of the file")
     ] = None,
@@ -65,7 +68,14 @@ def init(
     from pdm.templates import plant_template, rules_template
 
     texts, said = {"plant.yaml": plant_template(), "rules.yaml": rules_template()}, list[str]()
-    if from_csv is not None:
+    zone = None if time_zone is None else zone_of(time_zone)
+    if from_orders is not None:
+        from pdm import own_orders
+
+        orders = own_orders.look_at_orders(from_orders, time_format)
+        texts, said = own_orders.proposed_files(orders, from_orders, zone), own_orders.readiness(orders)
+        said.append(f"bring them in after check and apply: {own_orders.import_command(from_orders.resolve())}")
+    elif from_csv is not None:
         from pdm import own_plant
         from pdm.ingest.own_table import look_at
         from pdm.plant.wire import TableForm
@@ -76,7 +86,7 @@ def init(
             time_column=time_column,
             clock_column=clock_column,
             time_format=time_format,
-            time_zone=None if time_zone is None else zone_of(time_zone),
+            time_zone=zone,
             epoch_unit=epoch_unit,
             count_from_ms=instant(count_from, "--count-from"),
             decimal=decimal,

@@ -202,7 +202,7 @@ def _time_column(path: Path, table: Any, form: TableForm) -> str:
     others = [name for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])]
     counting = [name for name in table.columns if _called_a_count(name) and counts(numbers(table[name]))]
     for name in [*named, *others]:
-        if name in named or _moments(table[name].head(1000), form) is not None:
+        if name in named or moments_of(table[name].head(1000), form) is not None:
             return str(name)
     since_1970 = [name for name in table.columns if counts(made := numbers(table[name])) and _unit_since_1970(made)]
     if since_1970 or counting:
@@ -232,7 +232,7 @@ def _counted(column: str, counted: Any, form: TableForm) -> tuple[TableForm, Any
 
 def _with_times(path: Path, column: Any, form: TableForm) -> tuple[TableForm, Any]:
     """The form that reads these times, and the times in UTC."""
-    found = _moments(column, form)
+    found = moments_of(column, form)
     if found is not None:
         return found
     first = str(column.iloc[0])
@@ -244,7 +244,7 @@ def _with_times(path: Path, column: Any, form: TableForm) -> tuple[TableForm, An
     raise ConfigurationError(said, file=path.name)
 
 
-def _moments(column: Any, form: TableForm) -> tuple[TableForm, Any] | None:
+def moments_of(column: Any, form: TableForm) -> tuple[TableForm, Any] | None:
     """How a column has to be read to hold times, and the times; None if it does not hold any."""
     if pd.api.types.is_datetime64_any_dtype(column):
         return _in_utc(column, form)
@@ -310,10 +310,8 @@ def _machine_column(table: Any, times: Any, form: TableForm, within: Collection[
     with the fewest names within which they do not, or one of names that each stand in a stretch of their own."""
     others = [name for name in table.columns if name not in (form.time_column, form.clock_column, *within)]
     naming = [name for name in others if names_machines(table[name])]
-    named = [name for name in naming if name.casefold() in _MACHINES]
-    named += [name for name in naming if _called_after_machines(name, table[name])]
-    if named:
-        return str(named[0])
+    if named := names_of_machines(table[naming]):
+        return named
     fresh = ~table.duplicated()
     times, table = times[fresh], table[fresh]
     groups = [table[name] for name in within]
@@ -322,6 +320,13 @@ def _machine_column(table: Any, times: Any, form: TableForm, within: Collection[
     telling = [name for name in ordering if _backwards(times, [*groups, table[name]]) < most]
     telling = sorted(telling, key=lambda name: table[name].nunique()) or list(filter(_in_blocks(table), ordering))
     return telling[0] if telling else None
+
+
+def names_of_machines(table: Any) -> str:
+    """The column that is called after machines; empty if none is."""
+    named = [name for name in table.columns if name.casefold() in _MACHINES]
+    named += [name for name in table.columns if _called_after_machines(name, table[name])]
+    return str(named[0]) if named else ""
 
 
 def _called_after_machines(name: str, column: Any) -> bool:
