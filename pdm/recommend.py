@@ -79,6 +79,11 @@ _FAULTS = {
     "noise": "is far noisier than usual",
     "drift": "drifts away from the other sensors",
 }
+_MEANWHILE = {  # faults beside which a forecast goes on, however long they last
+    "noise": "What it says still counts, no single value for much.",
+    "level": "The jump is taken off what it says.",
+    "drift": "What it says is left out of the forecast.",
+}
 _REPAIRS = {
     "dropout": "Check its cable, its supply, and whether it reports values outside of its declared range.",
     "stuck": "Check whether it still measures, and whether the gateway sends an old value again and again.",
@@ -354,16 +359,15 @@ def _check_sensor(
     reason = alert_sentence(asset_class, rule, intent)
     since = words.moment(int(intent.facts["since_ms"]), plant.time_zone, now_ms)
     fault, told = _fault_of(asset_class, rule, int(intent.facts["value"]))
+    left_out = "What it says is left out of the forecast." if goes_on else "There is no forecast until it is sound."
     do = _REPAIRS.get(fault or "", _REPAIRS["level"]).format(told=told or "the other unit")
     return _composed(
         title=f"{asset.slot}: {reason}",
         seen=f"{words.sentence(f'{rule.title}: {reason}')[:-1]} since {since}.",
-        how_we_know="What it says is left out of the forecast."
-        if goes_on
-        else "There is no forecast until it is sound.",
+        how_we_know=_MEANWHILE.get(fault or "", left_out),
         what_to_do=f"{do} After a replacement or a calibration report sensor_replaced.",
         by_when=f"{_IN_TIME[intent.severity]}.",
-        cost_of_waiting="If it lasts, the forecast is refused." if goes_on else "",
+        cost_of_waiting="If it lasts, the forecast is refused." if goes_on and fault not in _MEANWHILE else "",
     )
 
 

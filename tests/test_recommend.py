@@ -367,6 +367,13 @@ def test_of_a_sensor_at_fault_people_read_what_is_wrong_since_when_and_what_to_c
     ]
 
 
+def test_of_noise_and_of_a_new_level_people_read_what_the_forecast_makes_of_them() -> None:
+    noise, level = ("\n".join(check(fault)) for fault in (Fault.NOISE, Fault.LEVEL))
+    assert "What it says still counts, no single value for much." in noise
+    assert "The jump is taken off what it says." in level
+    assert "refused" not in noise + level
+
+
 def test_of_a_sensor_that_speaks_in_another_unit_people_read_which() -> None:
     number = Fault.UNIT_MISMATCH + [name for name, _ in others("degC")].index("degF")
     seen, do, *_ = check(number, prognosis=np.full(len(LEVELS), np.nan))

@@ -223,9 +223,10 @@ def _as_slice(rows: NDArray[np.intp]) -> Rows:
 
 def _fold(frame: Frame, state: FeatureState, columns: Floats, follows: NDArray[np.bool_] | None) -> None:
     p, view, sensors = frame.sensors, _view(frame, state), health.view(frame, state.sensors)
-    step = _believed(frame, sensors, columns, follows)
+    step = _believed(frame, view, sensors, columns, follows)
     _gather_shift(frame, view, sensors, step)
     z = np.clip(health.aligned(sensors, step), -frame.clip, frame.clip)
+    _limit_noise(view, sensors, z)
     _fill_missing(view, sensors, z)
     _fold_levels(frame, view, z + step.made * step.inverse_sd)
 
@@ -254,8 +255,10 @@ def _fold(frame: Frame, state: FeatureState, columns: Floats, follows: NDArray[n
         _fold_peers(frame, view, sensors)
 
 
-def _believed(frame: Frame, sensors: health.View, columns: Floats, follows: NDArray[np.bool_] | None) -> Read:
-    """One step `[m, k]` without the values of sensors that cannot be right."""
+def _believed(
+    frame: Frame, view: _View, sensors: health.View, columns: Floats, follows: NDArray[np.bool_] | None
+) -> Read:
+    """One step `[m, k]` without the values of sensors that cannot be right; a new level is taken off."""
     step = read(frame, columns)
     if follows is None:
         return step
@@ -263,13 +266,15 @@ def _believed(frame: Frame, sensors: health.View, columns: Floats, follows: NDAr
     if not (step.inverse_sd > 0).all() or sensors.left.any():
         z[(sensors.left > 0) | (step.inverse_sd <= 0)] = np.nan
     suspect = health.judge(frame, sensors, step.values, z, follows)
-    if not suspect.any():
-        return step
-    if not suspect[frame.stating].any():
-        return step._replace(departure=np.where(suspect, np.nan, step.departure))
-    believed = columns.copy()  # without its conditions nobody knows what any sensor should read
-    believed[:, frame.kept] = np.where(suspect.T, np.nan, columns[:, frame.kept])
-    return read(frame, believed)
+    if (sensors.jumped >= health.LASTING).any():
+        health.gather_offset(frame, sensors, step, follows, _recent(view, frame.sensors))
+    if suspect[frame.stating].any():
+        believed = columns.copy()  # without its conditions nobody knows what any sensor should read
+        believed[:, frame.kept] = np.where(suspect.T, np.nan, columns[:, frame.kept])
+        step = read(frame, believed)
+    if suspect.any() or sensors.offset.any():
+        return step._replace(departure=np.where(suspect, np.nan, step.departure - sensors.offset))
+    return step
 
 
 def _gather_shift(frame: Frame, view: _View, sensors: health.View, step: Read) -> None:
@@ -285,6 +290,14 @@ def _gather_shift(frame: Frame, view: _View, sensors: health.View, step: Read) -
     change = (apart - sensors.shift) / np.maximum(frame.baseline - left + 1, 1)
     np.add(sensors.shift, change, out=sensors.shift, where=heard & (left <= frame.baseline))
     sensors.left[:] -= heard
+
+
+def _limit_noise(view: _View, sensors: health.View, z: Floats) -> None:
+    """Of a sensor that is noisier than it was no value counts for more than its recent mean and a little, in place."""
+    noisy = health.noisier(sensors)
+    if noisy.any():
+        recent, most = _recent(view, len(z)), health.LIMIT * np.maximum(sensors.change, health.LEAST)
+        np.copyto(z, np.clip(z, recent - most, recent + most), where=noisy)
 
 
 def _fill_missing(view: _View, sensors: health.View, z: Floats) -> None:

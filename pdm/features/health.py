@@ -14,6 +14,9 @@ read, and d how far z is from its last value that was believed:
              machine changes between regimes, in which a sensor is not equally noisy
     drift    away from its peers, where they tell that from wear (`pdm.features.peers`)
 
+What one at fault says is left out, but in two cases it goes on to tell of the machine. Noise has no direction: values
+count up to `LIMIT`. And a level that stays is taken off, once it is known how high it is, as behind a new sensor.
+
 A sensor that states how the machine is operated has nothing that it should read, and one that mostly repeats itself (it
 reports on change, or its digits are coarse) says too little: only their dropout is seen.
 """
@@ -65,6 +68,7 @@ MOSTLY = 0.5  # share of repeats from which on a sensor says too little to be ju
 SHORTEST = 4  # equal values in a row that are always believed
 DOUBT = 24  # sound steps after which a fault that has lasted is forgotten
 LEAST = np.float32(0.02)  # standard deviations; smaller changes than these are none
+LIMIT = np.float32(2.5)  # mean changes off its recent mean, beyond which what a noisy sensor says counts no more
 FAR = 1e9  # standard deviations; nothing is farther off than this
 
 _ODDS = 12  # logs of odds are kept in twelfths
@@ -75,7 +79,7 @@ _MOST = 65_535, 255  # what is counted in 16 and in 8 bits stops there
 
 _WOKE, _RESTS = 8, 16  # what is seen after a rest is kept in eighths, and up to so many mean changes
 
-_VALUES, _COUNTS, _MARKS = 4, 5, 8
+_VALUES, _COUNTS, _MARKS = 5, 5, 8
 
 
 @dataclass
@@ -83,7 +87,7 @@ class SensorState:
     """What is known of the sensors of a cohort, one column per asset, rows as in `View`.
 
     Attributes:
-        values: `[4 p, N]` float32.
+        values: `[5 p, N]` float32.
         counts: `[5 p, N]` uint16.
         marks: `[8 p, N]` uint8.
         apart: `[h, N]` int16, what `pdm.features.peers` remembers; no row where no drift is judged.
@@ -133,6 +137,7 @@ class View(NamedTuple):
     trusted: Singles  # z of the last value that is trusted
     change: Singles  # mean of |d|
     shift: Singles  # by how much a new sensor reads higher than the one before [its unit]
+    offset: Singles  # by how much one at another level reads higher than before, 0 for one that is not [its unit]
     run: NDArray[np.uint16]  # values in a row that were equal to the last
     repeats: NDArray[np.uint16]  # share of values that are equal to the one before
     missing: NDArray[np.uint16]  # share of steps without a value
@@ -190,7 +195,7 @@ def aligned(seen: View, step: Read) -> Floats:
 
 
 def judge(frame: Frame, seen: View, values: Floats, z: Floats, follows: Flags) -> Flags:
-    """Judge one step in place; returns `[p, m]` which sensors are not to be believed.
+    """Judge one step in place; returns `[p, m]` which sensors are to be left out.
 
     Args:
         values: `[p, m]` what they say, NaN where missing.
@@ -215,7 +220,27 @@ def judge(frame: Frame, seen: View, values: Floats, z: Floats, follows: Flags) -
         suspect |= peers.drifting(frame, seen.apart)
     if suspect.any() or seen.doubt.any():
         seen.doubt[:] = np.where(suspect, np.minimum(seen.doubt, DOUBT - 2) + 2, np.maximum(seen.doubt, 1) - 1)
-    return suspect | held
+    if seen.offset.any():
+        seen.offset[(seen.jumped == 0) | (seen.told > 0) | noisier(seen)] = 0
+    return suspect & ~_heard(frame, seen) | held & (seen.jumped == 0) if suspect.any() else held
+
+
+def gather_offset(frame: Frame, seen: View, step: Read, follows: Flags, recent: Floats) -> None:
+    """By how much sensors that stay at another level read higher than before, in place; to be called after `judge`.
+
+    Args:
+        step: what was judged.
+        recent: `[p, m]` recent means of the departures that were believed [standard deviations].
+    """
+    since, moves = seen.jumped - np.float32(LASTING - 1), step.inverse_sd > 0
+    away = (since > 0) & (seen.told == 0) & ~noisier(seen) & follows & moves & np.isfinite(step.departure)
+    apart = step.departure - seen.shift - recent / np.where(moves, step.inverse_sd, 1)
+    change = (apart - seen.offset) / np.maximum(since, 1)
+    gathering = away & (since <= _gathered(frame))
+    np.add(seen.offset, change, out=seen.offset, where=gathering, casting="same_kind")
+    # once it is known, what the sensor would say goes on: back there it is sound again
+    settled = (aligned(seen, step) - seen.offset * step.inverse_sd).astype(np.float32)
+    np.copyto(seen.trusted, settled, where=away & ~gathering)
 
 
 def faults(frame: Frame, state: SensorState) -> NDArray[np.int8]:
@@ -223,7 +248,7 @@ def faults(frame: Frame, state: SensorState) -> NDArray[np.int8]:
     seen = view(frame, state)
     speaks = _speaks(frame, seen)
     found = np.zeros(seen.seen.shape, dtype=np.int8)
-    found[seen.noisy > _NOISY] = Fault.NOISE
+    found[noisier(seen)] = Fault.NOISE
     found[seen.jumped > 0] = Fault.SPIKE
     found[seen.jumped >= LASTING] = Fault.LEVEL
     found[_too_long(seen)] = Fault.STUCK
@@ -233,6 +258,11 @@ def faults(frame: Frame, state: SensorState) -> NDArray[np.int8]:
     found[seen.dropped > _DROPPED] = Fault.DROPOUT
     found[(found == Fault.NONE) & peers.drifting(frame, state.apart)] = Fault.DRIFT
     return np.ascontiguousarray(found.T)
+
+
+def noisier(seen: View) -> Flags:
+    """`[p, m]` which sensors change more from step to step than they did."""
+    return seen.noisy > _NOISY
 
 
 def doubted(frame: Frame, state: SensorState) -> Flags:
@@ -247,8 +277,22 @@ def mistold(frame: Frame, state: SensorState, rows: NDArray[np.intp]) -> Flags:
 
 def _suspect(frame: Frame, seen: View) -> Flags:
     """`[p, m]` which sensors are at fault."""
-    wrong = (seen.noisy > _NOISY) | (seen.jumped > 0) | _too_long(seen)
+    wrong = noisier(seen) | (seen.jumped > 0) | _too_long(seen)
     return np.asarray((wrong & _speaks(frame, seen)) | (seen.told > 0) | (seen.dropped > _DROPPED))
+
+
+def _heard(frame: Frame, seen: View) -> Flags:
+    """`[p, m]` which sensors at fault go on to tell of the machine."""
+    settled = seen.jumped >= LASTING + _gathered(frame)
+    lost = _too_long(seen) | (seen.dropped > _DROPPED) | (seen.told > 0)
+    if frame.peers is not None:
+        lost |= peers.drifting(frame, seen.apart)
+    return np.asarray((noisier(seen) | settled) & ~lost)
+
+
+def _gathered(frame: Frame) -> int:
+    """Steps in which the offset of a new level is gathered: less than the short memory reaches."""
+    return min(max(1, frame.baseline - LASTING), _MOST[1] - LASTING - 1)
 
 
 def _speaks(frame: Frame, seen: View) -> Flags:

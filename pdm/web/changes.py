@@ -65,7 +65,7 @@ def _reasons(before: IssuedView, twin: TwinView, model: str) -> tuple[str, ...]:
     if before.said_without is not None:
         said.append("readings or events came to be known that the earlier forecast was made without")
     if faulty := [sensor.title for sensor in twin.sensors if sensor.fault is not None]:
-        said.append(f"{words.listed(faulty)} left out as faulty now")
+        said.append(f"{words.listed(faulty)} at fault now")
     return tuple(said)
 
 

@@ -302,7 +302,7 @@ def _sensors(sensors: Sequence[SensorView]) -> Ground:
     }
     if faulty:
         told = words.listed([f"{title} {what}" for title, what in faulty.items()])
-        return Ground("Sensors", f"check: {told}. What they say is left out", warn=True)
+        return Ground("Sensors", f"check: {told}. What cannot be right is left out", warn=True)
     silent = [sensor.title for sensor in sensors if sensor.value is None]
     if not silent:
         return Ground("Sensors", f"all {len(sensors)} report usable values")

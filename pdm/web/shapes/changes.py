@@ -24,7 +24,7 @@ class ChangeView:
         used: life used since [unit].
         median_before, median_now: of the remaining life [unit], None beyond what can be said.
         beyond_use: by how much the median moved more than life was used, negative: it fell by more [unit].
-        reasons: other causes in words: another model, other bands, a sensor that is left out.
+        reasons: other causes in words: another model, other bands, a sensor at fault.
         movers: which sensors moved it, the strongest first; empty where the forecast is not learned.
     """
 
