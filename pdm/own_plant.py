@@ -265,8 +265,8 @@ def _by_counter(look: Look, ages: Ages) -> Iterator[str]:
         renewed = plural(len({one.machine for one in ages.renewals}), "machine")
         yield (
             f"it begins anew {plural(len(ages.renewals), 'time')} on {renewed}: renewals.csv has each as a new life. "
-            "Say there which ended in failure (`why`: failed), unless work orders do, and bring it in after the "
-            "readings: pdm-twin import events renewals.csv --map renewals.yaml"
+            "Say there which ended in failure (`why`: failed), unless work orders do, and bring it in before "
+            "them, since a life fails but once: pdm-twin import events renewals.csv --map renewals.yaml"
         )
 
 

@@ -129,7 +129,11 @@ def import_events(
     loaded = settings_of(settings)
     done = import_events(loaded, file, event_map)
     facts = {"rows": done.rows, "events": done.events, "problems": len(done.problems)}
-    listed = f", {{problems}} problems: see {loaded.data_dir / REPORT}" if done.problems else ""
+    listed = ""
+    if done.problems:
+        first = done.problems[0]
+        facts["first"] = f"line {first.line}: {first.reason}"
+        listed = f", {{problems}} problems ({{first}}): see {loaded.data_dir / REPORT}"
     say(facts, as_json, f"{{rows}} rows, {{events}} events{listed}")
 
 

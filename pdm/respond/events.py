@@ -87,4 +87,7 @@ def _check_first_failure(fleet: Fleet, event: MaintenanceEvent) -> None:
     begun = [life for life in (*past, fleet.lives[event.serial]) if life.from_ms <= event.at_ms]
     if begun and begun[-1].failed:
         when = iso(begun[-1].to_ms)
-        raise ConflictError(f"this life of {event.serial} ended by a failure at {when}: void that report to change it")
+        raise ConflictError(
+            f"this life of {event.serial} ended by a failure at {when}: void that report to change it, or "
+            "first report the repair between the two, with which another life began"
+        )
