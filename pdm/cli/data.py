@@ -128,7 +128,7 @@ def import_events(
 
     loaded = settings_of(settings)
     done = import_events(loaded, file, event_map)
-    facts = {"rows": done.rows, "events": done.events, "problems": len(done.problems)}
+    facts: dict[str, Any] = {"rows": done.rows, "events": done.events, "problems": len(done.problems)}
     listed = ""
     if done.problems:
         first = done.problems[0]
