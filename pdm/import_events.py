@@ -7,7 +7,7 @@ never guessed at. Events have derived ids: importing a file again, or a longer e
 
 import csv
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -22,13 +22,14 @@ from pdm.clocks import ServiceClock
 from pdm.durations import HOUR_MS
 from pdm.errors import ConfigurationError, ConfigurationFileError, PdmError
 from pdm.ingest.files import encoding_of
-from pdm.installations import ALWAYS_MS, EventKind, Fleet, MaintenanceEvent
+from pdm.installations import ALWAYS_MS, EventKind, Fleet, MaintenanceEvent, fleet_of
 from pdm.plant import Plant
 from pdm.plant.entries import Zone
 from pdm.plant.entry_types import Entry, OneOrMore
 from pdm.plant.marked_yaml import Document, did_you_mean
+from pdm.progress import progress_bar
 from pdm.settings import Settings
-from pdm.state.plants import current_fleet, current_plant
+from pdm.state.plants import current_plant, standing_events
 from pdm.state.schema import opened_state, write
 from pdm.words import harmless
 
@@ -170,8 +171,9 @@ def import_events(settings: Settings, path: Path, map_path: Path) -> EventsImpor
     with opened_state(settings.state_url()) as engine, write(engine) as connection:
         current = current_plant(connection)
         found, problems = _events(current.plant, event_map, rows)
-        found = _with_births(current_fleet(connection, current), found)
-        taken = _take(connection, found, problems)
+        found = _with_births(fleet_of(current.plant, standing_events(connection)), found)
+        with progress_bar() as bar:
+            taken = _take(connection, found, problems, lambda every: bar.track(every, description=path.name))
     _write_report(settings.data_dir / REPORT, sorted(problems))
     return EventsImported(len(rows), taken, sorted(problems))
 
@@ -286,10 +288,12 @@ def _time_ms(text: str, zone: ZoneInfo, time_format: str | None) -> int:
     return round((at if at.tzinfo else at.replace(tzinfo=zone)).timestamp() * 1000)
 
 
-def _take(connection: Connection, found: list[Found], problems: list[Problem]) -> int:
+def _take(
+    connection: Connection, found: list[Found], problems: list[Problem], track: Callable[[list[Found]], Iterable[Found]]
+) -> int:
     """Report the events as people would; returns how many stand."""
     act, taken = respond.Act(who="import", at_ms=ServiceClock().plant_ms()), 0
-    for one in found:
+    for one in track(found):
         try:
             respond.record_event(connection, one.id, one.event, act, one.note)
             taken += 1

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pdm.durations import DAY_MS, HOUR_MS, UNITS_MS
 from pdm.ingest.own_ages import Ages
+from pdm.ingest.own_keys import words
 from pdm.ingest.own_table import MOST_ROWS, Look, SeenSensor
 from pdm.plant.wire import OF_FILE, TableForm
 from pdm.rules.default import STEPS_AT_FAULT
@@ -23,6 +24,23 @@ _STEPS = (
 _ABOUT = 1.1  # a pace that is so much slower is still that of a step
 _FEWEST_STEPS = 200  # of a record, so that a life step is none too coarse
 _FORECAST_FROM, _SURE_FROM = 3, 10  # failed machines
+
+_OF_OPERATION = frozenset(
+    [
+        *("ambient", "outdoor", "weather", "humidity", "wind", "load", "speed", "rpm", "power", "setpoint", "set"),
+        *(
+            "throttle",
+            "duty",
+            "altitude",
+            "last",
+            "drehzahl",
+            "leistung",
+            "sollwert",
+            "umgebung",
+            "umgebungstemperatur",
+        ),
+    ]
+)
 
 _PLANT = """# Proposed by `pdm-twin init --from-csv` from {file}.
 # Lines with "confirm" are guesses: change what is wrong, then run `pdm-twin check`. All that a plant file can say
@@ -49,7 +67,7 @@ classes:
     sensors:
 {sensors}
     # Sensors that state how the machine is operated (load, speed, weather) rather than how it is:
-    conditions: []            # confirm: of {names}
+    conditions: []            # confirm{conditions}
     failure_modes:
       wear: {{title: Worn out, action: Inspect and repair, duration: 8 h}}   # confirm
 
@@ -108,7 +126,7 @@ def plant_text(look: Look, path: Path) -> str:
         notice=_duration(_notice_ms(look)),
         stale=_duration(_stale_ms(look)),
         sensors="\n".join(map(_sensor_line, look.sensors)),
-        names=", ".join(sensor.name for sensor in look.sensors),
+        conditions=_conditions(look),
         assets="\n".join(
             _ASSET.format(source=json.dumps(source), since=_start_of_life(look, source)) for source in look.machines
         ),
@@ -294,6 +312,12 @@ def _start_of_life(look: Look, source: str) -> str:
     if look.ages is not None and source not in look.new:
         born_ms = look.ages.born_ms.get(source, born_ms)
     return json.dumps(datetime.fromtimestamp(born_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+
+
+def _conditions(look: Look) -> str:
+    """Which sensors may be conditions, as they are called, behind a colon; nothing if none is."""
+    called = [sensor.name for sensor in look.sensors if _OF_OPERATION & set(words(sensor.column))]
+    return f"; called so: {', '.join(called)}" if called else ""
 
 
 def _life_step(look: Look) -> tuple[str, str]:
