@@ -9,10 +9,11 @@ import pytest
 from pdm import twin
 from pdm.errors import ModelError
 from pdm.learn import Life, train
-from pdm.learn.choice import targets
+from pdm.learn.choice import choose_estimate, targets
 from pdm.learn.declared import say_declared
 from pdm.learn.forest_fit import fold_lives
 from pdm.learn.frame_fit import Stack
+from pdm.learn.left_out import parts
 from pdm.learn.lives import stacked
 from pdm.prognosis import FEWEST_FAILURES, LEVELS, Basis, Refusal, learned
 from pdm.prognosis.forecast import forecast
@@ -185,6 +186,16 @@ def test_what_is_estimated_is_one_of_what_is_tried() -> None:
     assert targets(horizon=125, median_life=200) == [Target(cap=125), Target(), Target(log=True)]
     assert targets(horizon=1000, median_life=200) == [Target(cap=1000), Target(cap=120), Target(), Target(log=True)]
     assert head_of(fan_model()).whole.target in targets(FAN.horizon, fan_model().facts.median_life)
+
+
+@pytest.mark.parametrize(("noise", "random"), [(0.0, False), (3.0, True)])
+def test_trees_split_at_random_where_noise_would_choose_their_splits(noise: float, random: bool) -> None:
+    lives = [
+        replace(life, columns=life.columns + np.random.default_rng(number).normal(0, noise, life.columns.shape))
+        for number, life in enumerate(worn_lives(12))
+    ]
+    _, plans = choose_estimate(WORN, list(parts(WORN, lives, [], seed=1)), median_life=300, seed=1)
+    assert [plan.random for plan in plans] == [random, random]
 
 
 def test_rivals_are_chosen_on_the_training_machines() -> None:

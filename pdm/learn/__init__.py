@@ -12,7 +12,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from pdm.errors import ModelError
-from pdm.learn.choice import choose_ends, choose_target, ladder, late_ladder
+from pdm.learn.choice import choose_ends, choose_estimate, ladder, late_ladder
+from pdm.learn.forest_fit import Plan
 from pdm.learn.frame_fit import fit_frame
 from pdm.learn.left_out import (
     LeftOut,
@@ -95,10 +96,10 @@ def _learn(
     tables = [part.life for part in others]
     progress("choosing what to estimate", 0.6)
     median_life = float(np.median([life.length for life in whole]))
-    target = choose_target(asset_class, others, median_life, seed)
-    left_out, apart = choose_ends(asset_class, others, target, failed, seed)
+    target, plans = choose_estimate(asset_class, others, median_life, seed)
+    left_out, apart = choose_ends(asset_class, others, target, plans, failed, seed)
     late_left_out = together(
-        [judge(part.late, part.modes, n, target, seed, apart=apart) for n, part in enumerate(others)]
+        [judge(part.late, part.modes, n, target, plans, seed, apart=apart) for n, part in enumerate(others)]
     )
     said = said_of(left_out, target, horizon, tables, since_new=True)
     said_late = said_of(late_left_out, target, horizon, tables, since_new=False)
@@ -109,8 +110,8 @@ def _learn(
     seen, seen_late = see(frame, [whole_records(asset_class, every), late_records(asset_class, every, seed)])
     head = Head(
         horizon=horizon,
-        whole=_forests(asset_class, seen, left_out, target, seed, apart=apart),
-        late=_forests(asset_class, seen_late, late_left_out, target, seed, apart=apart),
+        whole=_forests(asset_class, seen, left_out, target, plans, seed, apart=apart),
+        late=_forests(asset_class, seen_late, late_left_out, target, plans, seed, apart=apart),
         life=life_table([*whole, *alive]),
         modes=modes_of(asset_class, every, (seen, seen_late), seed),
     )
@@ -137,10 +138,17 @@ def _learn(
 
 
 def _forests(
-    asset_class: AssetClass, seen: Seen, left_out: LeftOut, target: Target, seed: int, *, apart: bool
+    asset_class: AssetClass,
+    seen: Seen,
+    left_out: LeftOut,
+    target: Target,
+    plans: Sequence[Plan],
+    seed: int,
+    *,
+    apart: bool,
 ) -> Forests:
     """Forests of all machines, with the spread seen on machines left out."""
-    fitted, horizon = fit_ends(seen, target, seed, apart=apart), asset_class.horizon
+    fitted, horizon = fit_ends(seen, target, plans, seed, apart=apart), asset_class.horizon
     ends = tuple(asset_class.failure_modes[number].name for number in fitted) if apart else (ANY,)
     squared, poisson = zip(*fitted.values(), strict=True)
     return Forests(target, min(target.cap, horizon), ends, squared, poisson, spread_of(left_out, target, horizon))

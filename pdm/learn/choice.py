@@ -1,5 +1,5 @@
-"""Choose by evidence, on machines that were left out: what the forests estimate, of each failure mode by itself or of
-all as one, and whose forecast is shown."""
+"""Choose by evidence, on machines that were left out: what the forests estimate and how they are grown, of each failure
+mode by itself or of all as one, and whose forecast is shown."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +8,7 @@ import numpy as np
 from pdm.degradation import Weibull
 from pdm.features.frame import Floats
 from pdm.learn.declared import say_declared
-from pdm.learn.forest_fit import SCOUT
+from pdm.learn.forest_fit import PAIR, SCOUT, Plan
 from pdm.learn.left_out import LeftOut, Part, judge, said_of, together
 from pdm.learn.lives import Life
 from pdm.plant import AssetClass
@@ -31,29 +31,40 @@ def targets(horizon: float, median_life: float) -> list[Target]:
     return [*capped, Target(), Target(log=True)]
 
 
-def choose_target(asset_class: AssetClass, parts: Sequence[Part], median_life: float, seed: int) -> Target:
-    """The target whose forecasts of machines left out have the lowest CRPS within the horizon.
+def choose_estimate(
+    asset_class: AssetClass, parts: Sequence[Part], median_life: float, seed: int
+) -> tuple[Target, Sequence[Plan]]:
+    """The target whose forecasts of machines left out have the lowest CRPS within the horizon, and how to grow forests
+    for it: with the best splits or random ones, whichever has less.
 
     Life up to the horizon stays where the best is not better by two standard errors over machines: a choice that chance
     makes would come and go from one training to the next.
     """
-    horizon, *others = targets(asset_class.horizon, median_life)
-    before = _scout(asset_class, parts, horizon, seed)
-    better = [_scout(asset_class, parts, target, seed) - before for target in others]
-    best = int(np.argmin([change.mean() for change in better]))
-    clear = better[best].mean() < -CLEAR * np.std(better[best], ddof=1) / np.sqrt(len(before))
-    return others[best] if clear else horizon
+    tried = targets(asset_class.horizon, median_life)
+    horizon, *others = losses = [_scout(asset_class, parts, target, seed) for target in tried]
+    best = int(np.argmin([loss.mean() for loss in others])) + 1
+    change = losses[best] - horizon
+    clear = change.mean() < -CLEAR * np.std(change, ddof=1) / np.sqrt(len(change))
+    chosen = best if clear else 0
+    at_random = _scout(asset_class, parts, tried[chosen], seed, SCOUT._replace(random=True))
+    random = bool(at_random.mean() < losses[chosen].mean())
+    return tried[chosen], [plan._replace(random=random) for plan in PAIR]
 
 
 def choose_ends(
-    asset_class: AssetClass, parts: Sequence[Part], target: Target, failed: Sequence[Life], seed: int
+    asset_class: AssetClass,
+    parts: Sequence[Part],
+    target: Target,
+    plans: Sequence[Plan],
+    failed: Sequence[Life],
+    seed: int,
 ) -> tuple[LeftOut, bool]:
     """What forests said of machines left out, and whether they tell failure modes apart: whichever has less CRPS."""
-    common, tables = _judged(parts, target, seed, apart=False), [part.life for part in parts]
+    common, tables = _judged(parts, target, plans, seed, apart=False), [part.life for part in parts]
     named = {mode.name for mode in asset_class.failure_modes} & {life.mode for life in failed}
     if len(named) < MODES:
         return common, False
-    by_mode = _judged(parts, target, seed, apart=True)
+    by_mode = _judged(parts, target, plans, seed, apart=True)._replace(mode=common.mode)
     loss, loss_apart = (
         _loss(one, said_of(one, target, asset_class.horizon, tables, since_new=True), asset_class.horizon).mean()
         for one in (common, by_mode)
@@ -61,13 +72,16 @@ def choose_ends(
     return (by_mode, True) if loss_apart < loss else (common, False)
 
 
-def _judged(parts: Sequence[Part], target: Target, seed: int, *, apart: bool) -> LeftOut:
-    return together([judge(part.whole, part.modes, n, target, seed, apart=apart) for n, part in enumerate(parts)])
+def _judged(parts: Sequence[Part], target: Target, plans: Sequence[Plan], seed: int, *, apart: bool) -> LeftOut:
+    """What is said of machines left out; which mode comes, only where modes are not told `apart`."""
+    modes = [None if apart else part.modes for part in parts]
+    judged = [judge(part.whole, modes[n], n, target, plans, seed, apart=apart) for n, part in enumerate(parts)]
+    return together(judged)
 
 
-def _scout(asset_class: AssetClass, parts: Sequence[Part], target: Target, seed: int) -> Floats:
+def _scout(asset_class: AssetClass, parts: Sequence[Part], target: Target, seed: int, plan: Plan = SCOUT) -> Floats:
     """CRPS of each machine by forests that are quickly grown `[n]`."""
-    left_out = together([judge(part.whole, None, n, target, seed, (SCOUT,)) for n, part in enumerate(parts)])
+    left_out = together([judge(part.whole, None, n, target, (plan,), seed) for n, part in enumerate(parts)])
     tables = [part.life for part in parts]
     said = said_of(left_out, target, asset_class.horizon, tables, since_new=True)
     return _loss(left_out, said, asset_class.horizon)

@@ -38,15 +38,17 @@ Read = Callable[[Frame, FeatureState, NDArray[np.intp]], Floats]
 
 
 class Plan(NamedTuple):
-    """How a forest is grown: under which loss, at which learning rate, for how many rounds."""
+    """How a forest is grown: under which loss, at which learning rate, for how many rounds, and whether its splits are
+    drawn at random (Geurts, Ernst, Wehenkel 2006, doi 10.1007/s10994-006-6226-1) or are the best there are."""
 
     loss: str
     rate: float
     rounds: int
+    random: bool = False
 
 
-SQUARED, POISSON = Plan("regression", 0.03, 300), Plan("poisson", 0.05, 300)
-SCOUT = Plan("regression", 0.1, 80)  # enough to tell which target is better
+PAIR = (Plan("regression", 0.03, 300), Plan("poisson", 0.05, 300))
+SCOUT = Plan("regression", 0.1, 80)  # enough to tell what is better
 
 
 class Rows(NamedTuple):
@@ -130,7 +132,7 @@ def fit_forests(
     weight: Floats,
     target: Target,
     seed: int,
-    plans: Sequence[Plan] = (SQUARED, POISSON),
+    plans: Sequence[Plan] = PAIR,
     lives: int = FEW,
 ) -> list[lgb.Booster]:
     """Forests for the target of what `remaining` `[r]`, one for each plan.
@@ -145,7 +147,11 @@ def fit_forests(
     parameters = _parameters(len(value), seed) | {"feature_fraction": _fraction(lives)}
     data = _binned(rows.features, value, weight, parameters)
     return [
-        lgb.train(parameters | {"objective": plan.loss, "learning_rate": plan.rate}, data, plan.rounds)
+        lgb.train(
+            parameters | {"objective": plan.loss, "learning_rate": plan.rate, "extra_trees": plan.random},
+            data,
+            plan.rounds,
+        )
         for plan in plans
     ]
 
@@ -157,7 +163,7 @@ def fit_by_mode(
     mode: NDArray[np.intp],
     target: Target,
     seed: int,
-    plans: Sequence[Plan] = (SQUARED, POISSON),
+    plans: Sequence[Plan] = PAIR,
     lives: int = FEW,
 ) -> dict[int, list[lgb.Booster]]:
     """Forests for the time to each failure mode as if it alone could end a life, as those of `fit_forests`.

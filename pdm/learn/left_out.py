@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 from pdm.degradation import Weibull
 from pdm.features.frame import Floats, Frame
 from pdm.learn.forest_fit import (
-    POISSON,
     ROWS,
-    SQUARED,
     UNTOLD,
     UNTOLD_WEIGHT,
     Plan,
@@ -264,14 +262,14 @@ def judge(
     modes: ModeHead | None,
     part: int,
     target: Target,
+    plans: Sequence[Plan],
     seed: int,
-    plans: Sequence[Plan] = (SQUARED, POISSON),
     *,
     apart: bool = False,
 ) -> LeftOut:
     """What is said of the machines of one part, by forests for each mode if they are to be told `apart`."""
     judged = split.judged
-    fitted = fit_ends(split.learned, target, seed, plans, apart=apart)
+    fitted = fit_ends(split.learned, target, plans, seed, apart=apart)
     mode = np.full(len(judged.machine), "", dtype=object)
     if modes is not None:
         mode[:] = np.array(modes.names)[mode_near_failure(modes, judged.rows.features).argmax(axis=1)]
@@ -288,7 +286,7 @@ def judge(
 
 
 def fit_ends(
-    seen: Seen, target: Target, seed: int, plans: Sequence[Plan] = (SQUARED, POISSON), *, apart: bool
+    seen: Seen, target: Target, plans: Sequence[Plan], seed: int, *, apart: bool
 ) -> dict[int, list[lgb.Booster]]:
     """Forests of each failure mode by its number if they are to be told `apart`, otherwise one set for all, under 0."""
     known = seen.known(target)
@@ -305,7 +303,7 @@ def together(judged: Sequence[LeftOut]) -> LeftOut:
 def spread_of(left_out: LeftOut, target: Target, horizon: float, part: int | None = None) -> Spread:
     """The spread seen on machines left out, those of one part not counted. Each machine weighs the same.
 
-    Few machines say little of each other: their spread is widened.
+    The fewer machines, the less they say of each other: the spread is widened by that.
     """
     counted = left_out.told & (left_out.part != part)
     life = left_out.life[counted]

@@ -16,7 +16,8 @@ from pdm.plant.exposure import stress_of
 from pdm.steps import Steps
 
 FEW = 10
-"""Fewer machines than this tell little of each other: forests look at fewer features, and spreads are widened."""
+"""Fewer machines than this tell little of each other: forests look at fewer features, and errors far and near
+count more alike."""
 
 COPIES, MOST_COPIES = 400, 4  # so many copies are enough, and so many of each life
 ALIVE = 2  # lives that did not fail, for each that did

@@ -6,12 +6,9 @@ import numpy as np
 
 from pdm.features.frame import Frame
 from pdm.learn.forest_fit import UNTOLD
-from pdm.learn.lives import FEW
 from pdm.prognosis.forests import Forests
 from pdm.prognosis.learned import Head, Model
 from pdm.words import plural, sentence
-
-_FEW = f", widened since fewer than {FEW} machines back it"
 
 
 def card(model: Model) -> str:
@@ -88,9 +85,9 @@ the horizon. These are of the forests, where the failure came within the horizon
 {figures}
 
 Method: recursive features of the whole life, two gradient-boosted forests for what is estimated, the spread
-around it from out-of-fold residuals{_FEW if facts.failures < FEW else ""}; beyond the horizon the life table,
-conditional on having reached it. Machines whose history does not reach back to the start of their life have forests of
-their own, learned from lives of which the beginning was taken away.
+around it from out-of-fold residuals, widened by what {facts.failures} machines leave uncertain; beyond the horizon the
+life table, conditional on having reached it. Machines whose history does not reach back to the start of their life have
+forests of their own, learned from lives of which the beginning was taken away.
 
 Limits: it speaks about machines of this class that are operated as those in training were. It forecasts the first
 failure, whatever its mode.

@@ -54,12 +54,10 @@ def fit_spread(
 
 
 def widened(spread: Spread, lives: int, reach: float) -> Spread:
-    """The table as so few machines back it: Student's law in place of the normal one, and a mean that is uncertain.
+    """The table as so many machines back it: Student's law in place of the normal one, and a mean that is uncertain.
 
     Student (1908), doi 10.1093/biomet/6.1.1.
     """
-    if lives >= FEW:
-        return spread
     outer = np.arange(len(LEVELS)) != MEDIAN
     factor = np.ones(len(LEVELS))
     # t(level, n - 1) / z(level) sqrt(1 + 1/n)
