@@ -250,7 +250,7 @@ def readiness(look: Look, now_ms: int) -> list[str]:
     )
     said.append(
         "if a sensor states how a machine is operated (load, speed, weather), name it under `conditions`: load is then "
-        "not taken for wear"
+        f"not taken for wear{_conditions(look)}"
     )
     said.append(
         f"a learned forecast needs failures{_ends(look)}: report them with `pdm-twin import events`, "

@@ -401,6 +401,21 @@ def test_a_table_that_is_longer_than_what_was_looked_at_is_said_to_be(
     assert any("only the beginning was looked at" in sentence for sentence in readiness(look_at(path, PLAIN), NOW))
 
 
+def test_sensors_that_are_called_after_operation_are_named_as_likely_conditions(tmp_path: Path) -> None:
+    path = written(tmp_path, table(**{"Motor load %": np.arange(300) % 9, "AmbientTemp": np.arange(300) % 7}))
+    look = look_at(path, PLAIN)
+    assert "conditions: []            # confirm; called so: Motor_load, AmbientTemp\n" in plant_text(look, path)
+    assert any("called so: Motor_load, AmbientTemp" in sentence for sentence in readiness(look, NOW))
+
+
+def test_an_angle_that_goes_round_is_no_sensor(tmp_path: Path) -> None:
+    turning = np.cumsum(np.random.default_rng(6).normal(0, 20, 300))
+    angles = {"Yaw [deg]": turning % 360, "pitch [deg]": (turning % 25).round()}
+    look = look_at(written(tmp_path, table(**angles)), PLAIN)
+    assert "goes round" in look.left_out["Yaw [deg]"]
+    assert "pitch [deg]" not in look.left_out
+
+
 def test_rows_that_stand_twice_do_not_hide_which_column_names_the_machines(tmp_path: Path) -> None:
     frame = pd.concat([table(rig=name) for name in ("R1", "R2")])
     frame = pd.concat([frame, frame[::10]]).sort_values(["rig", "Timestamp"])

@@ -37,6 +37,7 @@ _NO_NUMBERS = "no numbers"
 _COUNTS = "counts the rows"
 _COUNTS_LIFE = "counts what each machine has run: its age"
 _FOR_NONE = (99, 999, 9999, 99999, 999999, 99.9, 999.9, 9999.9, 999.99, 9999.99, 32767, 32768, 65535, 6999)
+_CIRCLE = 360.0
 _SECOND_MS = 1000
 _STATISTICS = ("min", "max", "mean", "avg", "std", "sd", "ph")  # in brackets, but no units
 
@@ -250,9 +251,20 @@ def _no_sensor(name: str, column: Any, values: Any, machines: Any) -> str:
         return f"always {known[0]:g}"
     if len(known) > 20 and _counts_rows(values, machines):
         return _COUNTS
+    if _goes_round(values, machines):
+        return "an angle that goes round: its mean says nothing"
     if numbers_things(name, column):
         return f"numbers something; if it names the machines: --source-column {name!r}"
     return ""
+
+
+def _goes_round(values: Any, machines: Any) -> bool:
+    """Whether values lie on a whole circle, and step over its end."""
+    low, high = np.nanmin(values), np.nanmax(values)
+    circle = low >= -_CIRCLE / 2 and high <= _CIRCLE and high - low > 0.95 * _CIRCLE
+    steps = pd.Series(values, index=machines.index).groupby(machines).diff().abs()
+    over = steps > 0.8 * _CIRCLE
+    return bool(circle and over.any() and (steps[~over] < _CIRCLE / 4).mean() > MOSTLY)
 
 
 def _counts_rows(values: Any, machines: Any) -> bool:
