@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -157,7 +157,7 @@ def _with_clock(path: Path, table: Any, form: TableForm) -> TableForm:
         return form
     said = form.time_column != _UNSAID.time_column
     clocks = [name for name in table.columns if _all_like(table[name], _TIME_OF_DAY)]
-    dates = [name for name in table.columns if _all_like(_dates(table[name]), _DATE)]
+    dates = [name for name in table.columns if _all_like(_dates(table[name].head(1000)), _DATE)]
     whole = [name for name in table.columns if name.casefold() in _TIMES and name not in (*clocks, *dates)]
     dates = [name for name in dates if name == form.time_column or not (said or whole)]
     if clocks and dates:
@@ -255,7 +255,8 @@ def moments_of(column: Any, form: TableForm) -> tuple[TableForm, Any] | None:
         form = replace(form, epoch_unit=unit)
         return form, _since(values, form)
     text = column.astype("string").str.strip()
-    written = [_written(text, name) for name in ([form.time_format] if form.time_format else [None, *_FORMATS])]
+    likely = [form.time_format] if form.time_format else list(filter(_fits(text.head(1000)), [None, *_FORMATS]))
+    written = [_written(text, name) for name in likely]
     fitting = [(name, moments) for name, moments in written if moments.notna().mean() > MOSTLY]
     if not fitting:
         return None
@@ -263,6 +264,11 @@ def moments_of(column: Any, form: TableForm) -> tuple[TableForm, Any] | None:
         names = " or ".join(str(name) for name, _ in fitting[:2])
         raise ConfigurationError(f"times such as {text.iloc[0]!r} may be {names}: say which (--time-format)")
     return _in_utc(fitting[0][1], replace(form, time_format=fitting[0][0]))
+
+
+def _fits(text: Any) -> Callable[[str | None], bool]:
+    """Whether times in text are written in a form."""
+    return lambda time_format: bool(_written(text, time_format)[1].notna().mean() > 0.5)
 
 
 def _since(values: Any, form: TableForm) -> Any:
