@@ -105,6 +105,10 @@ rules:
     title: Check this sensor
     for: {check}
 
+  changed:
+    kind: departure
+    title: Departs from its own early life
+
   silent:
     kind: silent_sensor
     title: No readings

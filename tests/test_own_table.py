@@ -18,7 +18,7 @@ from pdm.ingest.own_table import look_at
 from pdm.own_plant import failures_text, import_command, plant_text, proposed_files, readiness, rules_text
 from pdm.plant.file import parse_plant
 from pdm.plant.wire import OF_FILE, TableForm
-from pdm.rules.ruleset import parse_rules
+from pdm.rules.ruleset import DepartureRule, parse_rules
 
 PLAIN = TableForm()
 NOW = 1_768_600_000_000  # 2026-01-16
@@ -177,7 +177,8 @@ def test_the_proposed_plant_takes_the_whole_table_in(tmp_path: Path) -> None:
     path = written(tmp_path, frame)
     look = look_at(path, PLAIN)
     plant = parse_plant(plant_text(look, path))
-    assert parse_rules(rules_text(look), plant).rules
+    kinds = {type(rule) for rule in parse_rules(rules_text(look), plant).rules}
+    assert DepartureRule in kinds  # or nobody would hear what is learned from fewer than three failures
     store = MemoryReadings()
     done = import_files([path], store, plant, look.form, 1_800_000_000_000, report=tmp_path / "report.csv")
     assert (done[0].rows, done[0].bad_rows) == (900, 0)
