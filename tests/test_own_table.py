@@ -417,6 +417,33 @@ def test_an_angle_that_goes_round_is_no_sensor(tmp_path: Path) -> None:
     assert "pitch [deg]" not in look.left_out
 
 
+@pytest.mark.parametrize("index", ["time", "count", "delimiter"])
+def test_a_column_without_a_name_is_an_index_or_nothing(tmp_path: Path, index: str) -> None:
+    frame = table().rename(columns={"Timestamp": ""}) if index == "time" else table(**{"": None})
+    frame = table().reset_index(names="") if index == "count" else frame
+    path = written(tmp_path, frame)
+    look = look_at(path, PLAIN)
+    assert [sensor.name for sensor in look.sensors] == ["Oil_temp", "current_kA"]
+    plant, store = parse_plant(plant_text(look, path)), MemoryReadings()
+    (done,) = import_files([path], store, plant, look.form, 1_800_000_000_000, report=tmp_path / "report.csv")
+    assert (done.rows, done.bad_rows) == (300, 0)
+
+
+def test_lines_above_the_names_of_columns_are_told_to_go(tmp_path: Path) -> None:
+    path = written(tmp_path, table(), sep=";")
+    path.write_text("Export of press 4\n\n" + path.read_text())
+    with pytest.raises(ConfigurationError, match="what stands above them, such as 'Export of press 4', has to go"):
+        look_at(path, PLAIN)
+
+
+def test_a_comma_in_seconds_is_read(tmp_path: Path) -> None:
+    path = written(tmp_path, table(Timestamp=HOURS.strftime("%Y-%m-%d %H:%M:%S,250")), sep=";")
+    look = look_at(path, PLAIN)
+    plant, store = parse_plant(plant_text(look, path)), MemoryReadings()
+    import_files([path], store, plant, look.form, 1_800_000_000_000, report=tmp_path / "report.csv")
+    assert store.window("machine", ["press_4"], 0, 2**60).time_ms[0] == int(HOURS[0].timestamp() * 1000) + 250
+
+
 def test_rows_that_stand_twice_do_not_hide_which_column_names_the_machines(tmp_path: Path) -> None:
     frame = pd.concat([table(rig=name) for name in ("R1", "R2")])
     frame = pd.concat([frame, frame[::10]]).sort_values(["rig", "Timestamp"])

@@ -107,6 +107,9 @@ def layout_of(path: Path, form: TableForm) -> Layout:
     names = tuple(name.strip() for name in rows[0])
     if path.suffix == ".parquet" or not all(name.replace("\t", " ").isprintable() for name in rows[0]):
         raise ConfigurationError("is neither CSV nor Parquet", file=path.name)
+    if _stands_above(lines):
+        said = f"the first row has to name the columns: what stands above them, such as {lines[0]!r}, has to go"
+        raise ConfigurationError(said, file=path.name)
     if values := next(filter(_DATED.match, names), None):
         said = f"the first row has to name the columns, and one row after it each sample: it holds {values!r}"
         raise ConfigurationError(said, file=path.name)
@@ -118,6 +121,13 @@ def layout_of(path: Path, form: TableForm) -> Layout:
         raise ConfigurationError(error.message, file=path.name) from None
     missing = (*MISSING, *(word.strip().casefold() for word in form.missing))
     return Layout(names, delimiter, decimal, missing, encoding)
+
+
+def _stands_above(lines: Sequence[str]) -> bool:
+    """Whether the first line has no cells, and most others do."""
+    rest = [line for line in lines[1:] if line.strip()]
+    parted = (sum(delimiter in line for line in rest) for delimiter in _DELIMITERS)
+    return not any(delimiter in lines[0] for delimiter in _DELIMITERS) and 2 * max(parted) > len(rest) > 1
 
 
 def holds_values(name: str, form: TableForm) -> bool:

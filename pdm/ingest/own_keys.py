@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from pdm.errors import ConfigurationError
-from pdm.ingest.rows import COUNTED_PER_MS, MIDNIGHT
+from pdm.ingest.rows import COMMA_IN_SECONDS, COUNTED_PER_MS, MIDNIGHT
 from pdm.plant.wire import OF_FILE, EpochUnit, TableForm, TableUnit
 
 MOSTLY = 0.95
@@ -167,7 +167,7 @@ def _with_clock(path: Path, table: Any, form: TableForm) -> TableForm:
 
 
 def _all_like(column: Any, pattern: str) -> bool:
-    return bool(column.head(1000).astype("string").str.strip().str.fullmatch(pattern).mean() > MOSTLY)
+    return bool(column.head(1000).astype("string").str.strip().str.fullmatch(pattern).fillna(False).mean() > MOSTLY)
 
 
 def _dates(column: Any) -> Any:
@@ -278,7 +278,8 @@ def _since(values: Any, form: TableForm) -> Any:
 
 
 def _written(text: Any, time_format: str | None) -> tuple[str | None, Any]:
-    aware = bool(text.str.contains(_OFFSET).mean() > MOSTLY) and time_format is None
+    text = text.str.replace(COMMA_IN_SECONDS, r"\1.\2", regex=True) if time_format is None else text
+    aware = bool(text.str.contains(_OFFSET).fillna(False).mean() > MOSTLY) and time_format is None
     return time_format, pd.to_datetime(text, format=time_format or "ISO8601", utc=aware, errors="coerce")
 
 

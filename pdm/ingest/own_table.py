@@ -32,6 +32,7 @@ _UNITS |= {"a": "A", "ma": "mA", "v": "V", "kv": "kV", "w": "W", "kw": "kW", "hz
 _UNITS |= {"ohm": "ohm", "mohm": "mohm", "kohm": "kohm", "ah": "A*h", "kwh": "kWh", "°f": "degF"}
 _UNITS |= {"mm/s": "mm/s", "m/s": "m/s", "g": "g_0", "l/min": "l/min", "m3/h": "m3/h", "%": "%", "mm": "mm", "um": "um"}
 _IN_BRACKETS = re.compile(r"[\[(]([^\])]{1,12})[\])]")
+_NAMELESS = re.compile(r"Unnamed: \d+$")
 _NO_NAME = re.compile(r"[^\w.:-]+")
 _NO_NUMBERS = "no numbers"
 _COUNTS = "counts the rows"
@@ -150,7 +151,8 @@ def _read(path: Path, layout: Layout, most: int) -> Any:
             encoding=layout.encoding,
             encoding_errors="replace",
         )
-    table.columns = [str(name).strip() for name in table.columns]
+    nameless = layout.names.count("") == 1  # an index, or a delimiter at the end of each row
+    table.columns = ["" if nameless and _NAMELESS.match(str(name)) else str(name).strip() for name in table.columns]
     if table.empty:
         raise ConfigurationError("holds no rows", file=path.name)
     return table.reset_index(drop=True)

@@ -43,6 +43,9 @@ _NO_ZONE = "expected a time with its offset, or a zone (--time-zone), not "
 MIDNIGHT = r"[ T]00:00(?::00(?:\.0+)?)?$"
 """What stands behind a date that has its time of day in a column of its own."""
 
+COMMA_IN_SECONDS = r"(:\d\d),(\d)"
+"""Which ISO 8601 allows, and pandas does not."""
+
 Moments = Any  # a pandas Series of timestamps
 
 _ENDS_WITH_OFFSET = r":\d\d(?:\.\d+)?\s*(?:Z|z|[-+]\d\d(?::?\d\d)?)\s*$"
@@ -248,10 +251,10 @@ def _written_numbers(name: str, column: Any, layout: Layout, rows: _Rows) -> NDA
 
 def _times(columns: Mapping[str, Any], form: TableForm, rows: _Rows) -> NDArray[np.int64]:
     """Milliseconds since 1970; rows whose time cannot be read are refused. `[n]`."""
-    column, clock = columns[form.time_column], columns.get(form.clock_column or "")
-    if clock is None:
+    column = columns[form.time_column]
+    if form.clock_column is None:
         return _column_of_times(column, form, rows)
-    clock = pc.utf8_trim_whitespace(pc.cast(clock, pa.string()))
+    clock = pc.utf8_trim_whitespace(pc.cast(columns[form.clock_column], pa.string()))
     clock = pc.if_else(pc.equal(clock, ""), None, clock)  # the day alone would be its first moment
     behind_ms = pd.to_numeric(clock.to_pandas(), errors="coerce").to_numpy(np.float64)
     if np.isnan(behind_ms).all():
@@ -318,7 +321,7 @@ def _written_moments(column: Any, text: Callable[[], NDArray[Any]], form: TableF
             raise ConfigurationError(_NO_OFFSET)
         rows.refuse(local.notna().to_numpy(), "timestamp_without_zone", _NO_ZONE, text)
         return aware
-    return aware.fillna(_placed(local, form.time_zone))
+    return aware.dt.as_unit("ms").fillna(_placed(local, form.time_zone).dt.as_unit("ms"))
 
 
 def _read_moments(series: Any, form: TableForm) -> tuple[Moments, Moments]:
@@ -328,6 +331,7 @@ def _read_moments(series: Any, form: TableForm) -> tuple[Moments, Moments]:
         moments = pd.to_datetime(series, format=form.time_format, utc=has_offset, errors="coerce")
         none = pd.Series(pd.NaT, index=series.index, dtype="datetime64[ns]" if has_offset else "datetime64[ns, UTC]")
         return (moments, none) if has_offset else (none, moments)
+    series = series.str.replace(COMMA_IN_SECONDS, r"\1.\2", regex=True)
     with_offset = series.str.contains(_ENDS_WITH_OFFSET, na=False)
     aware = pd.to_datetime(series.where(with_offset), format="ISO8601", utc=True, errors="coerce")
     return aware, pd.to_datetime(series.where(~with_offset), format="ISO8601", errors="coerce")
