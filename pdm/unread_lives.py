@@ -47,7 +47,8 @@ class ByAge(NamedTuple):
 def unread_lives(fleet: Fleet, asset_class: AssetClass, read: Iterable[Life]) -> list[UnreadLife]:
     """The lives of a class without readings; none where a life step is no stretch of time.
 
-    Those that go on count up to the latest that is known of any machine of the class.
+    Those that go on count up to the latest that is known of any machine of the class. Where others have readings, a
+    silent machine of which no event tells is taken for a spare.
 
     Args:
         read: lives of which steps are on record.
@@ -64,9 +65,15 @@ def unread_lives(fleet: Fleet, asset_class: AssetClass, read: Iterable[Life]) ->
             serial, lasted / step_ms, span.failed, span.mode, span.to_ms >= NEVER_MS and _sits(fleet, serial, until_ms)
         )
         for serial, span in spans
-        if not any(name == serial and span.from_ms < end_ms[0] <= span.to_ms for name, end_ms in seen)
+        if (not seen or _told(fleet, serial, span))
+        and not any(name == serial and span.from_ms < end_ms[0] <= span.to_ms for name, end_ms in seen)
         and (lasted := _lasted_ms(fleet, serial, span, until_ms)) > 0
     ]
+
+
+def _told(fleet: Fleet, serial: str, span: Span) -> bool:
+    """Whether an event began or ended a life."""
+    return span.to_ms < NEVER_MS or span.from_ms != fleet.assets[serial].start_of_life_ms
 
 
 def _sits(fleet: Fleet, serial: str, at_ms: int) -> bool:

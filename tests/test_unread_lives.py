@@ -54,6 +54,14 @@ def test_a_life_lasts_while_the_machine_is_installed_and_until_the_last_that_is_
     assert len(unread_lives(fleet_of(plant, told), plant.classes["fan"], [seen])) == 2
 
 
+def test_a_silent_machine_is_a_spare_where_others_have_readings() -> None:
+    plant = parse_plant(MANY.replace("source: f-9, start_of_life: unknown", "source: f-9, start_of_life: 2026-01-01"))
+    fleet = fleet_of(plant, [event(2, EventKind.REPAIRED, 10), event(2, EventKind.FAILED, 50)])
+    seen = Life("F-1", np.ones((1, 3)), np.ones(1), failed=True, end_ms=np.array([START + 60 * HOUR]))
+    assert [one.serial for one in unread_lives(fleet, plant.classes["fan"], [])] == ["F-2", "F-9"]
+    assert [one.serial for one in unread_lives(fleet, plant.classes["fan"], [seen])] == ["F-2"]
+
+
 @pytest.fixture
 def plant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
