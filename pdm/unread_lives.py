@@ -56,17 +56,20 @@ def unread_lives(fleet: Fleet, asset_class: AssetClass, read: Iterable[Life]) ->
     step_ms = asset_class.life_step.duration_ms
     if step_ms is None:
         return []
-    seen = [(life.serial, life.end_ms) for life in read if life.end_ms is not None and len(life.end_ms)]
+    seen: dict[str, list[NDArray[np.int64]]] = {}
+    for life in read:
+        if life.end_ms is not None and len(life.end_ms):
+            seen.setdefault(life.serial, []).append(life.end_ms)
     spans = [(serial, span) for serial, span in fleet.all_lives_of(asset_class.name) if span.start_known]
     known = [ms for _, span in spans for ms in (span.from_ms, span.to_ms) if ms < NEVER_MS]
-    until_ms = max([*known, *(int(end_ms[-1]) for _, end_ms in seen)], default=0)
+    until_ms = max([*known, *(int(end_ms[-1]) for ends in seen.values() for end_ms in ends)], default=0)
     return [
         UnreadLife(
             serial, lasted / step_ms, span.failed, span.mode, span.to_ms >= NEVER_MS and _sits(fleet, serial, until_ms)
         )
         for serial, span in spans
         if (not seen or _told(fleet, serial, span))
-        and not any(name == serial and span.from_ms < end_ms[0] <= span.to_ms for name, end_ms in seen)
+        and not any(span.from_ms < end_ms[0] <= span.to_ms for end_ms in seen.get(serial, ()))
         and (lasted := _lasted_ms(fleet, serial, span, until_ms)) > 0
     ]
 
