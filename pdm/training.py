@@ -31,12 +31,12 @@ SEED = 1
 
 class Trained(NamedTuple):
     """What came of it: `version` is None where nothing was published, `text` says why, or how good it is, `by_age` what
-    the life table of work orders says of machines without readings."""
+    the life table of work orders says of machines without readings, None if there is none."""
 
     version: str | None
     active: bool
     text: str
-    by_age: tuple[ByAge, ...] = ()
+    by_age: tuple[ByAge, ...] | None = None
 
 
 def train_class(

@@ -58,4 +58,4 @@ def test_what_is_proposed_takes_the_orders_in_and_training_gives_a_life_table(
     assert import_events(settings, path, Path("orders.yaml")).problems == []
     trained = train(settings, "machine")
     assert "life table of 8 failures and 9 lives that did not end so" in trained.text
-    assert sorted(one.serial for one in trained.by_age) == ["P-1", "P-3", "P-5", "P-7", "P-9"]
+    assert sorted(one.serial for one in trained.by_age or ()) == ["P-1", "P-3", "P-5", "P-7", "P-9"]

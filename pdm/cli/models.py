@@ -22,7 +22,7 @@ def train(class_name: OfClass, settings: SettingsFile = None, as_json: AsJson = 
     done = train(settings_of(settings), class_name)
     facts = {"version": done.version, "active": done.active, "text": done.text}
     say(facts, as_json, "{text}")
-    raise typer.Exit(int(done.version is None and not done.by_age))
+    raise typer.Exit(int(done.version is None and done.by_age is None))
 
 
 @models_app.command("list")

@@ -75,6 +75,38 @@ def test_cells_of_which_only_cycles_are_known_come_to_their_failures_by_the_comm
     assert "3 rows, 3 events" in shell(*shlex.split(imported[0])).out
 
 
+def test_a_folder_of_files_with_counters_and_clocks_becomes_a_plant_by_the_commands_that_init_says(
+    shell: Shell, tmp_path: Path
+) -> None:
+    (tmp_path / "presses").mkdir()
+    for press, anew in (("Press 1", 150), ("Press 2", 300)):
+        lines = [f"{1 + hour // 24:02}.01.2026;{hour % 24:02}:00;{60 + hour % 7};{hour % anew}" for hour in range(240)]
+        rows = "\n".join(["Date;Time;Oil temp [C];Press hours", *lines])
+        (tmp_path / "presses" / f"{press}.csv").write_text(rows)
+    told = shell("init", "--from-csv", "presses", "--time-zone", "Europe/Berlin", "--from-new").out
+    assert "2 machines by the names of files" in told
+    assert shell("apply", "--yes").code == 0
+    renew, read = (
+        line.partition("pdm-twin ")[2]
+        for line in told.splitlines()
+        if "pdm-twin import " in line and "learned" not in line
+    )
+    assert "240 rows" in shell(*shlex.split(read)).out
+    assert "1 rows, 1 events" in shell(*shlex.split(renew)).out
+
+
+def test_work_orders_alone_become_a_life_table_by_the_commands_that_init_says(shell: Shell, tmp_path: Path) -> None:
+    rows = "\n".join(f"P-{number};2020-01-01;2021-0{number + 1}-01" for number in range(8))
+    (tmp_path / "orders.csv").write_text(f"Pump no;Installed;Failed\n{rows}\n")
+    told = shell("init", "--from-orders", "orders.csv").out
+    assert shell("apply", "--yes").code == 0
+    (command,) = (line.partition("pdm-twin ")[2] for line in told.splitlines() if "import events" in line)
+    assert "8 rows, 24 events" in shell(*shlex.split(command)).out
+    trained = shell("train", "machine")
+    assert trained.code == 0
+    assert "life table of 8 failures" in trained.out
+
+
 def test_what_init_writes_can_be_checked_applied_and_ticked(shell: Shell, tmp_path: Path) -> None:
     assert "pdm-twin check" in shell("init").out
     checked = json.loads(shell("check", "--json").out)
