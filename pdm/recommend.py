@@ -81,7 +81,7 @@ _FAULTS = {
 }
 _MEANWHILE = {  # faults beside which a forecast goes on, however long they last
     "noise": "What it says still counts, no single value for much.",
-    "level": "The jump is taken off what it says.",
+    "level": "The jump is taken off what it says, unless machines of its class jumped so before they failed.",
     "drift": "What it says is left out of the forecast.",
 }
 _REPAIRS = {

@@ -14,8 +14,8 @@ from pdm.learn.forest_fit import (
     fold_together,
     learning_steps,
 )
-from pdm.learn.frame_fit import Stack
 from pdm.learn.lives import FEW
+from pdm.learn.stack import Stack
 from pdm.prognosis.forests import Target, estimate
 from tests.small_lives import random_frame, steps_of
 

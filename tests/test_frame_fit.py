@@ -7,7 +7,8 @@ import pytest
 
 from pdm.errors import ModelError
 from pdm.features.frame import Floats, Frame, project, read, standardised
-from pdm.learn.frame_fit import CLIP_FLOOR, Stack, fit_frame
+from pdm.learn.frame_fit import CLIP_FLOOR, fit_frame
+from pdm.learn.stack import Stack
 from tests.small_lives import FAN, fan_lives
 
 

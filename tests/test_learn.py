@@ -12,9 +12,9 @@ from pdm.learn import Life, train
 from pdm.learn.choice import choose_estimate, targets
 from pdm.learn.declared import say_declared
 from pdm.learn.forest_fit import fold_lives
-from pdm.learn.frame_fit import Stack
 from pdm.learn.left_out import parts
 from pdm.learn.lives import stacked
+from pdm.learn.stack import Stack
 from pdm.prognosis import FEWEST_FAILURES, LEVELS, Basis, Refusal, learned
 from pdm.prognosis.forecast import forecast
 from pdm.prognosis.forests import ANY, Target

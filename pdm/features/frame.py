@@ -93,6 +93,7 @@ class Frame:
         scale: time scale of the memories, 1 for a median life of 200 steps.
         watch: what a departure from early life is held against, None where a head forecasts.
         peers: what a drift of a sensor is held against, None where none can be told from wear.
+        jumps: `[p]` of which kept sensors a jump is wear rather than a fault; None for of none.
     """
 
     column_names: tuple[str, ...]
@@ -107,6 +108,7 @@ class Frame:
     scale: float
     watch: Watch | None = None
     peers: Peers | None = None
+    jumps: NDArray[np.bool_] | None = None
 
     @property
     def sensors(self) -> int:

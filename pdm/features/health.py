@@ -15,7 +15,8 @@ read, and d how far z is from its last value that was believed:
     drift    away from its peers, where they tell that from wear (`pdm.features.peers`)
 
 What one at fault says is left out, but in two cases it goes on to tell of the machine. Noise has no direction: values
-count up to `LIMIT`. And a level that stays is taken off, once it is known how high it is, as behind a new sensor.
+count up to `LIMIT`. And a level that stays is taken off, once it is known how high it is, as behind a new sensor; it
+is believed where lives have shown that it comes with wear (`Frame.jumps`).
 
 A sensor that states how the machine is operated has nothing that it should read, and one that mostly repeats itself (it
 reports on change, or its digits are coarse) says too little: only their dropout is seen.
@@ -236,6 +237,8 @@ def gather_offset(frame: Frame, seen: View, step: Read, follows: Flags, recent: 
     away = (since > 0) & (seen.told == 0) & ~noisier(seen) & follows & moves & np.isfinite(step.departure)
     apart = step.departure - seen.shift - recent / np.where(moves, step.inverse_sd, 1)
     change = (apart - seen.offset) / np.maximum(since, 1)
+    if frame.jumps is not None:
+        away &= ~frame.jumps[:, None]
     gathering = away & (since <= _gathered(frame))
     np.add(seen.offset, change, out=seen.offset, where=gathering, casting="same_kind")
     # once it is known, what the sensor would say goes on: back there it is sound again
@@ -284,6 +287,8 @@ def _suspect(frame: Frame, seen: View) -> Flags:
 def _heard(frame: Frame, seen: View) -> Flags:
     """`[p, m]` which sensors at fault go on to tell of the machine."""
     settled = seen.jumped >= LASTING + _gathered(frame)
+    if frame.jumps is not None:
+        settled |= frame.jumps[:, None] & (seen.jumped >= LASTING)
     lost = _too_long(seen) | (seen.dropped > _DROPPED) | (seen.told > 0)
     if frame.peers is not None:
         lost |= peers.drifting(frame, seen.apart)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from pdm import features
 from pdm.features import FeatureState
 from pdm.features.frame import Floats, Frame
-from pdm.learn.frame_fit import Stack, joined
 from pdm.learn.lives import FEW
+from pdm.learn.stack import Stack, joined
 from pdm.prognosis.forests import Target, estimate
 from pdm.prognosis.learned import ModeHead
 

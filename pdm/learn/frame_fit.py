@@ -1,8 +1,7 @@
 """Fit a frame to the lives of machines."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +22,8 @@ from pdm.features.frame import (
     standardised,
     terms,
 )
+from pdm.learn.jump_fit import fit_jumps
+from pdm.learn.stack import Stack
 from pdm.plant import AssetClass
 
 REFERENCE_LIFE = 200.0  # the median life for which the memories of the features were chosen [life steps]
@@ -32,58 +33,8 @@ SEPARATION = 0.75  # silhouette from which clusters of operating conditions are 
 MAX_REGIMES = 10
 CLUSTERED = 2000  # steps looked at to find regimes
 EXPLAINED = 0.05  # share of a sensor's variance from which operating conditions matter
-EARLY = 0.25  # share of a life in which a machine counts as healthy
 NEAR_END = 0.4  # share of the horizon that h1 looks at
 CLIP_FLOOR, CLIP_MARGIN = 8.0, 1.5
-
-
-@dataclass(frozen=True)
-class Stack:
-    """Lives one below the other.
-
-    Attributes:
-        columns: `[r, k]` running steps, columns in the order of the class, NaN where missing.
-        lengths: `[n]` steps of each life.
-        used, remaining: `[r]` life used and left after each step [life steps].
-        follows: `[r]` whether the machine ran until the step began; None if always.
-        renewed: `[r, k]` behind which columns other sensors stand from this step on; None for nowhere.
-    """
-
-    columns: Floats
-    lengths: NDArray[np.int64]
-    used: Floats
-    remaining: Floats
-    follows: NDArray[np.bool_] | None = None
-    renewed: NDArray[np.bool_] | None = None
-
-    @cached_property
-    def parts(self) -> list[slice]:
-        """The rows of each life."""
-        ends = np.cumsum(self.lengths)
-        return [slice(end - length, end) for end, length in zip(ends.tolist(), self.lengths.tolist(), strict=True)]
-
-    @cached_property
-    def age(self) -> NDArray[np.int64]:
-        """`[r]` steps before each one in its life."""
-        return np.concatenate([np.arange(length) for length in self.lengths])
-
-    @cached_property
-    def early(self) -> NDArray[np.bool_]:
-        return np.asarray(self.age < EARLY * np.repeat(self.lengths, self.lengths))
-
-
-def joined(stacks: Sequence[Stack]) -> Stack:
-    """All lives of several stacks."""
-    follows = [np.ones(len(one.columns), dtype=np.bool_) if one.follows is None else one.follows for one in stacks]
-    renewed = [np.zeros(one.columns.shape, dtype=np.bool_) if one.renewed is None else one.renewed for one in stacks]
-    return Stack(
-        columns=np.concatenate([one.columns for one in stacks]),
-        lengths=np.concatenate([one.lengths for one in stacks]),
-        used=np.concatenate([one.used for one in stacks]),
-        remaining=np.concatenate([one.remaining for one in stacks]),
-        follows=None if all(one.follows is None for one in stacks) else np.concatenate(follows),
-        renewed=None if all(one.renewed is None for one in stacks) else np.concatenate(renewed),
-    )
 
 
 def fit_frame(asset_class: AssetClass, stack: Stack, seed: int) -> Frame:
@@ -93,7 +44,13 @@ def fit_frame(asset_class: AssetClass, stack: Stack, seed: int) -> Frame:
     projection, offset = _fit_projection(frame, stack, z, regime, asset_class.horizon)
     change, start, own_offset = _fit_own(frame, stack, z, asset_class.horizon)
     return replace(
-        frame, projection=projection, offset=offset, own_change=change, own_start=start, own_offset=own_offset
+        frame,
+        projection=projection,
+        offset=offset,
+        own_change=change,
+        own_start=start,
+        own_offset=own_offset,
+        jumps=fit_jumps(frame, stack),
     )
 
 

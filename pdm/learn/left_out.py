@@ -26,9 +26,10 @@ from pdm.learn.forest_fit import (
     fold_together,
     learning_steps,
 )
-from pdm.learn.frame_fit import Stack, fit_frame
+from pdm.learn.frame_fit import fit_frame
 from pdm.learn.lives import Life, late_copies, stacked, teaching
 from pdm.learn.spread_fit import fit_spread, widened
+from pdm.learn.stack import Stack
 from pdm.plant import AssetClass
 from pdm.prognosis import LEVELS
 from pdm.prognosis.forests import Spread, Target, estimate, quantiles_around

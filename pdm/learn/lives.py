@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pdm.features.frame import Floats
 from pdm.installations import Life as Span
-from pdm.learn.frame_fit import Stack
+from pdm.learn.stack import Stack
 from pdm.new_sensors import NewSensors
 from pdm.plant import AssetClass
 from pdm.plant.exposure import stress_of

@@ -72,6 +72,7 @@ def _forecast_card(model: Model, head: Head) -> str:
 | horizon | {head.horizon:g} life steps |
 | estimated | {_target(head.whole)} |
 | drift judged of | {_drift_judged(model.frame)} |
+| jumps are wear of | {_jumping(model.frame)} |
 | who speaks | {facts.basis.name.lower().replace("_", " ")} (CRPS {facts.evidence}) |
 | of machines that joined late | {facts.late_basis.name.lower().replace("_", " ")} (CRPS {facts.late_evidence}) |
 | seed, recipe | {facts.seed}, {facts.recipe} |
@@ -103,6 +104,12 @@ def _drift_judged(frame: Frame) -> str:
         for which in (True, False)
     )
     return f"{judged}; not of {others}" if others else judged
+
+
+def _jumping(frame: Frame) -> str:
+    if frame.jumps is None:
+        return "no sensor"
+    return ", ".join(name for name, wears in zip(frame.channel_names, frame.jumps.tolist(), strict=False) if wears)
 
 
 def _target(forests: Forests) -> str:

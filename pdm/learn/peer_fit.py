@@ -15,7 +15,7 @@ from pdm.durations import DAY_MS
 from pdm.features import slow_since_start
 from pdm.features.frame import Floats, Frame, Peers
 from pdm.learn.forest_fit import fold_lives
-from pdm.learn.frame_fit import Stack
+from pdm.learn.stack import Stack
 from pdm.plant import AssetClass
 
 FEWEST = 20  # lives; of fewer nobody knows how far apart sensors get by themselves

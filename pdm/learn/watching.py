@@ -20,8 +20,9 @@ from pdm.errors import ModelError
 from pdm.features.frame import Floats, Frame, Watch
 from pdm.features.watch import HELD, departure, mean_square
 from pdm.learn.forest_fit import fold_lives
-from pdm.learn.frame_fit import EARLY, bare_frame
+from pdm.learn.frame_fit import bare_frame
 from pdm.learn.lives import Life, part_of, stacked
+from pdm.learn.stack import EARLY
 from pdm.plant import AssetClass
 from pdm.prognosis.learned import RECIPE, Facts, Model, Origin, fingerprint
 

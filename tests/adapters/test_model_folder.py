@@ -87,6 +87,17 @@ def test_peers_are_kept_and_the_card_names_them_and_a_model_without_them_has_non
                 np.testing.assert_array_equal(getattr(again, name), getattr(peers, name))
 
 
+def test_sensors_whose_jumps_are_wear_are_kept_and_the_card_names_them(tmp_path: Path) -> None:
+    model = fan_model()
+    first = np.arange(model.frame.sensors) == 0
+    for jumps, line in ((first, model.frame.channel_names[0]), (None, "no sensor")):
+        folder = model_folder.save(replace(model, frame=replace(model.frame, jumps=jumps)), tmp_path)
+        again = model_folder.load(folder, FAN).frame.jumps
+        assert f"| jumps are wear of | {line} |" in (folder / "card.md").read_text()
+        assert (again is None) == (jumps is None)
+        assert again is None or again.tolist() == first.tolist()
+
+
 def test_a_watch_that_does_not_say_what_it_said_at_training_is_refused(tmp_path: Path) -> None:
     folder = model_folder.save(fan_watch(), tmp_path / "fan")
     with np.load(folder / "golden.npz") as golden:

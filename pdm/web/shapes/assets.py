@@ -13,7 +13,7 @@ class SensorView:
 
     Attributes:
         fault: dropout, stuck, spike, level, noise, drift or unit_mismatch where the sensor cannot be right: it is left
-            out. Noise is limited, and of a level the jump is taken off.
+            out. Noise is limited; of a level the jump is taken off, unless it is wear by what the model learned.
         told_in: of a unit_mismatch the unit that its values seem to be in.
     """
 
