@@ -12,7 +12,7 @@ from pdm.learn import Life, train
 from pdm.learn.choice import choose_estimate, targets
 from pdm.learn.declared import say_declared
 from pdm.learn.forest_fit import fold_lives
-from pdm.learn.left_out import parts
+from pdm.learn.left_out import parts, parts_of
 from pdm.learn.lives import stacked
 from pdm.learn.stack import Stack
 from pdm.prognosis import FEWEST_FAILURES, LEVELS, Basis, Refusal, learned
@@ -261,3 +261,19 @@ def test_failure_modes_have_forests_of_their_own_where_failures_name_them() -> N
     assert head_of(fan_model()).whole.ends == ("belt", "bearing")
     of_one_name = train(FAN, [replace(life, mode="belt") for life in fan_lives(12)], seed=1, origin=Origin.PLANT)
     assert head_of(of_one_name).whole.ends == (ANY,)
+
+
+def test_machines_of_one_place_are_left_out_together() -> None:
+    lives = [replace(life, group=f"station-{number % 6}") for number, life in enumerate(fan_lives(30))]
+    late = [replace(life, complete=False) for life in lives[:6]]
+    part = parts_of([*lives, *late], seed=1)
+    assert set(part) == set(range(5))
+    for station in range(6):
+        assert len({*part[station:30:6], part[30 + station]}) == 1
+
+
+def test_fewer_places_than_parts_are_not_told_apart() -> None:
+    lives = fan_lives(30)
+    placed = [replace(life, group=f"station-{number % 4}") for number, life in enumerate(lives)]
+    assert parts_of(placed, seed=1).tolist() == parts_of(lives, seed=1).tolist()
+    assert np.bincount(parts_of(lives, seed=1)).tolist() == [6] * 5

@@ -22,6 +22,8 @@ from pdm.adapters import model_folder
 from pdm.adapters.memory_readings import MemoryReadings
 from pdm.clocks import ReplayClock
 from pdm.installations import EventKind, MaintenanceEvent
+from pdm.learn import Life
+from pdm.notebook import estimators
 from pdm.notebook.tables import class_of
 from pdm.plant.file import parse_plant
 from pdm.prognosis import LEVELS, Basis
@@ -206,6 +208,14 @@ def test_a_notebook_learns_the_model_of_the_service_and_forecasts_as_it_does_to_
         assert said.loc[serial, LEVELS.tolist()].to_numpy(float).tobytes() == (
             stored.beliefs.prognosis.quantiles[row].tobytes()
         )
+
+
+def test_places_in_a_table_of_lives_reach_training(plant_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    learned_from = list[Life]()
+    monkeypatch.setattr(estimators, "train", lambda _, some, **given: learned_from.extend(some))
+    placed = lives().assign(group=[None, *["north"] * (len(lives()) - 1)])
+    pdm.RemainingLife(pdm.read_plant(plant_file).classes["fan"]).fit(readings(), placed)
+    assert [life.group for life in learned_from] == [None, *["north"] * (len(learned_from) - 1)]
 
 
 def test_a_watch_learns_without_failures_and_tells_departures_as_the_service_does(

@@ -1,5 +1,7 @@
 """Whole lives of the machines of the demo, for training and benchmarks: simulated pumps, turbofan engines."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from pdm.durations import HOUR_MS
@@ -31,7 +33,8 @@ def pump_lives(asset_class: AssetClass, count: int, seed: int) -> list[Life]:
         simulated = simulate_pumps(pumps, seed=FIRST_STATION + 1000 * seed + station, start_ms=start_ms)
         for pump in range(pumps):
             steps, mode = pump_steps(asset_class, simulated, pump, start_ms), simulated.truth[pump].failure_mode
-            lives.append(life_of(asset_class, f"pump-{station}-{pump}", steps, str(mode)))
+            life = life_of(asset_class, f"pump-{station}-{pump}", steps, str(mode))
+            lives.append(replace(life, group=f"station-{station}"))
     return lives
 
 

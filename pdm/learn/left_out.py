@@ -155,13 +155,24 @@ class Part:
 
 def parts(asset_class: AssetClass, lives: Sequence[Life], alive: Sequence[Life], seed: int) -> Iterator[Part]:
     """Parts of failed lives, those of incomplete record among them; lives `alive` teach in every part."""
-    complete = np.array([life.complete for life in lives])
-    count = min(PARTS, int(complete.sum()))
-    part_of = np.empty(len(lives), dtype=np.intp)
-    for group in (complete, ~complete):
-        part_of[group] = np.random.default_rng(seed).permutation(int(group.sum())) % count
-    for number in range(count):
+    part_of = parts_of(lives, seed)
+    for number in range(part_of.max() + 1):
         yield _part(asset_class, lives, alive, part_of == number, seed)
+
+
+def parts_of(lives: Sequence[Life], seed: int) -> NDArray[np.intp]:
+    """Which part each life belongs to `[n]`, those of one group to the same.
+
+    What machines of one place have in common says nothing of another place. Fewer groups than parts are not told apart.
+    """
+    groups = len({life.group for life in lives if life.complete and life.group is not None})
+    keys = [number if life.group is None or groups < PARTS else life.group for number, life in enumerate(lives)]
+    complete = list(dict.fromkeys(key for key, life in zip(keys, lives, strict=True) if life.complete))
+    incomplete = list(dict.fromkeys(key for key in keys if key not in set(complete)))
+    part = dict[int | str, int]()
+    for some in (complete, incomplete):
+        part |= zip(some, np.random.default_rng(seed).permutation(len(some)) % min(PARTS, len(complete)), strict=True)
+    return np.array([part[key] for key in keys], dtype=np.intp)
 
 
 def _part(

@@ -36,6 +36,7 @@ class Life:
         end_ms: `[L]` when each step ended; None if they followed each other without a pause.
         follows: `[L]` whether it ran until the step began; None if always.
         renewed: `[L, k]` behind which columns other sensors stand from this step on; None for nowhere.
+        group: machines that share a place, its weather and its load have the same; None for one of its own.
     """
 
     serial: str
@@ -47,6 +48,7 @@ class Life:
     end_ms: NDArray[np.int64] | None = None
     follows: NDArray[np.bool_] | None = None
     renewed: NDArray[np.bool_] | None = None
+    group: str | None = None
 
     @property
     def length(self) -> float:

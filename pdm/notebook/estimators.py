@@ -6,6 +6,7 @@ said[0.5]                      # the medians
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -152,8 +153,8 @@ class RemainingLife(_Forecaster):
 
         Args:
             X: readings; one row a sample, columns `asset`, `time` and the sensors.
-            y: lives; columns `asset`, `failed` and, where known, `start`, `end`, `mode`. Or, one value for each row of
-                X, what was left of the life then [life steps], NaN where its end is not known.
+            y: lives; columns `asset`, `failed` and, where known, `start`, `end`, `mode`, `group`. Or, one value for
+                each row of X, what was left of the life then [life steps], NaN where its end is not known.
 
         Raises:
             ModelError: too few machines failed, or nothing moves in their sensors.
@@ -287,7 +288,8 @@ def _known(asset_class: AssetClass, X: Any, lives: Any, *, until_now: bool = Fal
 def _lived(asset_class: AssetClass, known: _Known) -> list[Life]:
     """The lives as training takes them, their numbers for serials."""
     numbered = {str(number): number for number in range(len(known.lives.spans))}
-    return list(lives_in(asset_class, known.lives.steps, numbered, zip(numbered, known.lives.spans, strict=True)))
+    lived = lives_in(asset_class, known.lives.steps, numbered, zip(numbered, known.lives.spans, strict=True))
+    return [replace(life, group=known.lives.groups[int(life.serial)]) for life in lived]
 
 
 def _columns(said: Prognosis) -> dict[Any, Any]:

@@ -1,7 +1,7 @@
 """Tables of readings and lives, as people have them in a notebook, as the arrays that training and service work on.
 
 A table of readings has the columns `asset` and `time` and one for each sensor. A table of lives has `asset` and
-`failed`, and where it is known `start`, `end` and `mode`.
+`failed`, and where it is known `start`, `end`, `mode` and `group`.
 """
 
 from collections.abc import Sequence
@@ -45,11 +45,13 @@ class Lives:
         asset: `[n]` place of each in the assets of the record.
         spans: `[n]` from when to when, and how it ended.
         steps: in all of them, `row` being the place here.
+        groups: `[n]` the place that the machine of each shares with others, if that is known.
     """
 
     asset: NDArray[np.int64]
     spans: list[Life]
     steps: Steps
+    groups: list[str | None]
 
 
 def class_of(
@@ -108,19 +110,25 @@ def lives_of(record: Record, lives: Any | None) -> Lives:
     begins = record.steps.start_ms[first]
     if lives is None:
         spans = [Life(begin, NEVER_MS, start_known=True) for begin in begins.tolist()]
-        return Lives(np.arange(len(spans)), spans, record.steps)
+        return Lives(np.arange(len(spans)), spans, record.steps, [None] * len(spans))
     place = {asset: number for number, asset in enumerate(record.assets)}
     table = _of_recorded(lives, place)
     asset = np.array([place[name] for name in table[ASSET]], dtype=np.int64)
     from_ms = _edges(table, "start", record, begins[asset], ALWAYS_MS)
     failed = table["failed"].to_numpy(dtype=bool)
     to_ms = _edges(table, "end", record, np.full(len(table), NEVER_MS), NEVER_MS)
-    mode = [None if pd.isna(name) else str(name) for name in table.get("mode", [None] * len(table))]
     spans = [
         Life(start, end, start_known=start > ALWAYS_MS, failed=ended, mode=name)
-        for start, end, ended, name in zip(from_ms.tolist(), to_ms.tolist(), failed.tolist(), mode, strict=True)
+        for start, end, ended, name in zip(
+            from_ms.tolist(), to_ms.tolist(), failed.tolist(), _named(table, "mode"), strict=True
+        )
     ]
-    return Lives(asset, spans, _within(record.steps, asset, spans))
+    return Lives(asset, spans, _within(record.steps, asset, spans), _named(table, "group"))
+
+
+def _named(table: Any, column: str) -> list[str | None]:
+    """The names in a column that may lack some, or be missing."""
+    return [None if pd.isna(name) else str(name) for name in table.get(column, [None] * len(table))]
 
 
 def times_of(record: Record, at_ms: NDArray[np.int64]) -> Any:
