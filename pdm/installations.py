@@ -35,6 +35,10 @@ class EventKind(StrEnum):
     SENSOR_REPLACED = "sensor_replaced"
 
 
+MOVING = frozenset([EventKind.INSTALLED, EventKind.REMOVED, EventKind.REPLACED])
+"""What may put machines behind other sources."""
+
+
 @dataclass(frozen=True, slots=True)
 class MaintenanceEvent:
     """One report. `by_serial` is the machine that took over (replaced), `source` where it now reports (installed),

@@ -18,7 +18,7 @@ from pdm.respond import Act, DuplicateWorkError, MovedOnError, Outcome, RequestE
 from pdm.services import Services
 from pdm.state import told
 from pdm.state.cohorts import load_beliefs
-from pdm.state.plants import current_plant, marks_after
+from pdm.state.plants import add_event, current_fleet, current_plant, marks_after
 from pdm.state.schema import alerts, deliveries, events, interventions, read, recommendations, write
 from pdm.state.told import AlertState, InterventionStatus
 from pdm.tick import tick
@@ -255,6 +255,16 @@ def test_a_life_fails_once_until_a_repair_begins_the_next(services: Services) ->
     do(services, respond.record_event, "e4", event(EventKind.FAILED), ADA)
     with pytest.raises(ConflictError, match="ended by a failure at 2026-01-24T21:00:00Z: void that report"):
         do(services, respond.record_event, "e5", event(EventKind.FAILED, at_ms=NOW - 5 * HOUR // 2), ADA)
+
+
+def test_reports_that_were_taken_back_with_their_transaction_leave_nothing_behind(services: Services) -> None:
+    with suppress(NotFoundError), write(services.engine) as connection:
+        respond.record_event(connection, "e1", event(EventKind.FAILED), ADA)
+        respond.record_event(connection, "e2", event(EventKind.FAILED, serial="nope"), ADA)
+    with write(services.engine) as connection:  # as another process does
+        add_event(connection, "e3", event(EventKind.INSPECTED), who="Ada", recorded_ms=NOW)
+    with read(services.engine) as connection:
+        assert not current_fleet(connection, current_plant(connection)).lives["F-1"].failed
 
 
 def test_a_machine_cannot_be_installed_at_a_source_that_nobody_can_read(services: Services) -> None:

@@ -27,7 +27,7 @@ def record_event(
         ConflictError: the id was used for another event, or the life has already ended by a failure.
     """
     current = plants.current_plant(connection)
-    fleet = plants.current_fleet(connection, current)
+    fleet = plants.fleet_within(connection)
     _check_event(fleet, event, act)
     _check_source(current.plant, event)
     asset_class = current.plant.class_of(fleet.assets[event.serial])

@@ -131,7 +131,7 @@ def remove_external(connection: Connection, intervention_id: str, system: str, a
 
 def _check_mode(connection: Connection, serial: str, mode: str | None) -> None:
     current = plants.current_plant(connection)
-    asset = plants.current_fleet(connection, current).assets.get(serial)
+    asset = plants.fleet_within(connection).assets.get(serial)
     if asset is not None:
         expect_mode(mode, current.plant.class_of(asset), "outcome.mode")
 

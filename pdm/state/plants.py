@@ -1,5 +1,7 @@
 """Versions of the plant and rule files, maintenance events, and the fleet that both make."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -8,7 +10,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Connection, Engine, bindparam, func, insert, select, update
 
 from pdm.errors import ConflictError, NotFoundError
-from pdm.installations import EventKind, Fleet, MaintenanceEvent, fleet_of, moved_serials
+from pdm.installations import MOVING, EventKind, Fleet, MaintenanceEvent, fleet_of, moved_serials
 from pdm.plant import AssetClass, ExpectedLife, Plant
 from pdm.plant.file import parse_plant
 from pdm.rules.ruleset import Rule, Ruleset, parse_rules
@@ -104,7 +106,7 @@ def store_plant(connection: Connection, plant_text: str, rules_text: str, at_ms:
 def current_fleet(connection: Connection, current: CurrentPlant) -> Fleet:
     """The machines of the plant after all events that stand, kept until one changes.
 
-    For reading transactions: what a writing one sees may be taken back, and must not be kept.
+    For reading transactions: what a writing one sees may be taken back, and must not be kept (`fleet_within`).
     """
     revision = connection.execute(_LAST_EVENT).scalar() or 0
     state = (current.number, current.plant.version, revision)
@@ -144,10 +146,9 @@ def add_event(connection: Connection, event_id: str, event: MaintenanceEvent, **
         if any(getattr(stored, key) != value for key, value in row.items()):
             raise ConflictError(f"event {event_id} was already reported with other content")
         return int(stored.revision)
-    before = _fleet(connection)
-    revision = next_number(connection, "revision")
-    connection.execute(insert(events).values(id=event_id, revision=revision, **row, **noted))
-    _mark_changes(connection, event, before)
+    with _marking(connection, event):
+        revision = next_number(connection, "revision")
+        connection.execute(insert(events).values(id=event_id, revision=revision, **row, **noted))
     return revision
 
 
@@ -156,11 +157,10 @@ def void_event(connection: Connection, event_id: str, at_ms: int, who: str, reas
     row = connection.execute(select(events).where(events.c.id == event_id)).first()
     if row is None:
         raise NotFoundError(f"there is no event {event_id}")
-    before = _fleet(connection)
-    revision = next_number(connection, "revision")
-    voided = {"voided_ms": at_ms, "voided_by": who, "voided_reason": reason, "revision": revision}
-    connection.execute(update(events).where(events.c.id == event_id).values(voided))
-    _mark_changes(connection, _event(row), before)
+    with _marking(connection, _event(row)):
+        voided = {"voided_ms": at_ms, "voided_by": who, "voided_reason": reason}
+        revision = next_number(connection, "revision")
+        connection.execute(update(events).where(events.c.id == event_id).values(revision=revision, **voided))
 
 
 def mark(connection: Connection, serial: str, earliest_ms: int, why: str) -> None:
@@ -174,15 +174,19 @@ def marks_after(connection: Connection, number: int) -> list[Any]:
     return list(connection.execute(_MARKS_AFTER, {"number": number}))
 
 
-def _mark_changes(connection: Connection, event: MaintenanceEvent, before: Fleet) -> None:
-    """Mark the machine that an event is about, and every one that now sits, or sat, behind another source."""
-    moved = moved_serials(before, _fleet(connection))
+@contextmanager
+def _marking(connection: Connection, event: MaintenanceEvent) -> Iterator[None]:
+    """Mark the machine that an event is about, and every one that then sits, or sat, behind another source."""
+    before = fleet_within(connection) if event.kind in MOVING else None
+    yield
+    moved = {} if before is None else moved_serials(before, fleet_within(connection))
     moved[event.serial] = min(event.at_ms, moved.get(event.serial, event.at_ms))
     for serial, earliest_ms in sorted(moved.items()):
         mark(connection, serial, earliest_ms, event.kind.value)
 
 
-def _fleet(connection: Connection) -> Fleet:
+def fleet_within(connection: Connection) -> Fleet:
+    """The machines after all events that stand, as a transaction sees them that may yet be taken back."""
     return fleet_of(current_plant(connection).plant, standing_events(connection))
 
 
