@@ -9,7 +9,7 @@ from scipy.signal import lfilter
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
-from sklearn.metrics import silhouette_score
+from sklearn.metrics import euclidean_distances, silhouette_score
 
 from pdm.errors import ModelError
 from pdm.features.frame import (
@@ -137,7 +137,8 @@ def _find_regimes(u: Floats, seed: int) -> Floats:
     if not len(u) or most < 2:
         return one
     found = [KMeans(k, n_init=3, random_state=seed).fit(sample) for k in range(2, most + 1)]
-    separation = [silhouette_score(sample, clusters.labels_) for clusters in found]
+    apart = euclidean_distances(sample)
+    separation = [silhouette_score(apart, clusters.labels_, metric="precomputed") for clusters in found]
     best = int(np.argmax(separation))
     return np.ascontiguousarray(found[best].cluster_centers_.T) if separation[best] > SEPARATION else one
 
