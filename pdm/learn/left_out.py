@@ -167,8 +167,8 @@ def parts_of(lives: Sequence[Life], seed: int) -> NDArray[np.intp]:
     """
     groups = len({life.group for life in lives if life.complete and life.group is not None})
     keys = [number if life.group is None or groups < PARTS else life.group for number, life in enumerate(lives)]
-    complete = list(dict.fromkeys(key for key, life in zip(keys, lives, strict=True) if life.complete))
-    incomplete = list(dict.fromkeys(key for key in keys if key not in set(complete)))
+    complete = dict.fromkeys(key for key, life in zip(keys, lives, strict=True) if life.complete)
+    incomplete = dict.fromkeys(key for key in keys if key not in complete)
     part = dict[int | str, int]()
     for some in (complete, incomplete):
         part |= zip(some, np.random.default_rng(seed).permutation(len(some)) % min(PARTS, len(complete)), strict=True)
