@@ -19,7 +19,8 @@ count up to `LIMIT`. And a level that stays is taken off, once it is known how h
 is believed where lives have shown that it comes with wear (`Frame.jumps`).
 
 A sensor that states how the machine is operated has nothing that it should read, and one that mostly repeats itself (it
-reports on change, or its digits are coarse) says too little: only their dropout is seen.
+reports on change, or its digits are coarse) says too little: only their dropout is named. What coarse digits say is
+limited all the same once they change more than they did.
 """
 
 from collections.abc import Mapping
