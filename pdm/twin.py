@@ -27,7 +27,7 @@ from pdm.wear import Inspections, WearState
 DUTY_MEMORY_HOURS = 28 * 24.0
 """How far back the measured duty reaches that a forecast assumes to go on [h]."""
 
-FORM = 6
+FORM = 7
 """Raised whenever a twin holds more, or other things, than before: older checkpoints are of no use then."""
 
 _FEATURES, _WEAR = "features.", "wear."

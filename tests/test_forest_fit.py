@@ -48,7 +48,7 @@ def test_stacks_that_are_folded_together_show_what_each_shows_alone() -> None:
     wanted = [np.arange(int(stack.lengths.max())) % every == 0 for stack, every in zip(stacks, (1, 4, 3), strict=True)]
     for stack, some, rows in zip(stacks, wanted, fold_together(FRAME, stacks, wanted), strict=True):
         alone = fold_lives(FRAME, stack, some)
-        for name in Rows._fields:
+        for name in ("features", "step", "life"):
             assert getattr(rows, name).tobytes() == getattr(alone, name).tobytes()
 
 
@@ -97,6 +97,14 @@ def test_trees_of_few_machines_look_at_few_features() -> None:
         for lives in (2, FEW)
     ]
     assert errors[0] < 0.7 * errors[1]
+
+
+def test_forests_are_the_same_whatever_was_grown_before_on_the_same_rows() -> None:
+    rows, left, _, _ = two_clocks(20)
+    plain, log = (Target(), np.ones(len(left))), (Target(log=True), 0.1 + np.arange(len(left)) % 3)
+    fresh = estimate(fit_forests(rows.take(np.arange(len(left))), left, log[1], log[0], 1), rows.features)
+    fit_forests(rows, left, plain[1], plain[0], 2)
+    assert np.array_equal(estimate(fit_forests(rows, left, log[1], log[0], 1), rows.features), fresh)
 
 
 def two_clocks(lives: int) -> tuple[Rows, np.ndarray, np.ndarray, np.ndarray]:

@@ -163,6 +163,19 @@ def test_of_a_sensor_at_a_new_level_the_jump_is_taken_off_and_what_follows_count
     assert np.abs(recent - sound).max() < 1.5
 
 
+@pytest.mark.parametrize("later", [lambda x: 8 * x, lambda x: x + 10], ids=["noisier", "another level"])
+def test_what_is_not_named_of_coarse_digits_is_not_held_against_them(later: Callable[[Floats], Floats]) -> None:
+    values = noise(500)
+    values[:, 0] = np.where(np.abs(values[:, 0]) > 1.5, np.sign(values[:, 0]), 0)  # seven in eight say zero
+    values[200:, 0] = later(values[200:, 0])
+    assert not np.isin(judged(values)[:, 0], [Fault.NOISE, Fault.LEVEL]).any()
+    state, q, x0, s0 = features.start(FRAME, 1), FRAME.memory(15), 0.0, 0.0
+    for step in values:
+        features.fold(FRAME, state, features.ALL, step[None], np.ones(1, dtype=np.bool_))
+        x0, s0 = q * x0 + step[0], q * s0 + 1
+    assert features.emit(FRAME, state)[0, 0] == pytest.approx(x0 / s0, abs=1e-5)
+
+
 def test_of_a_new_sensor_in_the_place_of_one_at_fault_nothing_is_known() -> None:
     state, values = features.start(FRAME, 1), noise(120)
     values[80:, 0] = values[80, 0]

@@ -226,7 +226,7 @@ def _fold(frame: Frame, state: FeatureState, columns: Floats, follows: NDArray[n
     step = _believed(frame, view, sensors, columns, follows)
     _gather_shift(frame, view, sensors, step)
     z = np.clip(health.aligned(sensors, step), -frame.clip, frame.clip)
-    _limit_noise(view, sensors, z)
+    _limit_noise(frame, view, sensors, z)
     _fill_missing(view, sensors, z)
     _fold_levels(frame, view, z + step.made * step.inverse_sd)
 
@@ -292,9 +292,9 @@ def _gather_shift(frame: Frame, view: _View, sensors: health.View, step: Read) -
     sensors.left[:] -= heard
 
 
-def _limit_noise(view: _View, sensors: health.View, z: Floats) -> None:
+def _limit_noise(frame: Frame, view: _View, sensors: health.View, z: Floats) -> None:
     """Of a sensor that is noisier than it was no value counts for more than its recent mean and a little, in place."""
-    noisy = health.noisier(sensors)
+    noisy = health.noisier(frame, sensors)
     if noisy.any():
         recent, most = _recent(view, len(z)), health.LIMIT * np.maximum(sensors.change, health.LEAST)
         np.copyto(z, np.clip(z, recent - most, recent + most), where=noisy)

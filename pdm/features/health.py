@@ -19,8 +19,7 @@ count up to `LIMIT`. And a level that stays is taken off, once it is known how h
 is believed where lives have shown that it comes with wear (`Frame.jumps`).
 
 A sensor that states how the machine is operated has nothing that it should read, and one that mostly repeats itself (it
-reports on change, or its digits are coarse) says too little: only their dropout is named. What coarse digits say is
-limited all the same once they change more than they did.
+reports on change, or its digits are coarse) says too little: only their dropout is seen.
 """
 
 from collections.abc import Mapping
@@ -223,7 +222,7 @@ def judge(frame: Frame, seen: View, values: Floats, z: Floats, follows: Flags) -
     if suspect.any() or seen.doubt.any():
         seen.doubt[:] = np.where(suspect, np.minimum(seen.doubt, DOUBT - 2) + 2, np.maximum(seen.doubt, 1) - 1)
     if seen.offset.any():
-        seen.offset[(seen.jumped == 0) | (seen.told > 0) | noisier(seen)] = 0
+        seen.offset[~_at_new_level(frame, seen)] = 0
     return suspect & ~_heard(frame, seen) | held & (seen.jumped == 0) if suspect.any() else held
 
 
@@ -235,11 +234,9 @@ def gather_offset(frame: Frame, seen: View, step: Read, follows: Flags, recent: 
         recent: `[p, m]` recent means of the departures that were believed [standard deviations].
     """
     since, moves = seen.jumped - np.float32(LASTING - 1), step.inverse_sd > 0
-    away = (since > 0) & (seen.told == 0) & ~noisier(seen) & follows & moves & np.isfinite(step.departure)
+    away = _at_new_level(frame, seen) & follows & moves & np.isfinite(step.departure)
     apart = step.departure - seen.shift - recent / np.where(moves, step.inverse_sd, 1)
     change = (apart - seen.offset) / np.maximum(since, 1)
-    if frame.jumps is not None:
-        away &= ~frame.jumps[:, None]
     gathering = away & (since <= _gathered(frame))
     np.add(seen.offset, change, out=seen.offset, where=gathering, casting="same_kind")
     # once it is known, what the sensor would say goes on: back there it is sound again
@@ -252,7 +249,7 @@ def faults(frame: Frame, state: SensorState) -> NDArray[np.int8]:
     seen = view(frame, state)
     speaks = _speaks(frame, seen)
     found = np.zeros(seen.seen.shape, dtype=np.int8)
-    found[noisier(seen)] = Fault.NOISE
+    found[noisier(frame, seen)] = Fault.NOISE
     found[seen.jumped > 0] = Fault.SPIKE
     found[seen.jumped >= LASTING] = Fault.LEVEL
     found[_too_long(seen)] = Fault.STUCK
@@ -264,9 +261,9 @@ def faults(frame: Frame, state: SensorState) -> NDArray[np.int8]:
     return np.ascontiguousarray(found.T)
 
 
-def noisier(seen: View) -> Flags:
+def noisier(frame: Frame, seen: View) -> Flags:
     """`[p, m]` which sensors change more from step to step than they did."""
-    return seen.noisy > _NOISY
+    return np.asarray((seen.noisy > _NOISY) & _speaks(frame, seen))
 
 
 def doubted(frame: Frame, state: SensorState) -> Flags:
@@ -281,7 +278,7 @@ def mistold(frame: Frame, state: SensorState, rows: NDArray[np.intp]) -> Flags:
 
 def _suspect(frame: Frame, seen: View) -> Flags:
     """`[p, m]` which sensors are at fault."""
-    wrong = noisier(seen) | (seen.jumped > 0) | _too_long(seen)
+    wrong = (seen.noisy > _NOISY) | (seen.jumped > 0) | _too_long(seen)
     return np.asarray((wrong & _speaks(frame, seen)) | (seen.told > 0) | (seen.dropped > _DROPPED))
 
 
@@ -293,7 +290,13 @@ def _heard(frame: Frame, seen: View) -> Flags:
     lost = _too_long(seen) | (seen.dropped > _DROPPED) | (seen.told > 0)
     if frame.peers is not None:
         lost |= peers.drifting(frame, seen.apart)
-    return np.asarray((noisier(seen) | settled) & ~lost)
+    return np.asarray((noisier(frame, seen) | settled) & ~lost)
+
+
+def _at_new_level(frame: Frame, seen: View) -> Flags:
+    """`[p, m]` which sensors stay at a level that is none of the machine's."""
+    away = (seen.jumped >= LASTING) & (seen.told == 0) & (seen.noisy <= _NOISY) & _speaks(frame, seen)
+    return np.asarray(away if frame.jumps is None else away & ~frame.jumps[:, None])
 
 
 def _gathered(frame: Frame) -> int:

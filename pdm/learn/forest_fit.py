@@ -1,6 +1,8 @@
 """Fit the forests of a head: which steps to learn from, their features, what is to be learned of each."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import lightgbm as lgb
@@ -51,7 +53,8 @@ PAIR = (Plan("regression", 0.03, 300), Plan("poisson", 0.05, 300))
 SCOUT = Plan("regression", 0.1, 80)  # enough to tell what is better
 
 
-class Rows(NamedTuple):
+@dataclass(frozen=True)
+class Rows:
     """Steps picked from a stack of lives, r of them.
 
     Attributes:
@@ -67,6 +70,15 @@ class Rows(NamedTuple):
     def take(self, some: NDArray[Any]) -> "Rows":
         """Those under a mask, or of these numbers."""
         return Rows(self.features[some], self.step[some], self.life[some])
+
+    @cached_property
+    def _data(self) -> lgb.Dataset:
+        """Their features in bins, which takes longer than to grow a scout."""
+        return _binned(self.features, self.step, np.ones(len(self.step)), _parameters(len(self.step), seed=0))
+
+    def labelled(self, value: Floats, weight: Floats) -> lgb.Dataset:
+        """Data to grow forests on `[r]`, until it is labelled again."""
+        return self._data.construct().set_label(value).set_weight(weight)
 
 
 def learning_steps(stack: Stack, horizon: float) -> NDArray[np.bool_]:
@@ -123,7 +135,8 @@ def _folded(frame: Frame, stack: Stack, wanted: NDArray[np.bool_], of: NDArray[n
         if len(rows):
             seen = read(frame, state, rows).astype(np.float32)
             picked.append(Rows(seen, first[rows] + age, order[rows]))
-    return Rows(*(np.concatenate(column) for column in zip(*picked, strict=True)))
+    columns = ([getattr(one, name) for one in picked] for name in ("features", "step", "life"))
+    return Rows(*map(np.concatenate, columns))
 
 
 def fit_forests(
@@ -145,7 +158,7 @@ def fit_forests(
     if target.log:  # where lives differ tenfold, the long ones would be all that is learned from
         weight = weight / np.bincount(rows.life)[rows.life]
     parameters = _parameters(len(value), seed) | {"feature_fraction": _fraction(lives)}
-    data = _binned(rows.features, value, weight, parameters)
+    data = rows.labelled(value, weight)
     return [
         lgb.train(
             parameters | {"objective": plan.loss, "learning_rate": plan.rate, "extra_trees": plan.random},

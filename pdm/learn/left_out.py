@@ -62,7 +62,10 @@ class Seen:
 
     def known(self, target: Target) -> "Seen":
         """The rows whose target is known: of machines taken out alive those with more left than its cap."""
-        some = np.flatnonzero(self.ended | (self.remaining >= target.cap))
+        is_known = self.ended | (self.remaining >= target.cap)
+        if is_known.all():
+            return self
+        some = np.flatnonzero(is_known)
         return replace(
             self,
             rows=self.rows.take(some),
