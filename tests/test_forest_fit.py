@@ -101,10 +101,10 @@ def test_trees_of_few_machines_look_at_few_features() -> None:
 
 def test_forests_are_the_same_whatever_was_grown_before_on_the_same_rows() -> None:
     rows, left, _, _ = two_clocks(20)
-    plain, log = (Target(), np.ones(len(left))), (Target(log=True), 0.1 + np.arange(len(left)) % 3)
-    fresh = estimate(fit_forests(rows.take(np.arange(len(left))), left, log[1], log[0], 1), rows.features)
-    fit_forests(rows, left, plain[1], plain[0], 2)
-    assert np.array_equal(estimate(fit_forests(rows, left, log[1], log[0], 1), rows.features), fresh)
+    log, weight, every = Target(log=True), np.linspace(1, 2, len(left)), np.arange(len(left))
+    fresh = estimate(fit_forests(rows.take(every), left, weight, log, 1), rows.features)
+    fit_forests(rows, left, np.ones(len(left)), Target(), 2)
+    assert np.array_equal(estimate(fit_forests(rows, left, weight, log, 1), rows.features), fresh)
 
 
 def two_clocks(lives: int) -> tuple[Rows, np.ndarray, np.ndarray, np.ndarray]:

@@ -51,8 +51,20 @@ def test_conditions_that_vary_continuously_are_taken_out_and_kept_beside() -> No
 
 def test_beyond_the_conditions_of_training_nothing_is_extrapolated() -> None:
     frame = fit_frame(FAN, stacked(fans()), seed=0)
-    at_limit, far = np.array([[1.5, 9.0, 30.0, 7.0]]), np.array([[15.0, 9.0, 30.0, 7.0]])
+    at_limit, far, gross = (np.array([[load, 9.0, 30.0, 7.0]]) for load in (1.5, 6.0, 15.0))
     assert departures(frame, far)[0] == pytest.approx(departures(frame, at_limit)[0], abs=0.1)
+    assert np.isnan(departures(frame, gross)).all()
+
+
+def test_gross_values_leave_the_scale_of_sensors_and_conditions_as_it_is() -> None:
+    lives, random = fans(24), np.random.default_rng(2)
+    sound = fit_frame(FAN, stacked(lives), seed=0)
+    for life in lives:
+        life[:, :3][random.random((len(life), 3)) < 0.01] = 65_535.0
+    frame = fit_frame(FAN, stacked(lives), seed=0)
+    assert kept_names(frame) == kept_names(sound)
+    assert frame.conditions.inverse_sd == pytest.approx(sound.conditions.inverse_sd, rel=0.25)
+    assert frame.conditions.high == pytest.approx(sound.conditions.high, rel=0.1)
 
 
 def test_conditions_that_explain_nothing_change_nothing() -> None:

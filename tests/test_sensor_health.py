@@ -163,6 +163,20 @@ def test_of_a_sensor_at_a_new_level_the_jump_is_taken_off_and_what_follows_count
     assert np.abs(recent - sound).max() < 1.5
 
 
+@pytest.mark.parametrize(("steps", "named"), [(1, [10]), (2, [10, 11]), (18, [10, 11])])
+def test_before_it_is_known_what_is_usual_only_what_no_machine_showed_is_left_out_unless_it_stays(
+    steps: int, named: list[int]
+) -> None:
+    values, frame = noise(28), replace(FRAME, clip=8.0)
+    values[5, 0] = 7.0
+    values[10 : 10 + steps, 0] += 12.0
+    said, (recent, silent) = judged(values, frame), recent_of(values, frame)
+    assert np.flatnonzero(said[:, 0]).tolist() == named
+    assert np.flatnonzero(silent[:, 0]).tolist() == named
+    assert (recent[27, 0] > 5) == (steps > 2)
+    assert (recent[10:, 0].max() < 2) == (steps < 3)
+
+
 @pytest.mark.parametrize("later", [lambda x: 8 * x, lambda x: x + 10], ids=["noisier", "another level"])
 def test_what_is_not_named_of_coarse_digits_is_not_held_against_them(later: Callable[[Floats], Floats]) -> None:
     values = noise(500)

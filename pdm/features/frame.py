@@ -20,6 +20,9 @@ HEALTH = ("h0", "h1", "p1", "p2", "p3", "g")
 """Health channels: health as the sensors show it at this step, judged over the whole horizon (h0) and near the end
 (h1); the three main directions in which the fleet drifts (p1 to p3); health against the asset's own start (g)."""
 
+GROSS = 5.0
+"""Ranges beyond what was seen from which on a value is an error: no machine is operated, and no sensor reads, so."""
+
 
 @dataclass(frozen=True)
 class Conditions:
@@ -180,9 +183,14 @@ def nearest_regime(conditions: Conditions, u: Floats) -> tuple[NDArray[np.intp],
 
 def strange_conditions(conditions: Conditions, u: Floats, squared_distance: Floats) -> NDArray[np.bool_]:
     """`[m]` whether a step ran far outside of what training saw: one whole range beyond it, or between the regimes."""
-    range_ = (conditions.high - conditions.low)[:, None]
-    outside = (u < conditions.low[:, None] - range_) | (u > conditions.high[:, None] + range_)
-    return np.asarray(outside.any(axis=0) | (squared_distance > conditions.reach**2), dtype=np.bool_)
+    return np.asarray(_outside(conditions, u, 1.0) | (squared_distance > conditions.reach**2), dtype=np.bool_)
+
+
+def _outside(conditions: Conditions, u: Floats, ranges: float) -> NDArray[np.bool_]:
+    """`[m]` whether one of conditions `[c, m]` is so many of its ranges beyond what training saw."""
+    margin = ranges * (conditions.high - conditions.low)
+    low, high = (conditions.low - margin)[:, None], (conditions.high + margin)[:, None]
+    return np.asarray(((u < low) | (u > high)).any(axis=0), dtype=np.bool_)
 
 
 class Read(NamedTuple):
@@ -220,7 +228,7 @@ def read(frame: Frame, columns: Floats) -> Read:
         made += coefficients[:, None] * term
     departure = values - of_regime(conditions.mean, regime)
     departure -= made
-    departure[:, ~np.isfinite(u).all(axis=0)] = np.nan
+    departure[:, ~np.isfinite(u).all(axis=0) | _outside(conditions, u, GROSS)] = np.nan
     return Read(u, regime, distance, values, departure, made, of_regime(conditions.inverse_sd, regime))
 
 

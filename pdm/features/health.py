@@ -211,7 +211,8 @@ def judge(frame: Frame, seen: View, values: Floats, z: Floats, follows: Flags) -
     weight, lost = _weight(seen), _too_long(seen) | (seen.dropped > _DROPPED)
     _fold_dropout(seen, heard, grown, weight)
     _fold_repeats(seen, x, heard, grown, weight)
-    held = _fold_changes(seen, u, known, follows, grown, weight, lost & heard & (seen.run == 0))
+    back = lost & heard & (seen.run == 0)
+    held = _fold_changes(seen, u, known, follows, grown, weight, back, np.float32(frame.clip))
     _believe_each_other(seen, u, known)
     if frame.conditions.regimes.shape[1] > 1:
         seen.noisy[:] = 0
@@ -362,26 +363,27 @@ def _fold_repeats(seen: View, x: Singles, heard: Flags, grown: Flags, weight: An
 
 
 def _fold_changes(
-    seen: View, z: Singles, known: Flags, follows: Flags, grown: Flags, weight: Any, back: Flags
+    seen: View, z: Singles, known: Flags, follows: Flags, grown: Flags, weight: Any, back: Flags, clip: np.float32
 ) -> Flags:
     """Returns `[p, m]` which sensors have jumped while nobody looked: a machine that warms up does so, too.
 
-    Those that are `back` from being stuck or silent are believed: the machine has gone on meanwhile.
+    Those that are `back` from being stuck or silent are believed: the machine has gone on meanwhile. Of a young one
+    nobody knows what is usual: only what is beyond the `clip` of the frame is a spike, and what stays is believed.
     """
     if back.any():
         seen.jumped[back] = 0
         np.copyto(seen.trusted, z, where=back & known)
     usual = np.maximum(seen.change, LEAST)
     size = np.where(known, np.abs(z - seen.trusted), np.float32(0))
-    far = (size > JUMP * usual) & grown
+    far = np.where(grown, size > JUMP * usual, (size > clip) & follows & (seen.jumped < LASTING - 1))
     believed = seen.jumped == 0
     # a value that is said again is no change: a sensor that reports on change would seem to jump at each
-    news = known & follows & believed & (seen.seen > 0) & (seen.run == 0)
+    news = known & follows & believed & (grown | ~far) & (seen.seen > 0) & (seen.run == 0)
     ratio: Singles = np.divide(size, usual)
     _fold_noise(seen, size, ratio, news, grown, weight)
     if far.any() or not believed.all():
         steps = (np.minimum(seen.jumped, _MOST[1] - 1) + np.uint8(1)) * far
-        seen.jumped[:] = np.where(known & follows & grown, steps, seen.jumped)
+        seen.jumped[:] = np.where(known & follows, steps, seen.jumped)
         seen.told[:] *= seen.jumped > 0
         believed = seen.jumped == 0
     far &= follows | (seen.woke == 0)  # where steps hardly ever follow each other, the second one is taken as it is

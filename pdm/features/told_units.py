@@ -30,7 +30,7 @@ def recognise(
         other_units: how values of a column become values in the units that it may be told in.
     """
     seen = health.view(frame, state.sensors)
-    fresh = (seen.jumped >= STEPS) & (seen.jumped <= health.LASTING) & (seen.told == 0)
+    fresh = (seen.jumped >= STEPS) & (seen.jumped <= health.LASTING) & (seen.told == 0) & (seen.seen >= health.YOUNG)
     if not fresh.any():
         return
     for sensor, place in np.argwhere(fresh[:, rows]):

@@ -13,6 +13,7 @@ from sklearn.metrics import euclidean_distances, silhouette_score
 
 from pdm.errors import ModelError
 from pdm.features.frame import (
+    GROSS,
     HEALTH,
     Conditions,
     Floats,
@@ -35,6 +36,7 @@ CLUSTERED = 2000  # steps looked at to find regimes
 EXPLAINED = 0.05  # share of a sensor's variance from which operating conditions matter
 NEAR_END = 0.4  # share of the horizon that h1 looks at
 CLIP_FLOOR, CLIP_MARGIN = 8.0, 1.5
+MOST = 0.05, 0.95  # between these quantiles of a sensor most values lie
 
 
 def fit_frame(asset_class: AssetClass, stack: Stack, seed: int) -> Frame:
@@ -60,6 +62,7 @@ def bare_frame(asset_class: AssetClass, stack: Stack, seed: int) -> Frame:
     The memories of the features grow with the square root of the median life: long lives are finer steps of the same
     wear, so that more of them can be averaged, but the last days of a machine do not get longer with its life.
     """
+    stack = replace(stack, columns=_without_gross(stack.columns))
     for missing in (MISSING, OFTEN):
         kept, conditions = _fit_conditions(asset_class, stack, seed, missing)
         if len(kept):
@@ -82,6 +85,17 @@ def bare_frame(asset_class: AssetClass, stack: Stack, seed: int) -> Frame:
         scale=float(np.sqrt(np.median(stack.lengths) / REFERENCE_LIFE)),
     )
     return replace(frame, clip=_fit_clip(frame, stack, _departures(frame, stack)[0]))
+
+
+def _without_gross(columns: Floats) -> Floats:
+    """Values far beyond nearly all others of their column are left out: one of them would set the scale for all."""
+    told = columns.copy()
+    for x in told.T:
+        low, high = np.quantile(x[np.isfinite(x)], MOST) if np.isfinite(x).any() else (0.0, 0.0)
+        if high > low:  # of what hardly ever moves nobody knows
+            reach = GROSS * (high - low)
+            x[(x < low - reach) | (x > high + reach)] = np.nan
+    return told
 
 
 def _departures(frame: Frame, stack: Stack) -> tuple[Floats, NDArray[np.intp]]:
