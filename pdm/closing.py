@@ -116,6 +116,8 @@ def _make(
         following = _earliest(found, row, len(rows), until)
         following[following == NEVER_MS] = -1
     end = np.minimum(until, cohort.installed_until_ms)
+    if fixed:
+        end = np.minimum(end, _outlived(cohort, found, row))
     made = make_steps(cohort.asset_class, found, row, np.where(rows, from_ms, end), end)
     if not (made.count > 0).all():
         # a machine on the shelf does not age: no gap where it sat behind no source
@@ -135,6 +137,13 @@ def _heard_only_later(
         row = row[(row >= 0) & (found.time_ms < from_ms[np.maximum(row, 0)])]
         earlier[row] = False
     return earlier
+
+
+def _outlived(cohort: Cohort, found: Readings, row: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Up to where there are steps of each machine `[n]`: behind the end of its life none but what was read."""
+    read_ms = np.full(len(cohort.serials), ALWAYS_MS, dtype=np.int64)
+    np.maximum.at(read_ms, row[row >= 0], found.time_ms[row >= 0])
+    return np.maximum(cohort.life_to_ms, read_ms + 1)
 
 
 def _earliest(found: Readings, row: NDArray[np.int64], count: int, from_ms: int) -> NDArray[np.int64]:

@@ -332,6 +332,8 @@ def _life_step(look: Look) -> tuple[str, str]:
         return "each: reading", look.row
     fitting = fitting or [_STEPS[-1]]
     fine = [step for step in fitting if _measured_ms(look) / step[0] >= _FEWEST_STEPS]
+    if look.failed_ms and not fine and _ABOUT * look.every_ms < fitting[0][0]:
+        return "each: reading", look.row  # whole lives are shorter than that
     _, every, unit = fine[-1] if fine else fitting[0]
     return f"every: {every}", json.dumps(unit)
 
@@ -342,8 +344,10 @@ def _step_ms(look: Look) -> int:
 
 
 def _horizon(look: Look) -> int:
-    """Thirty days, or half of what is on record of a machine where that is shorter [life steps]."""
+    """Thirty days, or half of what is on record of a machine where that is shorter, or no time [life steps]."""
     step_ms = _step_ms(look)
+    if look.row != "reading" and look.form.count_from_ms is not None:
+        return max(10, round(_steps(look) / 2))
     records = sorted(look.until_ms[source] - look.since_ms[source] for source in look.machines)
     usual = _steps(look) if step_ms == look.every_ms else records[len(records) // 2] / step_ms
     return max(10, round(min(30 * DAY_MS / step_ms, usual / 2)))

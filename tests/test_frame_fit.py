@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from pdm.errors import ModelError
-from pdm.features.frame import Floats, Frame, project, read, standardised
+from pdm.features.frame import (
+    Floats,
+    Frame,
+    nearest_regime,
+    operating_conditions,
+    project,
+    read,
+    standardised,
+    strange_conditions,
+)
 from pdm.learn.frame_fit import CLIP_FLOOR, fit_frame
 from pdm.learn.stack import Stack
 from tests.small_lives import FAN, fan_lives
@@ -90,6 +99,21 @@ def test_well_separated_conditions_are_regimes_with_their_own_levels() -> None:
     z = departures(frame, np.concatenate(lives))
     assert np.abs(z.mean(axis=1)).max() < 1e-9
     assert z.std(axis=1) == pytest.approx(1.0)
+
+
+def strange(frame: Frame, load: Floats) -> bool:
+    conditions = frame.conditions
+    u = operating_conditions(conditions, np.column_stack([load, np.zeros((len(load), 3))]))
+    return bool(strange_conditions(conditions, u, nearest_regime(conditions, u)[1]).any())
+
+
+def test_machines_that_each_run_at_one_of_three_speeds_have_three_regimes() -> None:
+    lives, speeds = fans(20), (1.0, 1.8, 3.0)
+    for number, life in enumerate(lives):
+        life[:, 0] = speeds[0 if number < 13 else 1 if number < 18 else 2]
+    frame = fit_frame(FAN, stacked(lives), seed=0)
+    assert frame.conditions.regimes.shape == (1, 3)
+    assert not strange(frame, np.array(speeds))
 
 
 def test_without_conditions_there_is_one_level_for_all() -> None:

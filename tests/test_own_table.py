@@ -503,6 +503,22 @@ def test_short_lives_get_a_horizon_and_a_notice_within_them(tmp_path: Path) -> N
     assert "within: 3" in rules_text(look)
 
 
+def test_lives_too_short_for_steps_of_a_minute_count_their_readings(tmp_path: Path) -> None:
+    seconds = pd.concat(
+        [pd.DataFrame({"rig": name, "second": range(110), "p": np.arange(110) ** 1.5 % 7}) for name in "AB"]
+    )
+    look = look_at(written(tmp_path, seconds), PLAIN)
+    for said, step_ms, horizon in ((look, 60_000, 10), (look.run_to_failure(), None, 55)):
+        rig = parse_plant(plant_text(said, tmp_path / "press_4.csv")).classes["machine"]
+        assert (rig.life_step.duration_ms, rig.horizon) == (step_ms, horizon)
+
+
+def test_cycles_without_dates_have_a_horizon_of_half_a_life_however_many_they_are(tmp_path: Path) -> None:
+    counted = pd.DataFrame({"cell": "A", "cycle": range(1, 3001), "capacity": np.random.default_rng(1).random(3000)})
+    path = written(tmp_path, counted)
+    assert parse_plant(plant_text(look_at(path, PLAIN), path)).classes["machine"].horizon == 1500
+
+
 def test_a_date_of_failure_that_each_row_of_a_machine_repeats_is_its_failure(tmp_path: Path) -> None:
     failed, running = table(machine="A", failure_date="2026-01-14"), table(machine="B", failure_date=None)
     look = look_at(written(tmp_path, pd.concat([failed, running])), PLAIN)

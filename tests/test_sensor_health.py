@@ -128,6 +128,24 @@ def test_a_trend_and_a_sensor_that_reports_on_change_are_no_faults() -> None:
     assert not judged(values).any()
 
 
+def test_a_reading_that_stays_has_not_jumped_where_another_regime_expects_another_one() -> None:
+    conditions = replace(
+        random_frame(1, sensors=1, conditions=1, regimes=2).conditions,
+        centre=np.zeros(1),
+        spread=np.ones(1),
+        regimes=np.array([[0.0, 10.0]]),
+        mean=np.array([[0.0, -40.0]]),
+        inverse_sd=np.ones((1, 2)),
+    )
+    frame = replace(random_frame(1, sensors=1, conditions=1, regimes=2), conditions=conditions, clip=100.0)
+    values = noise()[:, ::-1].copy()
+    values[:, 0] = 0
+    values[150:, 0] = 10
+    assert not judged(values, frame).any()
+    values[250:, 1] += 40
+    assert (judged(values, frame)[252:, 0] == Fault.LEVEL).all()
+
+
 def recent_of(values: Floats, frame: Frame = FRAME) -> tuple[Floats, Floats]:
     """The recent mean of each sensor after each step, and for how many steps it has been left out `[steps, p]`."""
     state, recent, silent = features.start(frame, 1), [], []

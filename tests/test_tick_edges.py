@@ -61,3 +61,12 @@ def test_where_nothing_is_declared_it_says_how_many_failures_are_missing_until_t
         report(services, MaintenanceEvent(serial, EventKind.REPAIRED, failed), f"repair {hours}")
         tick(services, failed + HOUR)
         assert services.cohorts["fan"].before.prognosis.refusal[0] == refusal
+
+
+def test_a_machine_that_failed_years_ago_has_no_steps_since(tmp_path: Path) -> None:
+    services, years = make_services(tmp_path), 10 * 365 * 24
+    feed(services, readings("fan1", range(48)))
+    report(services, MaintenanceEvent("F-1", EventKind.FAILED, START + 40 * HOUR))
+    assert tick(services, START + years * HOUR).steps == 48
+    feed(services, readings("fan1", [60]))
+    assert tick(services, START + (years + 1) * HOUR).steps < 100

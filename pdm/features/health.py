@@ -204,15 +204,16 @@ def judge(frame: Frame, seen: View, values: Floats, z: Floats, follows: Flags) -
         follows: `[m]` whether the machine ran until the step began: while it warms up it jumps.
     """
     stating = frame.stating[:, None]
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         x = values.astype(np.float32)
+        moved = np.abs(x - seen.said)
     u = np.clip(np.where(stating, np.nan, z), -FAR, FAR).astype(np.float32)
     heard, known, grown = x == x, u == u, seen.seen >= YOUNG
     weight, lost = _weight(seen), _too_long(seen) | (seen.dropped > _DROPPED)
     _fold_dropout(seen, heard, grown, weight)
     _fold_repeats(seen, x, heard, grown, weight)
     back = lost & heard & (seen.run == 0)
-    held = _fold_changes(seen, u, known, follows, grown, weight, back, np.float32(frame.clip))
+    held = _fold_changes(frame, seen, u, moved, known, follows, grown, weight, back)
     _believe_each_other(seen, u, known)
     if frame.conditions.regimes.shape[1] > 1:
         seen.noisy[:] = 0
@@ -363,20 +364,32 @@ def _fold_repeats(seen: View, x: Singles, heard: Flags, grown: Flags, weight: An
 
 
 def _fold_changes(
-    seen: View, z: Singles, known: Flags, follows: Flags, grown: Flags, weight: Any, back: Flags, clip: np.float32
+    frame: Frame,
+    seen: View,
+    z: Singles,
+    moved: Singles,
+    known: Flags,
+    follows: Flags,
+    grown: Flags,
+    weight: Any,
+    back: Flags,
 ) -> Flags:
     """Returns `[p, m]` which sensors have jumped while nobody looked: a machine that warms up does so, too.
 
     Those that are `back` from being stuck or silent are believed: the machine has gone on meanwhile. Of a young one
-    nobody knows what is usual: only what is beyond the `clip` of the frame is a spike, and what stays is believed.
+    nobody knows what is usual: only what is beyond the clip of the frame is a spike, and what stays is believed. One
+    that has hardly `moved` [its unit] has not jumped: what it should read has, since the machine is operated otherwise.
     """
     if back.any():
         seen.jumped[back] = 0
         np.copyto(seen.trusted, z, where=back & known)
     usual = np.maximum(seen.change, LEAST)
     size = np.where(known, np.abs(z - seen.trusted), np.float32(0))
-    far = np.where(grown, size > JUMP * usual, (size > clip) & follows & (seen.jumped < LASTING - 1))
+    most = np.where(grown, JUMP * usual, np.float32(frame.clip))
+    far = (size > most) & (grown | follows & (seen.jumped < LASTING - 1))
     believed = seen.jumped == 0
+    if far.any():
+        far &= ~believed | ~follows | (seen.woke > 0) | (moved > most * frame.sd[:, None])
     # a value that is said again is no change: a sensor that reports on change would seem to jump at each
     news = known & follows & believed & (grown | ~far) & (seen.seen > 0) & (seen.run == 0)
     ratio: Singles = np.divide(size, usual)

@@ -147,8 +147,9 @@ def _find_regimes(u: Floats, seed: int) -> Floats:
     one = np.zeros((len(u), 1))
     points = u.T[np.isfinite(u).all(axis=0)]
     sample = np.random.default_rng(seed).permutation(points)[:CLUSTERED]
-    most = min(MAX_REGIMES, len(np.unique(sample, axis=0)) - 1)
-    if not len(u) or most < 2:
+    distinct = len(np.unique(sample, axis=0))
+    most = min(MAX_REGIMES, distinct, len(sample) - 1)
+    if not len(u) or distinct < 3:
         return one
     found = [KMeans(k, n_init=3, random_state=seed).fit(sample) for k in range(2, most + 1)]
     apart = euclidean_distances(sample)
