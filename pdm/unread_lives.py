@@ -14,7 +14,7 @@ from pdm.installations import Life as Span
 from pdm.learn import Life
 from pdm.plant import AssetClass
 from pdm.prognosis import LEVELS, MEDIAN
-from pdm.scoring.life_table import fit_life_table
+from pdm.scoring.life_table import fit_life_table, of_few
 
 
 class UnreadLife(NamedTuple):
@@ -93,7 +93,8 @@ def _lasted_ms(fleet: Fleet, serial: str, span: Span, until_ms: int) -> int:
 
 def table_of(lives: Sequence[UnreadLife]) -> Weibull:
     """Their life table; one has to have failed at least."""
-    return fit_life_table(*lengths_of(lives))
+    lengths, failed = lengths_of(lives)
+    return of_few(fit_life_table(lengths, failed), int(failed.sum()))
 
 
 def lengths_of(lives: Sequence[UnreadLife]) -> tuple[Floats, NDArray[np.bool_]]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pdm.degradation import Weibull
-from pdm.scoring.life_table import SHAPES, fit_life_table
+from pdm.scoring.life_table import SHAPES, fit_life_table, of_few
 
 
 def test_the_law_that_drew_the_lives_is_found() -> None:
@@ -33,6 +33,25 @@ def test_equal_lives_do_not_promise_a_day() -> None:
     law = fit_life_table(np.full(5, 100.0), np.ones(5, dtype=bool))
     assert law.shape == SHAPES[1]
     assert law.scale == pytest.approx(100.0)
+
+
+@pytest.mark.parametrize(("count", "until"), [(5, np.inf), (12, 120.0), (30, np.inf)])
+def test_four_in_five_lives_end_within_the_band_of_few(count: int, until: float) -> None:
+    random, held = np.random.default_rng(5), []
+    for _ in range(300):
+        lives, stop = 100 * random.weibull(4.0, count), random.uniform(0.5, 1.5, count) * until
+        failed = lives <= stop
+        law = of_few(fit_life_table(np.minimum(lives, stop), failed), int(failed.sum()))
+        low, high = law.remaining(0.0, np.array([0.1, 0.9]))
+        others = 100 * random.weibull(4.0, 50)
+        held.append(np.mean((others >= low) & (others <= high)))
+    assert np.mean(held) == pytest.approx(0.8, abs=0.04)
+
+
+def test_a_dozen_lives_that_are_nearly_equal_say_nearly_when_the_next_one_ends() -> None:
+    lives = 1000 + 5 * np.random.default_rng(6).normal(size=12)
+    low, high = of_few(fit_life_table(lives, np.ones(12, dtype=bool)), 12).remaining(0.0, np.array([0.1, 0.9]))
+    assert 985 < low < high < 1015
 
 
 def test_very_long_lives_do_not_overflow() -> None:

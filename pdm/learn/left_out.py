@@ -34,7 +34,7 @@ from pdm.plant import AssetClass
 from pdm.prognosis import LEVELS
 from pdm.prognosis.forests import Spread, Target, estimate, quantiles_around
 from pdm.prognosis.learned import ModeHead, mode_near_failure
-from pdm.scoring.life_table import fit_life_table
+from pdm.scoring.life_table import fit_life_table, of_few
 
 PARTS = 5
 
@@ -269,7 +269,8 @@ def modes_of(asset_class: AssetClass, lives: Sequence[Life], seen: Sequence[Seen
 
 def life_table(whole: Sequence[Life]) -> Weibull:
     """The life table of complete lives."""
-    return fit_life_table(np.array([one.length for one in whole]), np.array([one.failed for one in whole]))
+    failed = np.array([one.failed for one in whole])
+    return of_few(fit_life_table(np.array([one.length for one in whole]), failed), int(failed.sum()))
 
 
 def judge(

@@ -7,7 +7,8 @@ from scipy.optimize import brentq
 from pdm.degradation import Weibull
 from pdm.features.frame import Floats
 
-SHAPES = (0.2, 50.0)  # a handful of nearly equal lives would otherwise claim to know the day
+SHAPES = (0.2, 500.0)  # lives that are equal to the step would otherwise claim to know the hour
+FEWEST = 3  # failures, below which the shape is taken as if there were so many
 
 
 DECLARED_COUNTS = 3.0
@@ -37,6 +38,16 @@ def fit_life_table(lives: Floats, failed: NDArray[np.bool_], weight: Floats | No
     shape = high if slope(high) > 0 else low if slope(low) < 0 else float(brentq(slope, low, high))
     # scale^k = sum(t^k) / failures
     return Weibull(shape, float(lives.max() * ((w * t**shape).sum() / w[failed].sum()) ** (1 / shape)))
+
+
+def of_few(law: Weibull, failures: int) -> Weibull:
+    """The law with the shape that so many failures back: the likelihood finds few lives more alike than all are.
+
+    Ross (1996), IEEE Transactions on Dielectrics and Electrical Insulation 3(1), doi 10.1109/94.485512.
+    """
+    n = max(failures, FEWEST)
+    # E k = k_true (n - 0.68) / (n - 2)
+    return Weibull(max(law.shape * (n - 2) / (n - 0.68), SHAPES[0]), law.scale)
 
 
 def pooled(declared: Weibull, lives: Floats, failed: NDArray[np.bool_]) -> Weibull:
