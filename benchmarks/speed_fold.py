@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from benchmarks.report import Figure
 from benchmarks.speed_fleet import Machines, plant_text, trained_model
-from pdm import features
+from pdm import features, twin
 from pdm.features.frame import Frame, Peers
+from pdm.plant import AssetClass, ExpectedLife
 from pdm.plant.file import parse_plant
 
 MACHINES, HOURS = 1_000, 100
@@ -27,14 +28,21 @@ def measure_fold(rounds: int, folder: Path) -> list[Figure]:
     for _ in range(rounds):
         judged = min(judged, _fold(frame, state, hours, np.ones(MACHINES, dtype=np.bool_)))
         believed = min(believed, _fold(frame, state, hours, None))
-    size = sum(column.nbytes for column in state.to_columns().values()) / MACHINES
-    sensors = len(parse_plant(plant_text(1)).classes["machine"].sensors)
+    worn = _wearing(parse_plant(plant_text(1)).classes["machine"])
+    columns = twin.to_columns(twin.start(worn, frame, 1), np.array(["M-1"], dtype=object))
+    size, sensors = sum(column.nbytes for column in columns.values()), len(worn.sensors)
     what = f"one step of a machine of {sensors} sensors in a cohort of {MACHINES:,}"
     return [
         Figure("fold", f"{what}, features and health of the sensors", judged, "us", 2.0, "lower"),
         Figure("fold.features", f"{what}, features alone", believed, "us", better="lower"),
-        Figure("fold.state", "what is remembered of a machine for both", size, "bytes", 2048.0, "lower"),
+        Figure("fold.state", "the whole twin, with one declared mode", float(size), "bytes", 2048.0, "lower"),
     ]
+
+
+def _wearing(asset_class: AssetClass) -> AssetClass:
+    """The class with one failure mode, of which a life is declared."""
+    mode = replace(asset_class.failure_modes[0], expected_life=ExpectedLife(2000, 500))
+    return replace(asset_class, failure_modes=(mode,))
 
 
 def _judging_drift(frame: Frame) -> Frame:

@@ -44,7 +44,15 @@ def test_slopes_are_the_damped_least_squares_of_the_whole_history() -> None:
     features = seen(plain_frame(), x[:, None])
     assert features["sl60 c0"] == pytest.approx(forgotten_slope(x, 60), rel=1e-5)
     n, time = len(x), np.arange(len(x)) - (len(x) - 1) / 2
-    assert features["wl c0"] == pytest.approx((time @ x) / (time @ time + 25 * n), rel=1e-9)
+    assert features["wl c0"] == pytest.approx((time @ x) / (time @ time + 25 * n), rel=1e-6)
+
+
+def test_the_slope_of_a_long_life_far_from_zero_loses_nothing_to_single_precision() -> None:
+    n = 5000
+    time = np.arange(n) - (n - 1) / 2
+    x = 20 + 1e-4 * time + np.random.default_rng(2).normal(size=n)
+    features = seen(plain_frame(), x[:, None])
+    assert features["wl c0"] == pytest.approx((time @ x) / (time @ time + 25 * n), rel=1e-4)
 
 
 def test_slow_slopes_of_the_health_channels_follow_their_formulas() -> None:

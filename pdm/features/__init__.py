@@ -2,15 +2,16 @@
 
 All is first-order recursion, written out so that one machine and a cohort of thousands, in any memory order, saved and
 loaded between any two steps, give the same bits: no BLAS, no sums over the cohort's axis, no exp, log or power.
-Training, service and replay call the same three functions `start`, `fold`, `emit`. What forgets is kept in single
-precision: its rounding is forgotten, too.
+Training, service and replay call the same three functions `start`, `fold`, `emit`. All but weights is kept in single
+precision: what forgets forgets its rounding, too, and the rest is kept about its mean.
 
 With x a channel, n the steps folded so far and q the memory of a span:
 
     e   mean that forgets:       X0 / S0              X0 = q X0 + x           S0 = q S0 + 1
     b   own start:               mean of x over the first steps
     sl  slope that forgets:      least squares over weights q^age, pulled to zero by a damping of 25 S0
-    wl  slope of the whole life: least squares over all steps, pulled to zero by 25 n
+    wl  slope of the whole life: least squares over all steps, pulled to zero by 25 n, from the sum of products about
+        the means (Welford 1962, doi 10.1080/00401706.1962.10490022)
 
 Where a surface over the operating conditions is taken out of a sensor, e of what it reads as such is a feature, too.
 
@@ -95,8 +96,8 @@ class _View(NamedTuple):
     s60: Floats  # [3, m] S0, S1, S2
     s120: Floats  # [3, m]
     strange: Floats  # [m] weight of steps under strange conditions in the memory of span 15
-    mean: Floats  # [C, m] mean over all steps
-    t1: Floats  # [C, m] sum of x t, t the age before the step
+    mean: Singles  # [C, m] mean over all steps
+    tx: Singles  # [C, m] sum of products of x and t, the age before the step, about their means
     x15: Singles  # [C, m] X0
     start: Singles  # [C, m] mean over the first steps
     x60: Singles  # [C, m] X0
@@ -194,15 +195,14 @@ def trail(frame: Frame, state: FeatureState, row: int) -> Floats:
 def _heights(frame: Frame) -> tuple[int, int]:
     """How many sums and memories a frame keeps of an asset."""
     watched = 0 if frame.watch is None else watch.HELD + watch.TRAIL
-    return _SUMS + 2 * frame.channels, 4 * frame.channels + 2 * len(HEALTH) + len(frame.levels) + watched
+    return _SUMS, 6 * frame.channels + 2 * len(HEALTH) + len(frame.levels) + watched
 
 
 def _view(frame: Frame, state: FeatureState, rows: Rows = ALL) -> _View:
     C, H, held = frame.channels, len(HEALTH), 0 if frame.watch is None else watch.HELD
     sums, memories = state.sums[:, rows], state.memories[:, rows]
-    mean, t1 = np.split(sums[_SUMS:], 2)
-    ends = np.cumsum([C, C, C, C, H, H, len(frame.levels), held])
-    return _View(sums[0], sums[1], sums[2:5], sums[5:8], sums[8], mean, t1, *np.split(memories, ends))
+    ends = np.cumsum([C, C, C, C, C, C, H, H, len(frame.levels), held])
+    return _View(sums[0], sums[1], sums[2:5], sums[5:8], sums[8], *np.split(memories, ends))
 
 
 def _chunks(rows: Rows, count: int) -> list[tuple[Rows, int, int]]:
@@ -245,8 +245,9 @@ def _fold(frame: Frame, state: FeatureState, columns: Floats, follows: NDArray[n
     x[-1] = project_own(frame, _since_start(frame, view), view.start[:p].astype(np.float64))
     _fold_start(frame, view, x, slice(p, None))
 
-    view.mean[:] += (x - view.mean) / view.n
-    view.t1[:] += x * t
+    # mean' = mean + (x - mean) / n;   TX' = TX + (x - mean') (t - (t - 1) / 2)
+    view.mean[:] = view.mean + (x - view.mean) / view.n
+    view.tx[:] = view.tx + (x - view.mean) * ((t + 1) / 2)
     single = x.astype(np.float32)
     _fold_slope(view.x60, view.y60, single, q60)
     _fold_slope(view.x120, view.y120, single[p:], q120)
@@ -385,8 +386,8 @@ def _emit(frame: Frame, view: _View) -> Floats:
     e15 = view.x15 / view.s15
     sl60 = _slope(view.x60, view.y60, view.s60, frame.damping)
     sl120 = _slope(view.x120, view.y120, view.s120, frame.damping)
-    # wl = (T1 - (n-1)/2 n m) / (n (n^2 - 1)/12 + 25 n)
-    wl = (view.t1 - (n - 1) / 2 * n * view.mean) / (n * (n * n - 1) / 12 + frame.damping * n)
+    # wl = TX / (n (n^2 - 1)/12 + 25 n)
+    wl = view.tx / (n * (n * n - 1) / 12 + frame.damping * n)
     slow = (sl120, sl60[p:] - wl[p:], sl60[p:] - sl120)
     return np.concatenate([e15, e15 - view.start, sl60, wl, *slow, view.level / view.s15, n[None]])
 
