@@ -40,6 +40,21 @@ def test_a_sensor_that_jumps_at_any_time_or_in_few_lives_is_not(few: int) -> Non
     assert believed([cracked(number, since) for number, since in enumerate(sinces)]) == []
 
 
+@pytest.mark.parametrize(("often", "named"), [(2, []), (4, ["vibration"])])
+def test_a_sensor_that_grows_noisier_in_many_lives_is_at_no_fault(often: int, named: list[str]) -> None:
+    lives, random = [cracked(number, 1.0) for number in range(12)], np.random.default_rng(8)
+    for life in lives[:often]:
+        life.columns[-50:, 1] += random.normal(0, 2, 50)
+    frame = fit_frame(FAN, stacked(lives), seed=0)
+    restless = [] if frame.restless is None else np.array(frame.channel_names[: frame.sensors])[frame.restless].tolist()
+    assert restless == named
+    state, found = features.start(frame, 1), set[int]()
+    for step in lives[0].columns:
+        features.fold(frame, state, features.ALL, step[None], np.ones(1, dtype=np.bool_))
+        found |= set(health.faults(frame, state.sensors)[0].tolist())
+    assert (Fault.NOISE in found) == (not named)
+
+
 def test_what_a_believed_sensor_says_counts_from_the_third_step_on_and_it_stays_named() -> None:
     frame = replace(plain_frame(2), jumps=np.array([True, False]))
     state, values = features.start(frame, 1), np.random.default_rng(1).normal(size=(140, 2))

@@ -289,7 +289,7 @@ def _files(model: Model) -> dict[str, bytes]:
     arrays = {name: getattr(frame, name) for name in _FRAME_ARRAYS}
     arrays |= {f"conditions.{name}": getattr(frame.conditions, name) for name in _CONDITION_ARRAYS}
     arrays |= {} if frame.watch is None else {"watch.whitening": frame.watch.whitening}
-    arrays |= {} if frame.jumps is None else {"jumps": frame.jumps}
+    arrays |= {name: one for name in ("jumps", "restless") if (one := getattr(frame, name)) is not None}
     arrays |= {} if frame.peers is None else {f"peers.{name}": getattr(frame.peers, name) for name in _PEER_ARRAYS}
     files = {
         "card.md": card(model).encode(),
@@ -359,8 +359,9 @@ def _parse(contents: Contents, version: str) -> Model:
     early = None if level is None else Watch(arrays["watch.whitening"], level)
     judged = "peers.judged" in arrays  # models from before drift was judged have none
     peers = Peers(**{name: arrays[f"peers.{name}"] for name in _PEER_ARRAYS}) if judged else None
-    columns, jumps = tuple(numbers["column_names"]), arrays.get("jumps")
-    frame = Frame(column_names=columns, conditions=conditions, watch=early, peers=peers, jumps=jumps, **fitted)
+    wears: dict[str, Any] = {name: arrays.get(name) for name in ("jumps", "restless")}
+    columns = tuple(numbers["column_names"])
+    frame = Frame(column_names=columns, conditions=conditions, watch=early, peers=peers, **wears, **fitted)
     head = _head(contents) if "whole" in manifest else None
     return Model(frame, head, _facts(manifest["facts"]), version)
 

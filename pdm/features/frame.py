@@ -97,6 +97,7 @@ class Frame:
         watch: what a departure from early life is held against, None where a head forecasts.
         peers: what a drift of a sensor is held against, None where none can be told from wear.
         jumps: `[p]` of which kept sensors a jump is wear rather than a fault; None for of none.
+        restless: `[p]` which kept sensors grow noisier in many lives, so that it is no fault; None for none.
     """
 
     column_names: tuple[str, ...]
@@ -112,6 +113,7 @@ class Frame:
     watch: Watch | None = None
     peers: Peers | None = None
     jumps: NDArray[np.bool_] | None = None
+    restless: NDArray[np.bool_] | None = None
 
     @property
     def sensors(self) -> int:

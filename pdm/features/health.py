@@ -11,7 +11,8 @@ read, and d how far z is from its last value that was believed:
     level    the same, and it stays: another instrument, a loose contact; two at a time are the machine's doing
     unit     the same, and another unit explains it (`pdm.features.told_units`)
     noise    sequential test (Page 1954, doi 10.1093/biomet/41.1-2.100) of thrice the usual spread of d; not where a
-             machine changes between regimes, in which a sensor is not equally noisy
+             machine changes between regimes, in which a sensor is not equally noisy, nor where lives have shown that
+             the sensor grows noisier as machines wear (`Frame.restless`)
     drift    away from its peers, where they tell that from wear (`pdm.features.peers`)
 
 What one at fault says is left out, but in two cases it goes on to tell of the machine. Noise has no direction: values
@@ -217,6 +218,8 @@ def judge(frame: Frame, seen: View, values: Floats, z: Floats, follows: Flags) -
     _believe_each_other(seen, u, known)
     if frame.conditions.regimes.shape[1] > 1:
         seen.noisy[:] = 0
+    elif frame.restless is not None:
+        seen.noisy[frame.restless] = 0
     seen.seen[:] += (heard & (known | stating)) & (seen.seen < _MOST[1])
     suspect = _suspect(frame, seen)
     if frame.peers is not None:

@@ -23,7 +23,7 @@ from pdm.features.frame import (
     standardised,
     terms,
 )
-from pdm.learn.jump_fit import fit_jumps
+from pdm.learn.jump_fit import fit_jumps, fit_restless
 from pdm.learn.stack import Stack
 from pdm.plant import AssetClass
 
@@ -45,6 +45,7 @@ def fit_frame(asset_class: AssetClass, stack: Stack, seed: int) -> Frame:
     z, regime = _departures(frame, stack)
     projection, offset = _fit_projection(frame, stack, z, regime, asset_class.horizon)
     change, start, own_offset = _fit_own(frame, stack, z, asset_class.horizon)
+    frame = replace(frame, restless=fit_restless(frame, stack))
     return replace(
         frame,
         projection=projection,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pdm.features.frame import Frame
 from pdm.learn.forest_fit import UNTOLD
@@ -72,7 +73,8 @@ def _forecast_card(model: Model, head: Head) -> str:
 | horizon | {head.horizon:g} life steps |
 | estimated | {_target(head.whole)} |
 | drift judged of | {_drift_judged(model.frame)} |
-| jumps are wear of | {_jumping(model.frame)} |
+| jumps are wear of | {_named(model.frame, model.frame.jumps)} |
+| more noise is wear of | {_named(model.frame, model.frame.restless)} |
 | who speaks | {facts.basis.name.lower().replace("_", " ")} (CRPS {facts.evidence}) |
 | of machines that joined late | {facts.late_basis.name.lower().replace("_", " ")} (CRPS {facts.late_evidence}) |
 | seed, recipe | {facts.seed}, {facts.recipe} |
@@ -106,10 +108,10 @@ def _drift_judged(frame: Frame) -> str:
     return f"{judged}; not of {others}" if others else judged
 
 
-def _jumping(frame: Frame) -> str:
-    if frame.jumps is None:
+def _named(frame: Frame, sensors: NDArray[np.bool_] | None) -> str:
+    if sensors is None:
         return "no sensor"
-    return ", ".join(name for name, wears in zip(frame.channel_names, frame.jumps.tolist(), strict=False) if wears)
+    return ", ".join(name for name, one in zip(frame.channel_names, sensors.tolist(), strict=False) if one)
 
 
 def _target(forests: Forests) -> str:

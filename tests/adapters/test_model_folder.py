@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -87,14 +88,18 @@ def test_peers_are_kept_and_the_card_names_them_and_a_model_without_them_has_non
                 np.testing.assert_array_equal(getattr(again, name), getattr(peers, name))
 
 
-def test_sensors_whose_jumps_are_wear_are_kept_and_the_card_names_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("what", "title"), [("jumps", "jumps are"), ("restless", "more noise is")])
+def test_sensors_whose_jumps_or_noise_are_wear_are_kept_and_the_card_names_them(
+    tmp_path: Path, what: str, title: str
+) -> None:
     model = fan_model()
     first = np.arange(model.frame.sensors) == 0
-    for jumps, line in ((first, model.frame.channel_names[0]), (None, "no sensor")):
-        folder = model_folder.save(replace(model, frame=replace(model.frame, jumps=jumps)), tmp_path)
-        again = model_folder.load(folder, FAN).frame.jumps
-        assert f"| jumps are wear of | {line} |" in (folder / "card.md").read_text()
-        assert (again is None) == (jumps is None)
+    for wears, line in ((first, model.frame.channel_names[0]), (None, "no sensor")):
+        changed: dict[str, Any] = {what: wears}
+        folder = model_folder.save(replace(model, frame=replace(model.frame, **changed)), tmp_path)
+        again = getattr(model_folder.load(folder, FAN).frame, what)
+        assert f"| {title} wear of | {line} |" in (folder / "card.md").read_text()
+        assert (again is None) == (wears is None)
         assert again is None or again.tolist() == first.tolist()
 
 
