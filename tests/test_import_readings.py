@@ -130,7 +130,7 @@ def test_bad_rows_go_to_the_report_with_their_row_and_reason_and_the_rest_is_imp
         'p1,2020-01-01T10:00:00Z,"71,2",,\n'
         ",2020-01-01T11:00:00Z,1,,\n"
         "p1,,1,,\n"
-        "p1,2020-01-01T12:00:00Z,21,,\n"
+        "p1,2020-01-01T12:00:00Z,21,-inf,\n"
     )
     assert bench.rows() == [(0, 20.5, None), (12, 21, None)]
     assert bench.bad() == [
@@ -143,7 +143,7 @@ def test_bad_rows_go_to_the_report_with_their_row_and_reason_and_the_rest_is_imp
         (9, "before_1990"),
         (10, "no_values"),
         (11, "unknown_sensor"),
-        (12, "number_too_large"),
+        (12, "no_values"),
         (13, "number_too_large"),
         (14, "not_a_number"),
         (15, "unknown_source"),

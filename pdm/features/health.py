@@ -381,7 +381,7 @@ def _fold_changes(
 
     Those that are `back` from being stuck or silent are believed: the machine has gone on meanwhile. Of a young one
     nobody knows what is usual: only what is beyond the clip of the frame is a spike, and what stays is believed. One
-    that has hardly `moved` [its unit] has not jumped: what it should read has, since the machine is operated otherwise.
+    that has hardly `moved` [its unit] has not jumped: what it should read has, since the machine is in another regime.
     """
     if back.any():
         seen.jumped[back] = 0
@@ -391,7 +391,7 @@ def _fold_changes(
     most = np.where(grown, JUMP * usual, np.float32(frame.clip))
     far = (size > most) & (grown | follows & (seen.jumped < LASTING - 1))
     believed = seen.jumped == 0
-    if far.any():
+    if frame.conditions.regimes.shape[1] > 1 and far.any():
         far &= ~believed | ~follows | (seen.woke > 0) | (moved > most * frame.sd[:, None])
     # a value that is said again is no change: a sensor that reports on change would seem to jump at each
     news = known & follows & believed & (grown | ~far) & (seen.seen > 0) & (seen.run == 0)

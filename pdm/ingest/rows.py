@@ -223,7 +223,10 @@ def _labels(column: Any) -> _Labels:
 
 
 def _numbers(name: str, column: Any, layout: Layout, rows: _Rows) -> NDArray[np.float64]:
-    """The values of a column, NaN where it is empty; rows with something else in it are refused. `[n]`."""
+    """The values of a column, NaN where it is empty or infinite: something was divided by zero. `[n]`
+
+    Rows with something else in it are refused.
+    """
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         values = _written_numbers(name, column, layout, rows)
     elif pa.types.is_null(column.type):
@@ -232,6 +235,7 @@ def _numbers(name: str, column: Any, layout: Layout, rows: _Rows) -> NDArray[np.
         raise ConfigurationError(f"the column {name!r} does not hold numbers but {column.type}")
     else:
         values = pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    values = np.where(np.isinf(values), np.nan, values)
     rows.refuse(np.abs(values) > MOST, "number_too_large", name)
     return values
 
