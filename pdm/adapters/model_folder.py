@@ -41,7 +41,7 @@ from pdm.prognosis.learned import RECIPE, Facts, Head, ModeHead, Model, Origin, 
 MANIFEST = "manifest.json"
 LARGEST_FILE = 64 << 20
 GOLDEN_TOLERANCE = 1e-9  # [horizons]: builds of numpy and LightGBM may differ by this much
-GOLDEN_ASSETS, GOLDEN_STEPS = 8, 150
+GOLDEN_ASSETS, GOLDEN_STEPS = 16, 150
 CHILD_PATIENCE_S = 120
 
 UNFINISHED_S = 3600.0

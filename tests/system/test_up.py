@@ -33,6 +33,7 @@ def test_readings_by_mqtt_and_by_http_reach_the_api_and_the_twin(station: Statio
         station.publish("p1", payload(number))
     answer = service.post([message(number, BASE_MS, source="p1") for number in range(5, 8)])
     assert (answer.status_code, answer.json()["stored"]) == (200, 3)
+    wait_until(lambda: service.get("runs")["items"], "there is no tick")
     twin = wait_until(lambda: (t := service.get("assets/P-1/twin"))["steps"] == 8 and t, "the twin does not follow")
     assert (twin["exposure"], twin["sensors"][0]["value"]) == (8.0, 7.0)
     since = np.datetime_as_string(np.datetime64(BASE_MS, "ms"), timezone="UTC")
