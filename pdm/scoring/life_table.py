@@ -43,7 +43,8 @@ def fit_life_table(lives: Floats, failed: NDArray[np.bool_], weight: Floats | No
 def of_few(law: Weibull, failures: int) -> Weibull:
     """The law with the shape that so many failures back: the likelihood finds few lives more alike than all are.
 
-    Ross (1996), IEEE Transactions on Dielectrics and Electrical Insulation 3(1), doi 10.1109/94.485512.
+    Ross (1994), IEEE Transactions on Dielectrics and Electrical Insulation 1(2), equation 5 of arXiv 2209.14567. Meant
+    for lives that all ended in failure; where some were cut short, failures are counted.
     """
     n = max(failures, FEWEST)
     # E k = k_true (n - 0.68) / (n - 2)
