@@ -12,7 +12,7 @@ from pdm.degradation import Weibull
 from pdm.features.frame import Floats
 from pdm.plant import Sensor, Stress, StressLaw
 from pdm.prognosis import LEVELS, MEDIAN, learned
-from pdm.prognosis.forests import Spread, Target, quantiles_around
+from pdm.prognosis.forests import Spread, Target, later_by_forest, later_by_table, quantiles_around
 from pdm.prognosis.learned import AGE, OVERALL, Model, head_of
 from pdm.prognosis.quantiles import failure_probability
 from tests.small_lives import FAN, fan_life, fan_model
@@ -36,8 +36,8 @@ def even(beyond: float, expected: float = 17.0, exposure: float = 50.0, *, since
     inside = np.minimum(LEVELS / max(1 - beyond, 1e-9), 1) * 40
     spread = Spread(np.array([0.0, 40.0]), np.stack([inside, inside]), np.full(2, beyond))
     law = Weibull(1.0, 100.0)
-    said = quantiles_around(spread, 40.0, law, np.array([expected]), np.array([exposure]), since_new=since_new)
-    return np.asarray(said[0])
+    later = later_by_table(law, np.array([exposure + 40.0]), since_new=since_new)
+    return np.asarray(quantiles_around(spread, 40.0, np.array([expected]), later)[0])
 
 
 def test_quantiles_up_to_the_horizon_are_those_of_the_table() -> None:
@@ -57,6 +57,15 @@ def test_of_a_machine_that_joined_late_the_life_table_knows_no_age() -> None:
     np.testing.assert_allclose(even(0.5, since_new=False), even(0.5))
 
 
+def test_beyond_the_reach_a_forest_goes_on_from_there() -> None:
+    # half beyond 40, and of these evenly up to 100 later: level 0.75 is the median of them, 0.5 the reach itself
+    evenly = Spread(np.array([0.0, 5.0]), np.stack([LEVELS * 100, LEVELS * 100]), np.zeros(2))
+    half = Spread(np.array([0.0, 40.0]), np.full((2, 21), 40.0) * np.minimum(2 * LEVELS, 1), np.full(2, 0.5))
+    said = quantiles_around(half, 40.0, np.array([17.0]), later_by_forest(evenly, np.array([3.0])))[0]
+    np.testing.assert_allclose(said[LEVELS > 0.5], 40 + 100 * (2 * LEVELS[LEVELS > 0.5] - 1), atol=1e-9)
+    np.testing.assert_allclose(said[LEVELS <= 0.5], 80 * LEVELS[LEVELS <= 0.5])
+
+
 @given(
     expected=st.floats(0, 40),
     exposure=st.floats(0, 10_000),
@@ -65,8 +74,8 @@ def test_of_a_machine_that_joined_late_the_life_table_knows_no_age() -> None:
 def test_quantiles_rise_along_their_levels(expected: float, exposure: float, since_new: bool) -> None:
     head = head_of(fan_model())
     forests = head.whole if since_new else head.late
-    life, at = np.array([expected]), np.array([exposure])
-    quantiles = quantiles_around(forests.spread, forests.reach, head.life, life, at, since_new=since_new)[0]
+    later = later_by_table(head.life, np.array([exposure + forests.reach]), since_new=since_new)
+    quantiles = quantiles_around(forests.spread, forests.reach, np.array([expected]), later)[0]
     assert np.isfinite(quantiles).all()
     assert (np.diff(quantiles) >= 0).all()
 

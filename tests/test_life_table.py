@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pdm.degradation import Weibull
-from pdm.scoring.life_table import SHAPES, fit_life_table, of_few
+from pdm.scoring.life_table import SHAPES, censoring_weights, fit_life_table, of_few
 
 
 def test_the_law_that_drew_the_lives_is_found() -> None:
@@ -69,3 +69,22 @@ def test_what_is_left_of_a_life_that_began_at_an_unknown_time() -> None:
 
 def test_a_machine_seen_for_longer_than_any_lived_has_nothing_left_that_is_known() -> None:
     assert Weibull(4.0, 100.0).remaining_of_unknown_age(2_000.0, np.array([0.5, 0.99])).tolist() == [0.0, 0.0]
+
+
+def test_a_life_that_outlasts_one_cut_short_counts_for_it() -> None:
+    # of the two that ran at 2 one was cut short then: the other counts for both
+    np.testing.assert_allclose(np.asarray(censoring_weights(np.array([1.0, 3.0]), np.array([2.0]))), [1.0, 2.0])
+    np.testing.assert_array_equal(np.asarray(censoring_weights(np.array([1.0, 3.0]), np.array([]))), [1.0, 1.0])
+
+
+def test_weighted_failures_have_the_mean_life_of_all_machines() -> None:
+    random = np.random.default_rng(7)
+    lives, stop = random.weibull(3.0, 4000) * 300, random.uniform(100, 900, 4000)
+    failed = lives[lives <= stop]
+    weight = censoring_weights(failed, stop[lives > stop])
+    assert np.average(failed, weights=weight) == pytest.approx(lives.mean(), rel=0.02)
+    assert failed.mean() < 0.95 * lives.mean()
+
+
+def test_where_many_outlive_all_failures_failures_do_not_count_for_them() -> None:
+    assert censoring_weights(np.array([1.0, 2.0, 3.0]), np.full(7, 4.0)) is None

@@ -35,7 +35,7 @@ from pdm.learn.model_card import card
 from pdm.plant import AssetClass
 from pdm.ports import TrainedVersion
 from pdm.prognosis import learned
-from pdm.prognosis.forests import Forests, Spread, Target
+from pdm.prognosis.forests import Far, Forests, Spread, Target
 from pdm.prognosis.learned import RECIPE, Facts, Head, ModeHead, Model, Origin, Rivals
 
 MANIFEST = "manifest.json"
@@ -309,12 +309,20 @@ def _head_files(head: Head) -> dict[str, bytes]:
 
 
 def _forest_files(prefix: str, forests: Forests) -> dict[str, bytes]:
-    spread = _archive({field.name: getattr(forests.spread, field.name) for field in fields(Spread)})
-    return {f"{prefix}spread.npz": spread} | {
+    files = {
         f"{prefix}{loss}{number}.txt": forest.model_to_string().encode()
         for loss in _LOSSES
         for number, forest in enumerate(getattr(forests, loss))
     }
+    files |= {f"{prefix}spread.npz": _spread_file(forests.spread)}
+    if (far := forests.far) is not None:
+        files |= {f"{prefix}far.txt": far.forest.model_to_string().encode()}
+        files |= {f"{prefix}far_spread.npz": _spread_file(far.spread)}
+    return files
+
+
+def _spread_file(spread: Spread) -> bytes:
+    return _archive({field.name: getattr(spread, field.name) for field in fields(Spread)})
 
 
 def _described(model: Model) -> dict[str, Any]:
@@ -390,6 +398,7 @@ def _forests(contents: Contents, kind: str, prefix: str) -> Forests:
     squared, poisson = (
         tuple(_forest(files[f"{prefix}{loss}{number}.txt"]) for number in range(len(ends))) for loss in _LOSSES
     )
+    far = f"{prefix}far.txt" in files  # models from before there was any have none
     return Forests(
         target=Target(cap, described["log"]),
         reach=described["reach"],
@@ -397,7 +406,12 @@ def _forests(contents: Contents, kind: str, prefix: str) -> Forests:
         squared=squared,
         poisson=poisson,
         spread=Spread(**_arrays(files[f"{prefix}spread.npz"])),
+        far=_far(files, prefix) if far else None,
     )
+
+
+def _far(files: Mapping[str, bytes], prefix: str) -> Far:
+    return Far(_forest(files[f"{prefix}far.txt"]), Spread(**_arrays(files[f"{prefix}far_spread.npz"])))
 
 
 def _forest(text: bytes) -> lgb.Booster:

@@ -12,20 +12,22 @@ import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from pdm.errors import ModelError
-from pdm.learn.choice import choose_ends, choose_estimate, ladder, late_ladder
+from pdm.learn.choice import choose_ends, choose_estimate, choose_far, ladder, late_ladder
 from pdm.learn.forest_fit import Plan
 from pdm.learn.frame_fit import fit_frame
 from pdm.learn.left_out import (
+    FarLeftOut,
     LeftOut,
     Part,
     Seen,
+    far_spread_of,
     fit_ends,
+    fit_far,
     judge,
     late_records,
     life_table,
     modes_of,
     parts,
-    said_of,
     see,
     spread_of,
     together,
@@ -36,12 +38,13 @@ from pdm.learn.lives import life_of as life_of
 from pdm.learn.lives import lives_in as lives_in
 from pdm.learn.lives import stacked, teaching
 from pdm.learn.peer_fit import fit_peers
-from pdm.learn.rating import figures, late_figures, mode_figures, rivals
+from pdm.learn.rating import far_figures, figures, late_figures, mode_figures, rivals
 from pdm.learn.watching import train_watch as train_watch
 from pdm.plant import AssetClass
 from pdm.prognosis import FEWEST_FAILURES, MEDIAN
-from pdm.prognosis.forests import ANY, Forests, Target
+from pdm.prognosis.forests import ANY, Far, Forests, Target
 from pdm.prognosis.learned import RECIPE, Facts, Head, Model, Origin, fingerprint
+from pdm.scoring.life_table import censoring_weights
 
 Progress = Callable[[str, float], None]
 """Told what is being done, and the share of the whole that is done."""
@@ -101,8 +104,14 @@ def _learn(
     late_left_out = together(
         [judge(part.late, part.modes, n, target, plans, seed, apart=apart) for n, part in enumerate(others)]
     )
-    said = said_of(left_out, target, horizon, tables, since_new=True)
-    said_late = said_of(late_left_out, target, horizon, tables, since_new=False)
+    progress("looking beyond the horizon", 0.75)
+    weight = censoring_weights(np.array([one.length for one in failed]), np.array([one.length for one in alive]))
+    said, far = choose_far(
+        [part.whole for part in others], left_out, target, horizon, tables, weight, plans, seed, since_new=True
+    )
+    said_late, late_far = choose_far(
+        [part.late for part in others], late_left_out, target, horizon, tables, weight, plans, seed, since_new=False
+    )
     progress("learning from all machines", 0.8)
     stack = stacked(whole)
     frame = fit_frame(asset_class, stack, seed)
@@ -110,8 +119,8 @@ def _learn(
     seen, seen_late = see(frame, [whole_records(asset_class, every), late_records(asset_class, every, seed)])
     head = Head(
         horizon=horizon,
-        whole=_forests(asset_class, seen, left_out, target, plans, seed, apart=apart),
-        late=_forests(asset_class, seen_late, late_left_out, target, plans, seed, apart=apart),
+        whole=_forests(asset_class, seen, left_out, far, target, plans, seed, apart=apart),
+        late=_forests(asset_class, seen_late, late_left_out, late_far, target, plans, seed, apart=apart),
         life=life_table([*whole, *alive]),
         modes=modes_of(asset_class, every, (seen, seen_late), seed),
     )
@@ -127,6 +136,7 @@ def _learn(
         median_life=median_life,
         modes=dict(Counter(one.mode for one in whole if one.mode is not None)),
         figures=figures(asset_class, failed, left_out, said)
+        | far_figures(left_out, said, horizon)
         | mode_figures(failed, left_out, horizon)
         | late_figures(late_left_out, said_late, horizon),
         ladder=ladder(asset_class, failed, left_out, said, tables),
@@ -141,6 +151,7 @@ def _forests(
     asset_class: AssetClass,
     seen: Seen,
     left_out: LeftOut,
+    far: FarLeftOut | None,
     target: Target,
     plans: Sequence[Plan],
     seed: int,
@@ -148,7 +159,10 @@ def _forests(
     apart: bool,
 ) -> Forests:
     """Forests of all machines, with the spread seen on machines left out."""
-    fitted, horizon = fit_ends(seen, target, plans, seed, apart=apart), asset_class.horizon
+    fitted, reach = fit_ends(seen, target, plans, seed, apart=apart), min(target.cap, asset_class.horizon)
     ends = tuple(asset_class.failure_modes[number].name for number in fitted) if apart else (ANY,)
     squared, poisson = zip(*fitted.values(), strict=True)
-    return Forests(target, min(target.cap, horizon), ends, squared, poisson, spread_of(left_out, target, horizon))
+    spread, beyond = spread_of(left_out, target, asset_class.horizon), None
+    if far is not None:
+        beyond = Far(fit_far(seen, reach, far.weight, far.plan, seed), far_spread_of(left_out, far, reach))
+    return Forests(target, reach, ends, squared, poisson, spread, beyond)

@@ -9,12 +9,12 @@ from pdm.degradation import Weibull
 from pdm.features.frame import Floats
 from pdm.learn.declared import say_declared
 from pdm.learn.forest_fit import PAIR, SCOUT, Plan
-from pdm.learn.left_out import LeftOut, Part, judge, said_of, together
-from pdm.learn.lives import Life
+from pdm.learn.left_out import FarLeftOut, LeftOut, Part, Split, fit_far, judge, said_of, together
+from pdm.learn.lives import FEW, Life
 from pdm.plant import AssetClass
 from pdm.prognosis import LEVELS, Basis
 from pdm.prognosis.forecast import declared_basis
-from pdm.prognosis.forests import Target
+from pdm.prognosis.forests import Target, estimate
 from pdm.scoring import clipped_crps
 
 SHARE = 0.6  # of the median life: a cap that is tried
@@ -85,6 +85,41 @@ def _scout(asset_class: AssetClass, parts: Sequence[Part], target: Target, seed:
     tables = [part.life for part in parts]
     said = said_of(left_out, target, asset_class.horizon, tables, since_new=True)
     return _loss(left_out, said, asset_class.horizon)
+
+
+def choose_far(
+    splits: Sequence[Split],
+    left_out: LeftOut,
+    target: Target,
+    horizon: float,
+    tables: Sequence[Weibull],
+    weight: Floats | None,
+    plans: Sequence[Plan],
+    seed: int,
+    *,
+    since_new: bool,
+) -> tuple[Floats, FarLeftOut | None]:
+    """What is said of machines left out `[r, 21]`, and what forests say beyond the reach, where that is better than the
+    life table by two standard errors over machines.
+
+    Args:
+        weight: how much each failed life counts, None where too many were cut short to tell.
+    """
+    said, reach = said_of(left_out, target, horizon, tables, since_new=since_new), min(target.cap, horizon)
+    there = left_out.told & (left_out.remaining > reach)
+    if weight is None or len(np.unique(left_out.life[there])) < FEW:
+        return said, None
+    plan, expected = SCOUT._replace(random=plans[0].random), np.empty(len(left_out.part))
+    for part, split in enumerate(splits):
+        forest = fit_far(split.learned, reach, weight, plan, seed)
+        expected[left_out.part == part] = estimate([forest], split.judged.rows.features)
+    far = FarLeftOut(expected, weight, plan)
+    said_far = said_of(left_out, target, horizon, tables, since_new=since_new, far=far)
+    change = _loss(left_out, said_far, np.inf) - _loss(left_out, said, np.inf)
+    counts = weight[np.unique(left_out.life[left_out.told])]
+    better = np.average(change, weights=counts)
+    error = np.sqrt((counts**2 * (change - better) ** 2).sum()) / counts.sum()
+    return (said_far, far) if better < -CLEAR * error else (said, None)
 
 
 def ladder(

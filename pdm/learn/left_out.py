@@ -32,11 +32,12 @@ from pdm.learn.spread_fit import fit_spread, widened
 from pdm.learn.stack import Stack
 from pdm.plant import AssetClass
 from pdm.prognosis import LEVELS
-from pdm.prognosis.forests import Spread, Target, estimate, quantiles_around
+from pdm.prognosis.forests import BEYOND, Spread, Target, estimate, later_by_forest, later_by_table, quantiles_around
 from pdm.prognosis.learned import ModeHead, mode_near_failure
 from pdm.scoring.life_table import fit_life_table, of_few
 
 PARTS = 5
+ROOM = 2.0  # times the longest remaining life seen: a forecast goes no farther
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Seen:
 
     Attributes:
         rows: which steps of the stack.
-        machine: `[r]` which machine.
+        machine: `[r]` which machine; in a part the number among all failed lives, then that of those alive.
         ended: `[r]` whether it failed; of one taken out alive what remained is at least what is on record.
         mode: `[r]` the number of the mode that ended it, -1 where none is on record.
         told: `[r]` which rows are judged.
@@ -111,6 +112,20 @@ class LeftOut(NamedTuple):
     told: NDArray[np.bool_]
     expected: Floats
     mode: NDArray[Any]
+
+
+class FarLeftOut(NamedTuple):
+    """What was forecast beyond the reach for machines by somebody who had not seen them.
+
+    Attributes:
+        expected: `[r]` for the rows of a `LeftOut` [unit of `BEYOND`].
+        weight: how much each failed life counts, those that were cut short not being among them.
+        plan: how the forests were grown.
+    """
+
+    expected: Floats
+    weight: Floats
+    plan: Plan
 
 
 class Asked(NamedTuple):
@@ -187,17 +202,20 @@ def _part(
     every_other = [*others, *teaching(alive, len(lives), seed)]
     every = _issued_every(asset_class, sum(len(life.columns) for life in lives))
     members, mine = np.flatnonzero(left_out), list(compress(lives, left_out))
+    known = np.append(np.flatnonzero(~left_out), np.arange(len(lives), len(lives) + len(every_other) - len(others)))
     asked = [
         *(whole_records(asset_class, every_other), late_records(asset_class, every_other, seed)),
         *(whole_records(asset_class, mine, every), late_records(asset_class, mine, seed, every)),
     ]
     *learned, whole_judged, late_judged = see(frame, asked)
+    modes = modes_of(asset_class, every_other, learned, seed)
+    learned = [replace(seen, machine=known[seen.machine]) for seen in learned]
     judged = [replace(seen, machine=members[seen.machine]) for seen in (whole_judged, late_judged)]
     return Part(
         frame=frame,
         whole=Split(learned[0], judged[0]),
         late=Split(learned[1], judged[1]),
-        modes=modes_of(asset_class, every_other, learned, seed),
+        modes=modes,
         life=life_table([*whole, *alive]),
     )
 
@@ -312,6 +330,18 @@ def fit_ends(
     return {0: fit_forests(rows, remaining, weight, target, seed, plans, known.lives)}
 
 
+def fit_far(seen: Seen, reach: float, weight: Floats, plan: Plan, seed: int) -> lgb.Booster:
+    """A forest for what lies beyond the reach, of machines that got there.
+
+    Args:
+        weight: how much each failed life counts, by its number.
+    """
+    some = np.flatnonzero(seen.ended & (seen.remaining > reach))
+    rows, later, machine = seen.rows.take(some), seen.remaining[some] - reach, seen.machine[some]
+    lives = len(np.unique(machine))
+    return fit_forests(rows, later, seen.weight[some] * weight[machine], BEYOND, seed, (plan,), lives)[0]
+
+
 def together(judged: Sequence[LeftOut]) -> LeftOut:
     return LeftOut(*(np.concatenate(column) for column in zip(*judged, strict=True)))
 
@@ -329,11 +359,33 @@ def spread_of(left_out: LeftOut, target: Target, horizon: float, part: int | Non
     return widened(spread, lives, min(target.cap, horizon))
 
 
-def said_of(left_out: LeftOut, target: Target, horizon: float, tables: Sequence[Weibull], *, since_new: bool) -> Floats:
-    """Quantiles `[r, 21]` said of machines left out, by the spread and the life table of the other parts."""
+def far_spread_of(left_out: LeftOut, far: FarLeftOut, reach: float, part: int | None = None) -> Spread:
+    """The same around what lies beyond the reach, seen on machines that got there."""
+    counted = left_out.told & (left_out.remaining > reach) & (left_out.part != part)
+    life, later = left_out.life[counted], left_out.remaining[counted] - reach
+    lives, farthest = len(np.unique(life)), ROOM * left_out.remaining.max()
+    weight = far.weight[life] / np.bincount(life)[life]
+    spread = fit_spread(far.expected[counted], later, weight, BEYOND, farthest, lives)
+    return widened(spread, lives, farthest)
+
+
+def said_of(
+    left_out: LeftOut,
+    target: Target,
+    horizon: float,
+    tables: Sequence[Weibull],
+    *,
+    since_new: bool,
+    far: FarLeftOut | None = None,
+) -> Floats:
+    """Quantiles `[r, 21]` said of machines left out, by the spread of the other parts; beyond its reach by what `far`
+    says, or by their life table."""
     quantiles, reach = np.empty((len(left_out.part), len(LEVELS))), min(target.cap, horizon)
     for part in np.unique(left_out.part):
         here, spread = left_out.part == part, spread_of(left_out, target, horizon, part)
-        expected, used = left_out.expected[here], left_out.used[here]
-        quantiles[here] = quantiles_around(spread, reach, tables[part], expected, used, since_new=since_new)
+        if far is None:
+            later = later_by_table(tables[part], left_out.used[here] + reach, since_new=since_new)
+        else:
+            later = later_by_forest(far_spread_of(left_out, far, reach, part), far.expected[here])
+        quantiles[here] = quantiles_around(spread, reach, left_out.expected[here], later)
     return quantiles

@@ -72,6 +72,7 @@ def _forecast_card(model: Model, head: Head) -> str:
 | life table | Weibull, shape {life.shape:.3g}, scale {life.scale:.5g} life steps |
 | horizon | {head.horizon:g} life steps |
 | estimated | {_target(head.whole)} |
+| beyond {head.whole.reach:.4g} life steps | {_beyond(head.whole)}; of machines that joined late {_beyond(head.late)} |
 | drift judged of | {_drift_judged(model.frame)} |
 | jumps are wear of | {_named(model.frame, model.frame.jumps)} |
 | more noise is wear of | {_named(model.frame, model.frame.restless)} |
@@ -88,9 +89,10 @@ the horizon. These are of the forests, where the failure came within the horizon
 {figures}
 
 Method: recursive features of the whole life, two gradient-boosted forests for what is estimated, the spread
-around it from out-of-fold residuals, widened by what {facts.failures} machines leave uncertain; beyond the horizon the
-life table, conditional on having reached it. Machines whose history does not reach back to the start of their life have
-forests of their own, learned from lives of which the beginning was taken away.
+around it from out-of-fold residuals, widened by what {facts.failures} machines leave uncertain; beyond its reach a
+forest for the logarithm of what is left then, or the life table, conditional on having got there. Machines whose
+history does not reach back to the start of their life have forests of their own, learned from lives of which the
+beginning was taken away.
 
 Limits: it speaks about machines of this class that are operated as those in training were. It forecasts the first
 failure, whatever its mode.
@@ -106,6 +108,10 @@ def _drift_judged(frame: Frame) -> str:
         for which in (True, False)
     )
     return f"{judged}; not of {others}" if others else judged
+
+
+def _beyond(forests: Forests) -> str:
+    return "the life table" if forests.far is None else "a forest of its own"
 
 
 def _named(frame: Frame, sensors: NDArray[np.bool_] | None) -> str:

@@ -11,7 +11,7 @@ from pdm.learn.left_out import LeftOut
 from pdm.learn.lives import Life
 from pdm.plant import AssetClass
 from pdm.prognosis.learned import Rivals
-from pdm.scoring import age_only, score
+from pdm.scoring import age_only, clipped_crps, score
 from pdm.scoring.policies import FinishedLife, Looks, best_interval, best_threshold
 
 
@@ -35,6 +35,14 @@ def figures(asset_class: AssetClass, failed: Sequence[Life], left_out: LeftOut, 
         "crps_age_only": age.crps,
         "rmse": ours.rmse,
     }
+
+
+def far_figures(left_out: LeftOut, said: Floats, horizon: float) -> dict[str, float]:
+    """CRPS where more than the horizon was left, of what was said from new on; each machine weighs the same."""
+    far = left_out.told & (left_out.remaining > horizon)
+    if not far.any():
+        return {}
+    return {"crps_far": float(clipped_crps(said[far], left_out.remaining[far], left_out.life[far], np.inf).mean())}
 
 
 def late_figures(left_out: LeftOut, said: Floats, horizon: float) -> dict[str, float]:

@@ -3,10 +3,11 @@
 What a pair estimates is the target: the remaining life up to a cap, or its logarithm. There is one pair for whatever
 ends a life, or one for each failure mode, of which the earliest counts. The spread was learned out of fold,
 on machines that the forests had not seen, and is kept as a table over the estimate. It tells the remaining life up to
-its reach; what lies beyond is the life table of the class, conditional on having got there.
+its reach. What lies beyond, of machines that get there, is told by a forest of its own with its spread, or by the life
+table of the class.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +59,28 @@ class Spread:
     beyond: Floats
 
 
+BEYOND = Target(log=True)
+"""What is estimated of the life beyond the reach."""
+
+Later = Callable[[NDArray[np.intp], Floats], Floats]
+"""Life beyond the reach of those that get there, `[k]`, of so many forecasts at levels, `[k]` each [life steps]."""
+
+_FROM_ZERO = np.append(0.0, LEVELS)
+
+
+@dataclass(frozen=True)
+class Far:
+    """Tells the life beyond the reach of machines that get there.
+
+    Attributes:
+        forest: for `BEYOND` of it.
+        spread: around that.
+    """
+
+    forest: lgb.Booster
+    spread: Spread
+
+
 @dataclass(frozen=True)
 class Forests:
     """Turns features into the distribution of the remaining life.
@@ -67,6 +90,7 @@ class Forests:
         reach: up to where the spread tells [life steps].
         ends: what each pair is about: a failure mode, or `ANY`.
         squared, poisson: for each of them a forest for the target under either loss.
+        far: what lies beyond the reach; None where the life table tells that.
     """
 
     target: Target
@@ -75,6 +99,7 @@ class Forests:
     squared: tuple[lgb.Booster, ...]
     poisson: tuple[lgb.Booster, ...]
     spread: Spread
+    far: Far | None = None
 
     def to_ends(self, features: NDArray[Any]) -> Floats:
         """The target `[n, len(ends)]` of features `[n, F]`, as far as each end goes."""
@@ -99,19 +124,35 @@ def read_spread(spread: Spread, expected: Floats) -> tuple[Floats, Floats]:
     return within, beyond
 
 
-def quantiles_around(
-    spread: Spread, reach: float, life: Weibull, expected: Floats, exposure: Floats, *, since_new: bool = True
-) -> Floats:
-    """Quantiles `[n, 21]` around estimates `[n]`: the table of spreads, then the life table beyond its reach.
-
-    Args:
-        exposure: `[n]` life used so far [life steps].
-        since_new: whether that is all the life used, or what was seen of it.
-    """
+def quantiles_around(spread: Spread, reach: float, expected: Floats, later: Later) -> Floats:
+    """Quantiles `[n, 21]` around estimates `[n]`: the table of spreads, and what comes later beyond its reach."""
     within, beyond = read_spread(spread, expected)
     # P(R <= r | R > H) = (level - (1 - beyond)) / beyond
     level = 1 - (1 - LEVELS) / np.maximum(beyond, 1 - LEVELS[-1])[:, None]
-    remaining = life.remaining if since_new else life.remaining_of_unknown_age
     row, column = np.nonzero(level > 0)
-    within[row, column] = reach + remaining(exposure[row] + reach, level[row, column])
+    within[row, column] = reach + later(row, level[row, column])
     return within
+
+
+def later_by_table(life: Weibull, exposure: Floats, *, since_new: bool) -> Later:
+    """By the life table.
+
+    Args:
+        exposure: `[n]` life used when the reach is over [life steps].
+        since_new: whether that is all the life used, or what was seen of it.
+    """
+    remaining = life.remaining if since_new else life.remaining_of_unknown_age
+    return lambda row, level: remaining(exposure[row], level)
+
+
+def later_by_forest(spread: Spread, expected: Floats) -> Later:
+    """By the spread around estimates `[n]` of `BEYOND`."""
+    quantiles = np.pad(read_spread(spread, expected)[0], ((0, 0), (1, 0)))  # none of them ends before the reach
+
+    def later(row: NDArray[np.intp], level: Floats) -> Floats:
+        after = np.clip(np.searchsorted(_FROM_ZERO, level), 1, len(LEVELS))
+        low, high = _FROM_ZERO[after - 1], _FROM_ZERO[after]
+        share = (level - low) / (high - low)
+        return np.asarray(quantiles[row, after - 1] * (1 - share) + quantiles[row, after] * share)
+
+    return later

@@ -19,7 +19,7 @@ from pdm.degradation import Weibull
 from pdm.features.frame import Floats, Frame
 from pdm.plant import AssetClass
 from pdm.prognosis import LEVELS, Basis
-from pdm.prognosis.forests import ANY, Forests, quantiles_around
+from pdm.prognosis.forests import ANY, Forests, Later, estimate, later_by_forest, later_by_table, quantiles_around
 from pdm.prognosis.quantiles import failure_probability
 
 RECIPE = 4
@@ -238,10 +238,15 @@ def forecast(model: Model, features: NDArray[Any], exposure: Floats, complete: F
     for forests, rows in ((head.whole, complete & ~by_table), (head.late, ~complete & ~by_table)):
         if rows.any():
             expected = forests.to_ends(features[rows]).min(axis=1)
-            quantiles[rows] = quantiles_around(
-                forests.spread, forests.reach, head.life, expected, exposure[rows], since_new=forests is head.whole
-            )
+            later = _later(head, forests, features[rows], exposure[rows])
+            quantiles[rows] = quantiles_around(forests.spread, forests.reach, expected, later)
     return quantiles
+
+
+def _later(head: Head, forests: Forests, features: NDArray[Any], exposure: Floats) -> Later:
+    if forests.far is not None:
+        return later_by_forest(forests.far.spread, estimate([forests.far.forest], features))
+    return later_by_table(head.life, exposure + forests.reach, since_new=forests is head.whole)
 
 
 def spoken(model: Model, complete: Flags) -> NDArray[np.int8]:

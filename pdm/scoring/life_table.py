@@ -3,11 +3,13 @@
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
+from scipy.stats import CensoredData, ecdf
 
 from pdm.degradation import Weibull
 from pdm.features.frame import Floats
 
 SHAPES = (0.2, 500.0)  # lives that are equal to the step would otherwise claim to know the hour
+OUTLIVED = 0.1  # share of machines that may outlive all failures seen
 FEWEST = 3  # failures, below which the shape is taken as if there were so many
 
 
@@ -38,6 +40,23 @@ def fit_life_table(lives: Floats, failed: NDArray[np.bool_], weight: Floats | No
     shape = high if slope(high) > 0 else low if slope(low) < 0 else float(brentq(slope, low, high))
     # scale^k = sum(t^k) / failures
     return Weibull(shape, float(lives.max() * ((w * t**shape).sum() / w[failed].sum()) ** (1 / shape)))
+
+
+def censoring_weights(failed: Floats, alive: Floats) -> Floats | None:
+    """How much each life `[n]` that ended in failure counts, so that those cut short `[m]` are not missed.
+
+    None where by the Kaplan-Meier curve (1958, doi 10.1080/01621459.1958.10501452) more than a tenth of the machines
+    outlive every failure that was seen: nobody knows how long those last.
+
+    Robins and Rotnitzky (1992), doi 10.1007/978-1-4757-1229-2_14.
+    """
+    if not len(alive):
+        return np.ones(len(failed))
+    if ecdf(CensoredData(failed, right=alive)).sf.evaluate(failed.max()) > OUTLIVED:
+        return None
+    # w = 1 / P(not cut short before t)
+    uncut = ecdf(CensoredData(alive, right=failed)).sf.evaluate(np.nextafter(failed, 0.0))
+    return np.asarray(1 / uncut, dtype=np.float64)
 
 
 def of_few(law: Weibull, failures: int) -> Weibull:
