@@ -20,6 +20,7 @@ from pdm.learn.left_out import (
     Part,
     Seen,
     fit_ends,
+    groups_in,
     judge,
     late_records,
     life_table,
@@ -125,6 +126,7 @@ def _learn(
         failures=len(whole),
         steps=sum(len(one.columns) for one in whole),
         median_life=median_life,
+        groups=groups_in(failed),
         modes=dict(Counter(one.mode for one in whole if one.mode is not None)),
         figures=figures(asset_class, failed, left_out, said)
         | mode_figures(failed, left_out, horizon)
