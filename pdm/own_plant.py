@@ -286,7 +286,10 @@ def _by_groups(look: Look) -> str:
             f"{said}: to judge models on whole groups left out takes failures in {_APART_FROM} of them; with fewer, "
             "bands may be too narrow for a group that was not seen"
         )
-    return f"{said}: with failures in {_APART_FROM} of them or more, models are judged on whole groups left out"
+    return (
+        f"{said}: with failures in {_APART_FROM} of them or more, models are judged on whole groups left out. That is "
+        "right if machines of other groups will come; if not, leave `group` out, and forecasts are sharper"
+    )
 
 
 def _by_counter(look: Look, ages: Ages) -> Iterator[str]:
