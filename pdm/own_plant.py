@@ -24,6 +24,7 @@ _STEPS = (
 _ABOUT = 1.1  # a pace that is so much slower is still that of a step
 _FEWEST_STEPS = 200  # of a record, so that a life step is none too coarse
 _FORECAST_FROM, _SURE_FROM = 3, 10  # failed machines
+_APART_FROM = 5  # groups
 
 _OF_OPERATION = frozenset(
     [
@@ -75,7 +76,7 @@ assets:
 {assets}
 """
 
-_ASSET = "  - {{serial: {source}, class: machine, slot: {source}, source: {source}, start_of_life: {since}}}  # confirm"
+_ASSET = "  - {{serial: {source}, class: machine, slot: {source}, source: {source}, start_of_life: {said}}}  # confirm"
 
 FAILURES_MAP = """# Proposed by `pdm-twin init --from-csv`: what failures.csv means.
 machine: machine
@@ -132,7 +133,8 @@ def plant_text(look: Look, path: Path) -> str:
         sensors="\n".join(map(_sensor_line, look.sensors)),
         conditions=_conditions(look),
         assets="\n".join(
-            _ASSET.format(source=json.dumps(source), since=_start_of_life(look, source)) for source in look.machines
+            _ASSET.format(source=_quoted(source), said=_start_of_life(look, source) + _group(look, source))
+            for source in look.machines
         ),
     )
 
@@ -207,6 +209,7 @@ def readiness(look: Look, now_ms: int) -> list[str]:
         f"{_duration(look.every_ms)}: about {steps:,.0f} life steps a machine",
         "enough for: pages, limits on sensors, alerts on silence",
     ]
+    said += [_by_groups(look)] if look.groups else []
     if look.cut:
         said.append(
             f"only the beginning was looked at, {MOST_ROWS:,} rows in all: machines that stand behind it are not in "
@@ -273,6 +276,22 @@ def readiness(look: Look, now_ms: int) -> list[str]:
     return said
 
 
+def _by_groups(look: Look) -> str:
+    """What the groups of machines are enough for."""
+    groups, without = len(set(look.groups.values())), len(look.machines) - len(look.groups)
+    none = f", and {plural(without, 'machine')} without one" if without else ""
+    said = f"{plural(groups, 'group')} of machines{none}"
+    if groups < _APART_FROM:
+        return (
+            f"{said}: to judge models on whole groups left out takes failures in {_APART_FROM} of them; with fewer, "
+            "bands may be too narrow for a group that was not seen"
+        )
+    return (
+        f"{said}: with failures in {_APART_FROM} of them or more, models are judged on whole groups left out. That is "
+        "right if machines of other groups will come; if not, leave `group` out, and forecasts are sharper"
+    )
+
+
 def _by_counter(look: Look, ages: Ages) -> Iterator[str]:
     """What a counter of hours or cycles says about the ages of machines."""
     older = [name for name, born_ms in ages.born_ms.items() if look.since_ms[name] - born_ms > _stale_ms(look)]
@@ -316,6 +335,15 @@ def _start_of_life(look: Look, source: str) -> str:
     if look.ages is not None and source not in look.new:
         born_ms = look.ages.born_ms.get(source, born_ms)
     return json.dumps(datetime.fromtimestamp(born_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+
+
+def _group(look: Look, source: str) -> str:
+    return f", group: {_quoted(look.groups[source])}" if source in look.groups else ""
+
+
+def _quoted(text: str) -> str:
+    """Text as YAML has it; it knows no escapes of half a character."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _conditions(look: Look) -> str:

@@ -5,6 +5,8 @@ from itertools import chain
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pdm import twin
 from pdm.errors import ModelError
@@ -14,6 +16,7 @@ from pdm.learn.declared import say_declared
 from pdm.learn.forest_fit import fold_lives
 from pdm.learn.left_out import parts, parts_of
 from pdm.learn.lives import stacked
+from pdm.learn.model_card import card
 from pdm.learn.stack import Stack
 from pdm.prognosis import FEWEST_FAILURES, LEVELS, Basis, Refusal, learned
 from pdm.prognosis.forecast import forecast
@@ -263,7 +266,7 @@ def test_failure_modes_have_forests_of_their_own_where_failures_name_them() -> N
     assert head_of(of_one_name).whole.ends == (ANY,)
 
 
-def test_machines_of_one_place_are_left_out_together() -> None:
+def test_machines_of_one_group_are_left_out_together() -> None:
     lives = [replace(life, group=f"station-{number % 6}") for number, life in enumerate(fan_lives(30))]
     late = [replace(life, complete=False) for life in lives[:6]]
     part = parts_of([*lives, *late], seed=1)
@@ -272,8 +275,47 @@ def test_machines_of_one_place_are_left_out_together() -> None:
         assert len({*part[station:30:6], part[30 + station]}) == 1
 
 
-def test_fewer_places_than_parts_are_not_told_apart() -> None:
+def test_fewer_groups_than_parts_are_not_told_apart() -> None:
     lives = fan_lives(30)
     placed = [replace(life, group=f"station-{number % 4}") for number, life in enumerate(lives)]
     assert parts_of(placed, seed=1).tolist() == parts_of(lives, seed=1).tolist()
     assert np.bincount(parts_of(lives, seed=1)).tolist() == [6] * 5
+
+
+@given(st.lists(st.tuples(st.sampled_from([None, *"abcdefgh"]), st.booleans()), min_size=5, max_size=40))
+def test_no_group_is_in_two_parts_and_no_part_without_a_whole_life(drawn: list[tuple[str | None, bool]]) -> None:
+    some = [replace(fan_life(0), group=group, complete=complete) for group, complete in drawn]
+    some += [replace(fan_life(0), group=group) for group in "abcde"]
+    part = parts_of(some, seed=1)
+    for group in {life.group for life in some} - {None}:
+        assert len({number for number, life in zip(part, some, strict=True) if life.group == group}) == 1
+    assert {number for number, life in zip(part, some, strict=True) if life.complete} == set(range(5))
+
+
+def test_machines_that_still_run_teach_nothing_about_their_group_where_it_is_left_out() -> None:
+    lives = [replace(life, group=f"station-{number % 5}") for number, life in enumerate(fan_lives(10))]
+    running = [replace(life, failed=False, group="station-2") for life in fan_lives(3, seed=9)]
+    part_of = parts_of(lives, seed=1)
+    for number, (with_them, without) in enumerate(
+        zip(parts(FAN, lives, running, seed=1), parts(FAN, lives, [], seed=1), strict=True)
+    ):
+        assert (with_them.life == without.life) == (number == part_of[2])
+        assert (len(with_them.whole.learned.machine) == len(without.whole.learned.machine)) == (number == part_of[2])
+
+
+@pytest.mark.parametrize(
+    ("groups", "said"),
+    [
+        (1, "one by one, since they name 1 group, fewer than 5: bands may be too narrow for a group that was not seen"),
+        (5, "by group: who judged a machine had seen none of its group (5 groups)"),
+    ],
+)
+def test_the_card_says_whether_machines_were_left_out_by_group(groups: int, said: str) -> None:
+    lives = [replace(life, group=f"station-{number % groups}") for number, life in enumerate(fan_lives(6))]
+    model = train(FAN, lives, seed=1, origin=Origin.PLANT)
+    assert model.facts.groups == groups
+    assert f"| machines left out | {said} |" in card(model)
+
+
+def test_the_card_of_machines_without_groups_says_so() -> None:
+    assert "| machines left out | one by one, since they name no groups |" in card(fan_model())

@@ -3,12 +3,15 @@
 import shlex
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pdm.adapters.memory_readings import MemoryReadings
 from pdm.errors import ConfigurationError
@@ -173,7 +176,7 @@ def test_a_table_without_times_or_sensors_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_proposed_plant_takes_the_whole_table_in(tmp_path: Path) -> None:
-    frame = pd.concat([table(machine=name, failure=0) for name in ("A 1", "B#2", "wêird/3")])
+    frame = pd.concat([table(machine=name, failure=0) for name in ("A 1", "B#2", "wêird/𐀀")])
     path = written(tmp_path, frame)
     look = look_at(path, PLAIN)
     plant = parse_plant(plant_text(look, path))
@@ -551,3 +554,70 @@ def test_short_lives_of_many_machines_are_not_too_short_to_learn_from(tmp_path: 
         frame = pd.concat([table(machine=f"T{number}").iloc[:30] for number in range(machines)])
         look = look_at(written(tmp_path, frame), PLAIN)
         assert any("too short to learn from" in one for one in readiness(look, NOW)) == too_short
+
+
+def in_groups(groups: dict[str, object]) -> pd.DataFrame:
+    """A table of some machines with the group of each; of several where that is a list."""
+    return pd.concat([table(machine=name, protocol=group) for name, group in groups.items()], ignore_index=True)
+
+
+GROUP = st.text(st.characters(exclude_categories=["C", "Z"], exclude_characters="\\"), min_size=1)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(GROUP, min_size=2, max_size=6))
+def test_the_group_of_each_machine_goes_from_its_column_into_the_plant_file(groups: list[str]) -> None:
+    named = {f"M-{number}": group for number, group in enumerate(groups)}
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "cells.parquet"
+        in_groups(dict(named)).to_parquet(path)
+        look = look_at(path, PLAIN, "protocol")
+        plant = parse_plant(plant_text(look, path))
+    assert {serial: asset.group for serial, asset in plant.assets.items()} == named
+    assert [sensor.name for sensor in look.sensors] == ["Oil_temp", "current_kA"]
+    assert look.form.source_column == "machine"
+
+
+def test_a_numbered_group_is_no_sensor_and_a_machine_may_have_none(tmp_path: Path) -> None:
+    path = written(tmp_path, in_groups({"A": 1, "B": 2, "C": None}))
+    look = look_at(path, PLAIN, "protocol")
+    groups = {serial: asset.group for serial, asset in parse_plant(plant_text(look, path)).assets.items()}
+    assert groups == {"A": "1", "B": "2", "C": None}
+    assert "--ignore protocol" in import_command(look, path)
+    (said,) = (sentence for sentence in readiness(look, NOW) if "group" in sentence)
+    assert said.startswith("2 groups of machines, and 1 machine without one: to judge models on whole groups left out")
+
+
+def test_a_column_that_machines_share_is_pointed_out(tmp_path: Path) -> None:
+    shared = in_groups({"A": "fast", "B": "fast", "C": "slow"})
+    look = look_at(written(tmp_path, shared.assign(batch=shared["machine"] + "1")), PLAIN)
+    assert look.left_out == {
+        "protocol": "no numbers; if machines share it: --group-column 'protocol'",
+        "batch": "no numbers",
+    }
+
+
+def test_a_table_of_one_value_a_row_names_groups_too(tmp_path: Path) -> None:
+    frame = in_groups({name: f"line {name}" for name in "ABCDE"})
+    long = frame.melt(id_vars=["Timestamp", "machine", "protocol"], var_name="tag", value_name="value")
+    look = look_at(written(tmp_path, long), PLAIN, "protocol")
+    assert look.groups == {name: f"line {name}" for name in "ABCDE"}
+    assert [sensor.name for sensor in look.sensors] == ["Oil_temp", "current_kA"]
+    assert "5 groups of machines: with failures in 5 of them or more, models are" in " ".join(readiness(look, NOW))
+
+
+@pytest.mark.parametrize(
+    ("column", "why"),
+    [
+        (
+            "protocol",
+            r"'protocol' names several groups of B \(fast, slow\): expected the same in all rows of a machine",
+        ),
+        ("protokoll", "has no column 'protokoll': it has Timestamp, "),
+        ("machine", "'machine' tells the time or the machine of a row: expected groups in another column"),
+    ],
+)
+def test_a_column_that_holds_no_groups_is_refused(tmp_path: Path, column: str, why: str) -> None:
+    path = written(tmp_path, in_groups({"A": "fast", "B": ["fast"] * 200 + ["slow"] * 100}))
+    with pytest.raises(ConfigurationError, match=why):
+        look_at(path, replace(PLAIN, source_column="machine"), column)

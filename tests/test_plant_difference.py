@@ -38,6 +38,7 @@ PLANT = parse_plant(TEXT)
             "mon-tue",
             "calendar two_shifts: shifts was mon tue wed thu fri sat 06:00 to 22:00, becomes mon tue 06:00 to 22:00",
         ),
+        ("slot: PUMP-02", "slot: PUMP-02, group: north", "asset P-002: group was not given, becomes north"),
         ("slot: PUMP-02", "slot: PUMP-09", "asset P-002: slot was PUMP-02, becomes PUMP-09"),
         (
             '"2026-01-04T06:00:00+00:00"',

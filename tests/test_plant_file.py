@@ -64,7 +64,7 @@ classes:
         costs: {planned: 5000, unplanned: 30000}
 assets:
   - {serial: 0012, class: pump, slot: PUMP-17, source: pump17, start_of_life: 2026-01-04T06:00:00Z,
-     criticality: 4, place: Nord/Water/Line 2/Cell 4, external: {maximo: {siteid: NO, assetnum: 4711}}}
+     criticality: 4, place: Nord/Water/Line 2/Cell 4, group: 02, external: {maximo: {siteid: NO, assetnum: 4711}}}
   - {serial: 8871-C, class: pump, slot: PUMP-18, source: pump18, start_of_life: unknown}
 """
 
@@ -132,6 +132,7 @@ def test_an_asset_keeps_its_serial_and_keys_as_they_are_written() -> None:
     assert asset.start_of_life_ms == 1_767_506_400_000
     assert (asset.class_name, asset.slot, asset.source, asset.criticality) == ("pump", "PUMP-17", "pump17", 4)
     assert asset.place == ("Nord", "Water", "Line 2", "Cell 4")
+    assert (asset.group, parse_plant(PLANT).assets["8871-C"].group) == ("02", None)
     assert asset.external == {"maximo": {"siteid": "NO", "assetnum": "4711"}}
     assert parse_plant(PLANT).assets["8871-C"].start_of_life_ms is None
 

@@ -15,15 +15,17 @@ from pdm.errors import ConfigurationError
 from pdm.installations import EventKind, MaintenanceEvent
 from pdm.learn import life_of
 from pdm.plant.file import parse_plant
+from pdm.respond import Act
 from pdm.schedule import load_pipelines
 from pdm.services import Services
 from pdm.settings import shipped_folder
-from pdm.state.plants import current_fleet, current_plant
-from pdm.state.schema import read
+from pdm.state.plants import add_event, current_fleet, current_plant, store_plant
+from pdm.state.schema import read, write
 from pdm.steps import Steps
 from pdm.stored_lives import lives_of
 from pdm.tick import tick
-from tests.small_plant import HOUR, PLANT, START, feed, make_services, readings, report
+from pdm.training import train_class
+from tests.small_plant import HOUR, PLANT, RULES, START, feed, make_services, readings, report
 
 LIVED = {"F-1": 40, "F-2": 55, "F-3": 48}
 
@@ -60,6 +62,26 @@ def test_finished_lives_are_the_steps_in_which_a_machine_ran(services: Services,
     lives = [life for life in lives if life.failed]
     assert {life.serial: life.length for life in lives} == LIVED
     assert all(life.complete and life.mode == "belt" for life in lives)
+
+
+def test_lives_are_of_the_groups_that_the_plant_file_names_now_and_models_made_before_stay_in_use(
+    services: Services, tmp_path: Path
+) -> None:
+    before = str(train_class(services.engine, "fan", tmp_path / "models", Act("test", START)).version)
+    with write(services.engine) as connection:
+        store_plant(connection, PLANT.replace("slot: FAN-2,", "slot: FAN-2, group: north,"), RULES, START)
+        took_over = MaintenanceEvent("F-2", EventKind.REPLACED, START + 55 * HOUR, by_serial="F-9")
+        add_event(connection, "F-9 for F-2", took_over, who="test", recorded_ms=START)
+    feed(services, readings("fan2", range(55, 60)))
+    tick(services, START + 61 * HOUR)
+    with read(services.engine) as connection:
+        plant = current_plant(connection)
+        lives = list(lives_of(connection, current_fleet(connection, plant), plant.plant.classes["fan"]))
+    assert {life.serial: life.group for life in lives} == {"F-1": None, "F-2": "north", "F-3": None, "F-9": "north"}
+    model = model_folder.load(tmp_path / "models" / "fan" / before, plant.declared.classes["fan"])
+    after = train_class(services.engine, "fan", tmp_path / "models", Act("test", START))
+    again = model_folder.load(tmp_path / "models" / "fan" / str(after.version), plant.declared.classes["fan"])
+    assert (model.facts.groups, again.facts.groups) == (0, 1)
 
 
 def test_a_plant_learns_from_its_own_failures(services: Services, pipeline: Any, tmp_path: Path) -> None:

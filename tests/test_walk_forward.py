@@ -18,7 +18,11 @@ from tests.small_lives import FAN, WORN, fan_lives, worn_lives
 from tests.small_plant import HOUR, START
 
 LIVES = [
-    replace(life, end_ms=START + HOUR * (60 * (number // 3) + np.arange(1, len(life.columns) + 1)))
+    replace(
+        life,
+        end_ms=START + HOUR * (60 * (number // 3) + np.arange(1, len(life.columns) + 1)),
+        group=f"hall-{number % 2}",
+    )
     for number, life in enumerate(fan_lives(12))
 ]
 CUTS = [START + 50 * HOUR, START + 150 * HOUR]
@@ -35,6 +39,7 @@ def test_what_is_known_at_a_time_has_neither_later_steps_nor_later_failures() ->
         assert life.end_ms is not None
         assert life.end_ms[-1] <= CUTS[1]
         whole = next(one for one in LIVES if one.serial == life.serial)
+        assert life.group == whole.group
         assert life.failed == (len(life.columns) == len(whole.columns))
     assert not list(known_at(LIVES, START))
 

@@ -15,7 +15,8 @@ from pdm.errors import ModelError
 from pdm.features import watch
 from pdm.features.frame import Floats, Watch
 from pdm.installations import EventKind, MaintenanceEvent
-from pdm.learn import train_watch
+from pdm.learn import Life, train_watch
+from pdm.learn.model_card import card
 from pdm.learn.watching import FEWEST_STEPS
 from pdm.plant import ExpectedLife
 from pdm.plant.file import parse_plant
@@ -128,6 +129,21 @@ def test_false_alarms_are_counted_on_machines_left_out() -> None:
         assert facts.figures["steps_per_false_alarm"] == pytest.approx(
             facts.figures["healthy_steps"] / 2.9957, rel=1e-4
         )
+
+
+def test_false_alarms_are_counted_on_groups_left_out_where_machines_name_them() -> None:
+    def warming(life: Life) -> Life:
+        """In a hall that grows hot."""
+        return replace(life, columns=life.columns + np.outer(np.arange(len(life.columns)), [0.0, 0.0, 0.5, 0.0]))
+
+    lives = still_running(fan_lives(30))
+    lives = [replace(warming(life) if n < 6 else life, complete=False) for n, life in enumerate(lives)]
+    placed = [replace(life, group=f"hall-{n // 6}") for n, life in enumerate(lives)]
+    apart, together = (train_watch(FAN, some, seed=3, origin=Origin.PLANT) for some in (lives, placed))
+    assert (apart.facts.groups, together.facts.groups) == (0, 5)
+    assert apart.facts.figures["false_alarms"] < together.facts.figures["false_alarms"]
+    assert "one by one, since they name no groups" in card(apart)
+    assert "by group: who judged a machine had seen none of its group (5 groups)" in card(together)
 
 
 def test_one_machine_alone_has_an_alarm_of_which_no_rate_is_known() -> None:

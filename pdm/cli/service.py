@@ -44,6 +44,9 @@ def init(
         str | None, typer.Option(help="with --from-csv: the machine of all rows; '{file}': name of the file")
     ] = None,
     source_column: Annotated[str, typer.Option(help="with --from-csv: column that names the machine")] = "source",
+    group_column: Annotated[
+        str | None, typer.Option(help="with --from-csv: column that names what machines share, as a test protocol")
+    ] = None,
     time_column: Annotated[str, typer.Option(help="with --from-csv: column with the time")] = "time",
     clock_column: Annotated[
         str | None, typer.Option(help="with --from-csv: column with the time of day, or milliseconds")
@@ -91,7 +94,7 @@ def init(
             count_from_ms=instant(count_from, "--count-from"),
             decimal=decimal,
         )
-        look = look_at(from_csv, form)
+        look = look_at(from_csv, form, group_column)
         look = replace(look, new=look.machines) if from_new else look
         look = look.run_to_failure() if run_to_failure else look
         texts = own_plant.proposed_files(look, from_csv)

@@ -81,6 +81,7 @@ class Look:
             by a mark in its last row and in no other.
         new: machines of which people say that they were new at their first row.
         ages: how old the machines are, if a column counts that.
+        groups: the group of each machine that has one, if people have said which column names it.
         left_out: why columns are no sensors, by column.
         cut: whether the table goes on beyond the rows that were looked at.
         labels: how many rows of the columns that look like failures or other labels are not zero.
@@ -99,6 +100,7 @@ class Look:
     failed_ms: dict[str, int] = field(default_factory=dict)
     new: tuple[str, ...] = ()
     ages: Ages | None = None
+    groups: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     labels: dict[str, int] = field(default_factory=dict)
     cut: bool = False
@@ -109,29 +111,34 @@ class Look:
         return replace(self, failed_ms=failed_ms, new=self.machines)
 
 
-def look_at(path: Path, form: TableForm) -> Look:
+def look_at(path: Path, form: TableForm, group_column: str | None = None) -> Look:
     """Find out what a CSV or Parquet file holds, or what those in a folder do together.
 
     Args:
         form: what people have said of it already; a column that they name is taken as it is.
+        group_column: names the group of the machine of each row.
 
     Raises:
-        ConfigurationError: it cannot be read, or it holds no times, no sensors, or times that can mean two things.
+        ConfigurationError: it cannot be read, or it holds no times, no sensors, or times that can mean two things, or
+            a machine has more than one group.
     """
     files = files_in(path)
+    form = form if group_column is None else replace(form, ignore=(*form.ignore, group_column))
     most = max(1, MOST_ROWS // len(files))
     tables = {file: _read(file, layout_of(file, form), most) for file in files}
     table = pd.concat(tables.values(), ignore_index=True)
     names = np.repeat([stem_of(file) for file in files], [len(one) for one in tables.values()])
     cut = any(len(one) == most for one in tables.values())
+    grouping = None if group_column is None else _taken(path, table, form, group_column)
     long = _long(table, form)
     keys = find_keys(path, table, pd.Series(names, dtype="string"), form, [long[0]] if long else [])
+    groups = {} if grouping is None else _groups(path, grouping, keys.machines)
     if long is not None:
         form = replace(keys.form, sensor_column=long[0], value_column=long[1])
-        return replace(_look(path, form, *_widened(table, form, keys.times, keys.machines)), cut=cut)
+        return replace(_look(path, form, *_widened(table, form, keys.times, keys.machines)), cut=cut, groups=groups)
     told = [keys.form.time_column, keys.form.clock_column, keys.form.source_column]
     table = table.drop(columns=[name for name in told if name in table.columns])
-    return replace(_look(path, keys.form, table, keys.times, keys.machines), cut=cut)
+    return replace(_look(path, keys.form, table, keys.times, keys.machines), cut=cut, groups=groups)
 
 
 def _read(path: Path, layout: Layout, most: int) -> Any:
@@ -156,6 +163,30 @@ def _read(path: Path, layout: Layout, most: int) -> Any:
     if table.empty:
         raise ConfigurationError("holds no rows", file=path.name)
     return table.reset_index(drop=True)
+
+
+def _taken(path: Path, table: Any, form: TableForm, column: str) -> Any:
+    """The column of groups as text, taken out of the table."""
+    if column not in table.columns:
+        raise ConfigurationError(f"has no column {column!r}: it has {', '.join(table)}", file=path.name)
+    if column in (form.time_column, form.clock_column, form.source_column):
+        said = f"{column!r} tells the time or the machine of a row: expected groups in another column"
+        raise ConfigurationError(said, file=path.name)
+    return table.pop(column).convert_dtypes().astype("string").str.strip().replace("", pd.NA)
+
+
+def _groups(path: Path, groups: Any, machines: Any) -> dict[str, str]:
+    """The group of each machine of which a row names one.
+
+    Raises:
+        ConfigurationError: rows of a machine name several.
+    """
+    named = groups.groupby(machines).unique().map(lambda names: sorted(names.dropna()))
+    for machine, names in named.items():
+        if len(names) > 1:
+            said = f"{groups.name!r} names several groups of {machine} ({', '.join(names[:3])})"
+            raise ConfigurationError(f"{said}: expected the same in all rows of a machine", file=path.name)
+    return {str(machine): str(names[0]) for machine, names in named.items() if names}
 
 
 def _long(table: Any, form: TableForm) -> tuple[str, str] | None:
@@ -186,8 +217,7 @@ def _look(path: Path, form: TableForm, table: Any, times: Any, machines: Any) ->
         values = numbers(table[name]).to_numpy(np.float64)
         counts_life = _COUNTS_LIFE if ages is not None and name == ages.column else ""
         if why := _no_sensor(name, table[name], values, machines) or counts_life:
-            hint = f"; if it names the machines: --source-column {name!r}"
-            left_out[name] = why + (hint if form.source and names_machines(table[name]) and why == _NO_NUMBERS else "")
+            left_out[name] = why + (_what_it_names(form, table[name], machines) if why == _NO_NUMBERS else "")
             if _LABELS.search(name):
                 labels[name] = int(np.count_nonzero(np.nan_to_num(values)))
                 failed |= _dated(table[name], machines) or _marked_at_the_end(values, times, machines)
@@ -258,6 +288,14 @@ def _no_sensor(name: str, column: Any, values: Any, machines: Any) -> str:
     if numbers_things(name, column):
         return f"numbers something; if it names the machines: --source-column {name!r}"
     return ""
+
+
+def _what_it_names(form: TableForm, column: Any, machines: Any) -> str:
+    """How to say that a column without numbers names the machines, or what some of them share."""
+    if form.source and names_machines(column):
+        return f"; if it names the machines: --source-column {column.name!r}"
+    shared = 1 < column.nunique() < machines.nunique() and (column.groupby(machines).nunique() <= 1).all()
+    return f"; if machines share it: --group-column {column.name!r}" if shared else ""
 
 
 def _goes_round(values: Any, machines: Any) -> bool:

@@ -23,6 +23,7 @@ from pdm.learn.left_out import (
     far_spread_of,
     fit_ends,
     fit_far,
+    groups_in,
     judge,
     late_records,
     life_table,
@@ -134,6 +135,7 @@ def _learn(
         failures=len(whole),
         steps=sum(len(one.columns) for one in whole),
         median_life=median_life,
+        groups=groups_in(failed),
         modes=dict(Counter(one.mode for one in whole if one.mode is not None)),
         figures=figures(asset_class, failed, left_out, said)
         | far_figures(left_out, said, horizon)

@@ -3,7 +3,7 @@
 Whatever is said about a machine here rests on other machines alone: the spread of a part is that of the other parts.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
 from typing import Any, NamedTuple
@@ -172,18 +172,21 @@ class Part:
 
 
 def parts(asset_class: AssetClass, lives: Sequence[Life], alive: Sequence[Life], seed: int) -> Iterator[Part]:
-    """Parts of failed lives, those of incomplete record among them; lives `alive` teach in every part."""
-    part_of = parts_of(lives, seed)
+    """Parts of failed lives, those of incomplete record among them; lives `alive` teach in every part but that of
+    their group."""
+    part_of, by_group = parts_of(lives, seed), groups_in(lives) >= PARTS
     for number in range(part_of.max() + 1):
-        yield _part(asset_class, lives, alive, part_of == number, seed)
+        left_out = part_of == number
+        unseen = {life.group for life in compress(lives, left_out) if by_group} - {None}
+        yield _part(asset_class, lives, [life for life in alive if life.group not in unseen], left_out, seed)
 
 
 def parts_of(lives: Sequence[Life], seed: int) -> NDArray[np.intp]:
     """Which part each life belongs to `[n]`, those of one group to the same.
 
-    What machines of one place have in common says nothing of another place. Fewer groups than parts are not told apart.
+    What machines of one group have in common says nothing of another group. Fewer groups than parts are not told apart.
     """
-    groups = len({life.group for life in lives if life.complete and life.group is not None})
+    groups = groups_in(lives)
     keys = [number if life.group is None or groups < PARTS else life.group for number, life in enumerate(lives)]
     complete = dict.fromkeys(key for key, life in zip(keys, lives, strict=True) if life.complete)
     incomplete = dict.fromkeys(key for key in keys if key not in complete)
@@ -191,6 +194,11 @@ def parts_of(lives: Sequence[Life], seed: int) -> NDArray[np.intp]:
     for some in (complete, incomplete):
         part |= zip(some, np.random.default_rng(seed).permutation(len(some)) % min(PARTS, len(complete)), strict=True)
     return np.array([part[key] for key in keys], dtype=np.intp)
+
+
+def groups_in(lives: Iterable[Life]) -> int:
+    """How many groups the complete ones of lives name."""
+    return len({life.group for life in lives if life.complete and life.group is not None})
 
 
 def _part(

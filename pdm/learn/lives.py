@@ -36,7 +36,7 @@ class Life:
         end_ms: `[L]` when each step ended; None if they followed each other without a pause.
         follows: `[L]` whether it ran until the step began; None if always.
         renewed: `[L, k]` behind which columns other sensors stand from this step on; None for nowhere.
-        group: machines that share a place, its weather and its load have the same; None for one of its own.
+        group: machines that share a place, a product, a test protocol or a load have the same; None for one of its own.
     """
 
     serial: str

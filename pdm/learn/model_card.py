@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from pdm.features.frame import Frame
 from pdm.learn.forest_fit import UNTOLD
+from pdm.learn.left_out import PARTS
 from pdm.prognosis.forests import Forests
 from pdm.prognosis.learned import Head, Model
 from pdm.words import plural, sentence
@@ -28,6 +29,7 @@ life: of {facts.lives} lives on record {facts.failures} ended in failure.
 |---|---|
 | lives | {facts.lives}, of which {facts.failures} ended in failure |
 | origin of the lives | {facts.origin} |
+| machines left out | {_left_out(facts.groups, "false alarms may be more in a group that was not seen")} |
 | steps | {facts.steps} |
 | own start of a machine | its first {model.frame.baseline} steps |
 | columns watched | {watched} |
@@ -67,6 +69,7 @@ def _forecast_card(model: Model, head: Head) -> str:
 |---|---|
 | lives | {facts.lives}, of which {facts.failures} ended in failure ({modes}) |
 | origin of the lives | {facts.origin} |
+| machines left out | {_left_out(facts.groups, "bands may be too narrow for a group that was not seen")} |
 | steps | {facts.steps} |
 | median life | {facts.median_life:.4g} life steps |
 | life table | Weibull, shape {life.shape:.3g}, scale {life.scale:.5g} life steps |
@@ -97,6 +100,15 @@ beginning was taken away.
 Limits: it speaks about machines of this class that are operated as those in training were. It forecasts the first
 failure, whatever its mode.
 """
+
+
+def _left_out(groups: int, doubt: str) -> str:
+    """Whether those who judged a machine had seen others of its group, and what follows if they had."""
+    if not groups:
+        return "one by one, since they name no groups"
+    if groups < PARTS:
+        return f"one by one, since they name {plural(groups, 'group')}, fewer than {PARTS}: {doubt}"
+    return f"by group: who judged a machine had seen none of its group ({groups} groups)"
 
 
 def _drift_judged(frame: Frame) -> str:

@@ -21,12 +21,12 @@ from pdm.features.frame import Floats, Frame, Watch
 from pdm.features.watch import HELD, departure, mean_square
 from pdm.learn.forest_fit import fold_lives
 from pdm.learn.frame_fit import bare_frame
+from pdm.learn.left_out import groups_in, parts_of
 from pdm.learn.lives import Life, part_of, stacked
 from pdm.learn.stack import EARLY
 from pdm.plant import AssetClass
 from pdm.prognosis.learned import RECIPE, Facts, Model, Origin, fingerprint
 
-PARTS = 5
 FEWEST_STEPS = 100
 USUAL = 0.999  # share of healthy steps below the level of the alarm
 CONFIDENCE = 0.95
@@ -69,7 +69,8 @@ def train_watch(
                 f"from it can be learned from {FEWEST_STEPS} on"
             )
         whitening = _whitening(healthy)
-        known = [life for life, one in zip(recorded, healthy, strict=True) if len(one)]
+        # early life is what stands first on record, whether or not the record begins with the life
+        known = [replace(life, complete=True) for life, one in zip(recorded, healthy, strict=True) if len(one)]
         judged = list(_left_out(asset_class, known, frame.scale, seed, progress))
     progress("learned", 1.0)
     level = _level(judged or [LeftOut(healthy, whitening)])  # all that there is of a machine alone
@@ -83,6 +84,7 @@ def train_watch(
         failures=sum(life.failed for life in known),
         steps=sum(len(one.columns) for one in known),
         median_life=float(np.median([life.length for life in known])),
+        groups=groups_in(known),
         figures=_figures(judged),
     )
     return Model(replace(frame, watch=Watch(whitening, level)), None, facts)
@@ -117,8 +119,8 @@ def _left_out(
     asset_class: AssetClass, lives: Sequence[Life], scale: float, seed: int, progress: Progress
 ) -> Iterator[LeftOut]:
     """Each part of the machines by frame and whitening of the others; nothing of a machine alone."""
-    count = min(PARTS, len(lives))
-    part_of = np.random.default_rng(seed).permutation(len(lives)) % count
+    part_of = parts_of(lives, seed)
+    count = int(part_of.max()) + 1
     for part in range(count if count > 1 else 0):
         progress(f"looking at early life, part {part + 1}", (part + 1) / (count + 1))
         others = list(compress(lives, part_of != part))

@@ -295,6 +295,7 @@ class Asset:
         start_of_life_ms: when it was new; None if nobody knows.
         criticality: 1 (least) to 5 (most).
         place: ISA-95 path, for example ("Nord", "Water", "Line 2", "Cell 4").
+        group: machines that share a place, a product, a test protocol or a load have the same; None for one of its own.
         external: its keys in other systems, for example {"maximo": {"siteid": "N1", "assetnum": "4711"}}.
     """
 
@@ -305,6 +306,7 @@ class Asset:
     start_of_life_ms: int | None
     criticality: int = 3
     place: tuple[str, ...] = ()
+    group: str | None = None
     external: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: MappingProxyType({}))
 
 

@@ -289,6 +289,7 @@ class AssetEntry(Entry):
     )
     criticality: int = Field(3, ge=1, le=5)
     place: Annotated[tuple[str, ...], PlainValidator(_place)] = ()
+    group: Identity | None = None
     external: dict[str, dict[str, str]] = Field(default_factory=dict)
 
 

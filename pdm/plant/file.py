@@ -315,6 +315,7 @@ def _asset(entry: AssetEntry, zone: ZoneInfo) -> Asset:
         start_of_life_ms=_midnight_ms(start, zone) if isinstance(start, date) else start,
         criticality=entry.criticality,
         place=entry.place,
+        group=entry.group,
         external=MappingProxyType({system: MappingProxyType(keys) for system, keys in entry.external.items()}),
     )
 

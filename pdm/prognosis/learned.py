@@ -97,6 +97,7 @@ class Facts:
     Attributes:
         fingerprint: of the class description that the model belongs to.
         modes: how many training lives each failure mode ended.
+        groups: how many of them the machines that failed name.
         figures: on machines left out of training, by name (CRPS, coverage, ...).
         ladder: CRPS there of each way to forecast the class, by the name of its basis [life steps].
         late_ladder: the same of machines that joined late.
@@ -113,6 +114,7 @@ class Facts:
     steps: int
     median_life: float
     modes: Mapping[str, int] = field(default_factory=dict)
+    groups: int = 0
     figures: Mapping[str, float] = field(default_factory=dict)
     ladder: Mapping[str, float] = field(default_factory=dict)
     late_ladder: Mapping[str, float] = field(default_factory=dict)

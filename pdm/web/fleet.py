@@ -124,6 +124,7 @@ def row_of(now: Snapshot, serial: str) -> AssetRow:
         slot=machine.slot,
         place=machine.place,
         criticality=machine.criticality,
+        group=machine.group,
         in_service=bool(ranking.in_service[position]),
         attention=ranking.attention[position] or None,
         basis=Basis(int(ranking.basis[position])).name.lower(),

@@ -86,6 +86,7 @@ def asset_of(now: Snapshot, services: Services, serial: str) -> AssetView:
         source=now.fleet.source_of(serial, services.clock.plant_ms()),
         place=machine.place,
         criticality=machine.criticality,
+        group=machine.group,
         external={system: dict(keys) for system, keys in machine.external.items()},
         in_service=in_service,
         life=_life(now, serial),

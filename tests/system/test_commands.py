@@ -63,9 +63,9 @@ def test_a_table_becomes_a_plant_with_its_readings_by_the_commands_that_init_say
 def test_cells_of_which_only_cycles_are_known_come_to_their_failures_by_the_commands_that_init_says(
     shell: Shell, tmp_path: Path
 ) -> None:
-    lines = [f"B{cell};{cycle};{2 - cycle / 500:.3f}" for cell in range(3) for cycle in range(1, 41)]
-    (tmp_path / "Zellen.csv").write_text("\n".join(["Cell ID;Cycle;Capacity [Ah]", *lines]))
-    told = shell("init", "--from-csv", "Zellen.csv", "--run-to-failure").out
+    lines = [f"B{cell};{cycle};{2 - cycle / 500:.3f};{cell % 2}C" for cell in range(3) for cycle in range(1, 41)]
+    (tmp_path / "Zellen.csv").write_text("\n".join(["Cell ID;Cycle;Capacity [Ah];Rate", *lines]))
+    told = shell("init", "--from-csv", "Zellen.csv", "--run-to-failure", "--group-column", "Rate").out
     assert "3 machines by 'Cell ID'" in told
     assert shell("apply", "--yes").code == 0
     commands = [line.partition("pdm-twin ")[2] for line in told.splitlines() if "pdm-twin import" in line]
@@ -73,6 +73,8 @@ def test_cells_of_which_only_cycles_are_known_come_to_their_failures_by_the_comm
     assert "120 rows" in shell(*shlex.split(imported[1])).out
     assert shell("run", "tick").code == 0
     assert "3 rows, 3 events" in shell(*shlex.split(imported[0])).out
+    assert shell("run", "tick").code == shell("train", "machine").code == 0
+    assert "since they name 2 groups, fewer than 5" in shell("models", "show", "machine").out
 
 
 def test_a_folder_of_files_with_counters_and_clocks_becomes_a_plant_by_the_commands_that_init_says(

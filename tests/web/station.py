@@ -26,7 +26,7 @@ NOW = START + NOW_HOURS * HOUR
 
 _STATION = (
     PLANT.replace("source: fan1,", "source: fan1, place: [Nord, Water, Line 1, Cell 4],").replace(
-        "source: fan2,", "source: fan2, place: [Nord, Water, Line 2], criticality: 5,"
+        "source: fan2,", "source: fan2, place: [Nord, Water, Line 2], group: hot feed, criticality: 5,"
     )
     + f'  - {{serial: "{AWKWARD}", class: fan, slot: "slot/é", source: fan4, start_of_life: unknown}}\n'
 )

@@ -76,6 +76,13 @@ def test_machines_are_paged_by_serial_without_gap_or_repeat(client: TestClient) 
     assert found == ["F-1", "F-2", "F-3", AWKWARD]
 
 
+def test_the_group_of_a_machine_is_shown_with_it(client: TestClient) -> None:
+    rows = client.get(f"{API}/assets").json()["rows"]
+    assert {row["serial"]: row["group"] for row in rows if row["group"]} == {"F-2": "hot feed"}
+    assert client.get(f"{API}/assets/F-2").json()["group"] == "hot feed"
+    assert client.get(f"{API}/assets/F-1").json()["group"] is None
+
+
 @pytest.mark.parametrize(
     ("query", "serials"),
     [

@@ -125,6 +125,7 @@ class AssetView:
     source: str | None
     place: tuple[str, ...]
     criticality: int
+    group: str | None
     external: dict[str, dict[str, str]]
     in_service: bool
     life: LifeView
@@ -154,6 +155,7 @@ class AssetRow:
     slot: str
     place: tuple[str, ...]
     criticality: int
+    group: str | None
     in_service: bool
     attention: str | None
     text: str
