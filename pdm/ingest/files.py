@@ -293,6 +293,8 @@ def encoding_of(path: Path) -> str:
     start = _beginning(path, _BLOCK_BYTES)
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
+    if start.isascii():
+        return "utf-8-sig"
     try:
         codecs.getincrementaldecoder("utf-8-sig")().decode(start)  # the last character may be cut
     except UnicodeDecodeError:
