@@ -119,7 +119,7 @@ def _readings_of(
     _check_fit(path, layout, plant, form)
     columns = [name for name in layout.names if holds_values(name, form)]
     try:
-        for piece in read_pieces(path, layout, columns, skip):
+        for piece in _ahead(read_pieces(path, layout, columns, skip)):
             yield layout, piece, *read_rows(piece, plant, form, layout, now_ms)
     except ConfigurationError as error:
         raise ConfigurationError(error.message, file=path.name) from error
