@@ -240,8 +240,12 @@ def _numbers(name: str, column: Any, layout: Layout, rows: _Rows) -> NDArray[np.
 
 
 def _written_numbers(name: str, column: Any, layout: Layout, rows: _Rows) -> NDArray[np.float64]:
-    text = pc.utf8_trim_whitespace(pc.fill_null(column, "")).to_pandas()
-    numbers = text
+    trimmed = pc.utf8_trim_whitespace(pc.fill_null(column, ""))
+    if layout.decimal == ".":
+        with suppress(pa.ArrowInvalid):  # a column without a fault, beside one that has some
+            known = pc.if_else(pc.equal(trimmed, ""), None, trimmed)
+            return np.asarray(pc.cast(known, pa.float64()).to_numpy(zero_copy_only=False))
+    numbers = text = trimmed.to_pandas()
     if layout.decimal == ",":
         numbers = text.str.replace(".", "?", regex=False).str.replace(",", ".", regex=False)
     values: NDArray[np.float64] = pd.to_numeric(numbers, errors="coerce").to_numpy(np.float64)
