@@ -512,6 +512,21 @@ def test_an_import_cut_short_anywhere_goes_on_where_it_stopped(
     assert commits > 5
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_file_is_read_in_parts_however_its_lines_end(bench: Bench, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    monkeypatch.setattr(pdm.ingest.files, "_BLOCK_BYTES", 2_001)
+    assert bench.run(many_rows(1000).replace("\n", end), TableForm(epoch_unit="ms")).rows == 1001
+    assert [row for row, _ in bench.bad()] == [336, 503, 1003]
+    assert bench.told[0] < 0.2
+    assert bench.told == sorted(bench.told)
+
+
+def test_a_file_of_one_endless_line_is_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pdm.ingest.files, "_BLOCK_BYTES", 300)
+    with pytest.raises(ConfigurationError, match=r"history\.csv: .* a line is longer than 300 bytes"):
+        bench.run("source,time,temp\np1,2026-01-04T06:00:00Z,1" + 300 * "0")
+
+
 def test_an_import_through_the_log_survives_another_process(tmp_path: Path) -> None:
     path = tmp_path / "history.csv"
     path.write_text("source,time,temp\np1,2020-01-01T00:00:00Z,1\n")

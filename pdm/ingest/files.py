@@ -3,7 +3,7 @@
 import codecs
 import csv
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,76 +162,87 @@ def read_pieces(path: Path, layout: Layout, numbers: Collection[str], skip: int 
         ConfigurationError: the file is damaged.
     """
     with _readable(path):
-        if _is_parquet(path):
-            yield from _parquet_pieces(path, skip)
-            return
-        taken = skip
-        try:
-            for piece in _csv_pieces(path, layout, skip, numbers):
-                taken += len(piece.rows) + len(piece.malformed)
-                yield piece
-        except pa.ArrowInvalid:
-            # a line is malformed or a cell is not a number: from here on one thread, which can tell the row, and
-            # text, so that only that row is refused
-            yield from _csv_pieces(path, layout, taken)
+        yield from _parquet_pieces(path, skip) if _is_parquet(path) else _csv_pieces(path, layout, skip, numbers)
 
 
-def _csv_pieces(path: Path, layout: Layout, skip: int, numbers: Collection[str] | None = None) -> Iterator[Piece]:
-    """With `numbers`, fast, and `ArrowInvalid` at the first fault; without, all cells as text and faults told apart."""
-    names = next(
-        csv.reader(_first_lines(path, layout.encoding), delimiter=layout.delimiter), []
-    )  # with the blanks around them
+def _csv_pieces(path: Path, layout: Layout, skip: int, numbers: Collection[str]) -> Iterator[Piece]:
+    # with the blanks around them
+    names = next(csv.reader(_first_lines(path, layout.encoding), delimiter=layout.delimiter), [])
     malformed: dict[int, str] = {}
-    blank: list[int] = []
+    line = 1  # the first of the block
+    for block, done in _blocks(path, layout.encoding):
+        table, faults = _rows_of(block, layout, names, line, numbers)
+        first = max(line, 2)
+        line = first + len(table) + len(faults)
+        rows, full = _sound_rows(first, len(table), faults), _full(table)
+        if not full.all():
+            rows, table = rows[full], table.filter(pa.array(full))
+        counted = np.sort(np.concatenate([rows, np.array([*faults], dtype=np.int64)]))
+        since = np.append(counted, line)[min(skip, len(counted))]
+        skip -= min(skip, len(counted))
+        malformed |= {row: text for row, text in faults.items() if row >= since}
+        if new := int((rows >= since).sum()):
+            yield Piece(_columns(table[-new:].combine_chunks().to_batches()[0]), rows[-new:], malformed, done)
+            malformed = {}
+    yield _end(malformed)
+
+
+def _blocks(path: Path, encoding: str) -> Iterator[tuple[Any, float]]:
+    """Whole lines of a CSV file in UTF-8, always in the same memory, and what share of the file has been read."""
+    text, filled = bytearray(_BLOCK_BYTES), 0
+    room = memoryview(text)
+    with pa.OSFile(str(path)) as file:
+        stream = pa.CompressedInputStream(file, "gzip") if path.suffix == ".gz" else file
+        if encoding != "utf-8-sig":
+            stream = pa.transcoding_input_stream(stream, encoding, "utf8")
+        while (got := stream.readinto(room[filled:])) or filled:
+            filled += got
+            if got and filled < len(room):
+                continue
+            end = (text.rfind(b"\n", 0, filled) + 1 or text.rfind(b"\r", 0, filled) + 1) if got else filled
+            if not end:
+                raise pa.ArrowInvalid(f"a line is longer than {len(room)} bytes")
+            yield room[:end], file.tell() / file.size()
+            room[: filled - end] = room[end:filled]
+            filled -= end
+
+
+def _rows_of(
+    block: Any, layout: Layout, names: list[str], line: int, numbers: Collection[str]
+) -> tuple[Any, dict[int, str]]:
+    """The rows of a block that begins with this line, and its malformed lines by row.
+
+    Where a line is malformed or a cell is not a number, one thread reads them, which can tell the row, and as text, so
+    that only that row is refused.
+    """
+    malformed: dict[int, str] = {}
 
     def note(row: Any) -> str:
-        malformed[row.number] = row.text
+        malformed[line + row.number - 1] = row.text
         return "skip"
 
-    def unread(until: float) -> dict[int, str]:
-        numbered = np.array([*malformed], dtype=np.int64)
-        among = numbered[(numbered < until) & (_places(numbered, blank) > skip)]
-        return {row: malformed[row] for row in among.tolist()}
-
-    with pa.OSFile(str(path)) as file:
-        reader = arrow_csv.open_csv(
-            pa.CompressedInputStream(file, "gzip") if path.suffix == ".gz" else file,
+    def read(numbers: Collection[str], note: Callable[[Any], str] | None) -> Any:
+        return arrow_csv.read_csv(
+            pa.BufferReader(block),
             read_options=arrow_csv.ReadOptions(
-                block_size=_BLOCK_BYTES,
-                use_threads=numbers is not None,
-                encoding="utf8" if layout.encoding == "utf-8-sig" else layout.encoding,
+                block_size=len(block), use_threads=note is None, column_names=names, skip_rows=int(line == 1)
             ),
             parse_options=arrow_csv.ParseOptions(
                 delimiter=layout.delimiter,
-                invalid_row_handler=note if numbers is None else None,
+                invalid_row_handler=note,
                 ignore_empty_lines=False,  # they are rows as people count
             ),
             convert_options=arrow_csv.ConvertOptions(
-                column_types={name: pa.float64() if name.strip() in (numbers or ()) else pa.string() for name in names},
+                column_types={name: pa.float64() if name.strip() in numbers else pa.string() for name in names},
                 null_values=["", *spellings(layout.missing)],
                 decimal_point=layout.decimal,
             ),
         )
-        next_row = 2
-        for batch in filter(len, reader):
-            rows, full = _sound_rows(next_row, len(batch), malformed), _full(batch)
-            next_row = int(rows[-1]) + 1
-            if not full.all():
-                blank += rows[~full].tolist()
-                rows, batch = rows[full], batch.filter(pa.array(full))
-            places = _places(rows, blank)
-            new = int((places > skip).sum())
-            if new:
-                piece = Piece(_columns(batch[-new:]), rows[-new:], unread(rows[-1]), file.tell() / file.size())
-                skip = int(places[-1])
-                yield piece
-        yield _end(unread(float("inf")))
 
-
-def _places(rows: NDArray[np.int64], blank: Collection[int]) -> NDArray[np.int64]:
-    """Where rows stand among those that are not blank, from 1: the header is not counted."""
-    places: NDArray[np.int64] = rows - 1 - np.searchsorted(sorted(blank), rows)
-    return places
+    try:
+        return read(numbers, None), malformed
+    except pa.ArrowInvalid:
+        return read((), note), malformed
 
 
 def _full(batch: Any) -> NDArray[np.bool_]:
@@ -293,6 +304,8 @@ def encoding_of(path: Path) -> str:
     start = _beginning(path, _BLOCK_BYTES)
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
+    if start.isascii():
+        return "utf-8-sig"
     try:
         codecs.getincrementaldecoder("utf-8-sig")().decode(start)  # the last character may be cut
     except UnicodeDecodeError:

@@ -3,7 +3,7 @@
 import csv
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -66,15 +66,14 @@ def _import_file(
     path: Path, writer: ReadingWriter, plant: Plant, form: TableForm, now_ms: int, report: Path, progress: Progress
 ) -> Imported:
     form = replace(form, source=stem_of(path)) if form.source == OF_FILE else form
+    ahead = _ahead(_readings_of(path, plant, form, now_ms, 0))  # mostly nothing is there yet
     digest = _digest(path, form, plant)
     reached = writer.import_progress(digest) or ImportProgress(digest, path.name, 0, 0, finished=False)
     if reached.finished:
         return Imported(path, reached.rows, reached.bad_rows, already=True)
-    layout = layout_of(path, form)
-    _check_fit(path, layout, plant, form)
-    columns = [name for name in layout.names if holds_values(name, form)]
-    pieces = _with_readings(read_pieces(path, layout, columns, skip=reached.rows), plant, form, layout, now_ms, path)
-    for piece, batches, bad in _ahead(pieces):
+    if reached.rows:
+        ahead = _ahead(_readings_of(path, plant, form, now_ms, reached.rows))
+    for layout, piece, batches, bad in ahead:
         add_to_report(report, path.name, bad)
         reached = ImportProgress(
             digest,
@@ -85,7 +84,8 @@ def _import_file(
         )
         writer.append(batches, imported=reached)
         progress(path, piece.done)
-    return Imported(path, reached.rows, reached.bad_rows, already=False, read_as=_read_as(layout, form))
+        done = Imported(path, reached.rows, reached.bad_rows, already=False, read_as=_read_as(layout, form))
+    return done
 
 
 def _read_as(layout: Layout, form: TableForm) -> str:
@@ -111,23 +111,32 @@ def _digest(path: Path, form: TableForm, plant: Plant) -> str:
     return digest.hexdigest()
 
 
-def _with_readings(
-    pieces: Iterator[Piece], plant: Plant, form: TableForm, layout: Layout, now_ms: int, path: Path
-) -> Iterator[tuple[Piece, dict[str, Readings], list[BadRow]]]:
+def _readings_of(
+    path: Path, plant: Plant, form: TableForm, now_ms: int, skip: int
+) -> Iterator[tuple[Layout, Piece, dict[str, Readings], list[BadRow]]]:
+    """What a file holds after its first `skip` rows, piece by piece."""
+    layout = layout_of(path, form)
+    _check_fit(path, layout, plant, form)
+    columns = [name for name in layout.names if holds_values(name, form)]
     try:
-        for piece in pieces:
-            yield piece, *read_rows(piece, plant, form, layout, now_ms)
+        for piece in _ahead(read_pieces(path, layout, columns, skip)):
+            yield layout, piece, *read_rows(piece, plant, form, layout, now_ms)
     except ConfigurationError as error:
         raise ConfigurationError(error.message, file=path.name) from error
 
 
 def _ahead(items: Iterator[T]) -> Iterator[T]:
-    """The same one after another, each made while the one before is in use."""
-    with ThreadPoolExecutor(1) as worker:
-        coming = worker.submit(next, items, None)
-        while (item := coming.result()) is not None:
-            coming = worker.submit(next, items, None)
-            yield item
+    """The same one after another, the first made from now on, each other one while the one before is in use."""
+    worker = ThreadPoolExecutor(1)
+    first = worker.submit(next, items, None)
+
+    def rest(coming: Future[T | None]) -> Iterator[T]:
+        with worker:
+            while (item := coming.result()) is not None:
+                coming = worker.submit(next, items, None)
+                yield item
+
+    return rest(first)
 
 
 def _check_fit(path: Path, layout: Layout, plant: Plant, form: TableForm) -> None:

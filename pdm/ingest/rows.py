@@ -181,11 +181,9 @@ def _of_wide(asset_class: AssetClass, table: _Table, of_class: NDArray[np.bool_]
         detail = f"{sensor!r} is no sensor of class {asset_class.name}"
         rows.refuse(of_class & ~np.isnan(values[sensor]), "unknown_sensor", detail)
     kept = np.flatnonzero(of_class & rows.good)
-    made = np.full((len(kept), len(asset_class.sensors)), np.nan)
-    whole = len(kept) == len(of_class)
-    for place, name in enumerate(asset_class.sensor_names):
-        if name in values:
-            made[:, place] = values[name] if whole else values[name][kept]
+    chosen = slice(None) if len(kept) == len(of_class) else kept
+    absent = np.full(len(of_class), np.nan)
+    made = np.stack([values.get(name, absent)[chosen] for name in asset_class.sensor_names], axis=1)
     return _readings(asset_class, table, kept, made)
 
 
@@ -235,14 +233,19 @@ def _numbers(name: str, column: Any, layout: Layout, rows: _Rows) -> NDArray[np.
         raise ConfigurationError(f"the column {name!r} does not hold numbers but {column.type}")
     else:
         values = pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-    values = np.where(np.isinf(values), np.nan, values)
-    rows.refuse(np.abs(values) > MOST, "number_too_large", name)
+    if not -MOST <= np.fmin.reduce(values) <= np.fmax.reduce(values) <= MOST:  # a quick look, which mostly is enough
+        values = np.where(np.isinf(values), np.nan, values)
+        rows.refuse(np.abs(values) > MOST, "number_too_large", name)
     return values
 
 
 def _written_numbers(name: str, column: Any, layout: Layout, rows: _Rows) -> NDArray[np.float64]:
-    text = pc.utf8_trim_whitespace(pc.fill_null(column, "")).to_pandas()
-    numbers = text
+    trimmed = pc.utf8_trim_whitespace(pc.fill_null(column, ""))
+    if layout.decimal == ".":
+        with suppress(pa.ArrowInvalid):  # a column without a fault, beside one that has some
+            known = pc.if_else(pc.equal(trimmed, ""), None, trimmed)
+            return np.asarray(pc.cast(known, pa.float64()).to_numpy(zero_copy_only=False))
+    numbers = text = trimmed.to_pandas()
     if layout.decimal == ",":
         numbers = text.str.replace(".", "?", regex=False).str.replace(",", ".", regex=False)
     values: NDArray[np.float64] = pd.to_numeric(numbers, errors="coerce").to_numpy(np.float64)

@@ -25,7 +25,7 @@ from pdm.adapters.reading_log.schema import (
     row_crc,
     store_errors,
 )
-from pdm.columns import checksum, pack
+from pdm.columns import checksum, packed
 from pdm.errors import DamagedRecordError, TakenError
 from pdm.ports import DeadLetter, ImportProgress
 from pdm.readings import ArrivalFlag, Readings
@@ -143,7 +143,7 @@ class ReadingLogWriter:
     def _insert(self, class_name: str, readings: Readings, *, late: bool) -> None:
         if not len(readings):
             return
-        body = pack(
+        body = packed(
             {
                 "source": self._source_ids(readings.source),
                 "time_ms": readings.time_ms,
@@ -162,7 +162,10 @@ class ReadingLogWriter:
             body_crc=checksum(body),
         )
         self._db.execute("INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*head, row_crc(*head)))
-        self._db.execute("INSERT INTO bodies VALUES (?, ?)", (head.id, body))
+        # room first, and then the bytes right into it: SQLite would copy a parameter twice
+        self._db.execute("INSERT INTO bodies VALUES (?, zeroblob(?))", (head.id, len(body)))
+        with self._db.blobopen("bodies", "body", head.id) as room:
+            room.write(body)
 
     def _source_ids(self, source: NDArray[Any]) -> NDArray[np.int32]:
         """The numbers of the sources of each row, new ones noted. `[n]`."""
