@@ -77,3 +77,12 @@ def test_where_most_machines_are_taken_out_before_they_fail_the_life_table_goes_
     ]
     short = [life for life in worn_lives(40) if life.length < 300]
     assert head_of(model_of([*short, *cut])).whole.far is None
+
+
+def test_where_those_that_last_are_of_one_group_the_life_table_goes_on() -> None:
+    lasting = [replace(life, group="long") for life in worn_lives(60) if life.length > 300]
+    short = [
+        replace(life, columns=life.columns[-120:], share=life.share[-120:], group=f"short {number % 5}")
+        for number, life in enumerate(worn_lives(90)[60:])
+    ]
+    assert head_of(model_of([*lasting, *short])).whole.far is None

@@ -521,6 +521,20 @@ def test_a_file_is_read_in_parts_however_its_lines_end(bench: Bench, monkeypatch
     assert bench.told == sorted(bench.told)
 
 
+@pytest.mark.parametrize("size", range(200, 240, 3))
+def test_a_line_break_between_quotes_ends_no_row_wherever_a_part_ends(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(pdm.ingest.files, "_BLOCK_BYTES", size)
+    rows = [f'p1,2020-01-01T00:{minute:02}:00Z,{minute},"hall\nline {minute}"' for minute in range(50)]
+    imported = bench.run("\n".join(["source,time,temp,place", *rows]), TableForm(ignore=("place",)))
+    assert (imported.rows, imported.bad_rows) == (50, 0)
+
+
+def test_a_header_alone_holds_nothing(bench: Bench) -> None:
+    assert [bench.run(f"source,time,temp{end}").rows for end in ("", "\n")] == [0, 0]
+
+
 def test_a_file_of_one_endless_line_is_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pdm.ingest.files, "_BLOCK_BYTES", 300)
     with pytest.raises(ConfigurationError, match=r"history\.csv: .* a line is longer than 300 bytes"):

@@ -199,12 +199,25 @@ def _blocks(path: Path, encoding: str) -> Iterator[tuple[Any, float]]:
             filled += got
             if got and filled < len(room):
                 continue
-            end = (text.rfind(b"\n", 0, filled) + 1 or text.rfind(b"\r", 0, filled) + 1) if got else filled
+            if not got and text[filled - 1] not in b"\r\n":  # a header alone is a line, too
+                text[filled], filled = ord("\n"), filled + 1
+            end = _end_of_lines(text, filled) if got else filled
             if not end:
                 raise pa.ArrowInvalid(f"a line is longer than {len(room)} bytes")
             yield room[:end], file.tell() / file.size()
             room[: filled - end] = room[end:filled]
             filled -= end
+
+
+def _end_of_lines(text: bytearray, filled: int) -> int:
+    """Where the last whole line ends, 0 if none does. A line break between quotes ends none."""
+    end = text.rfind(b"\n", 0, filled) + 1 or text.rfind(b"\r", 0, filled) + 1
+    whole, quoted = end, text.count(b'"', 0, end) % 2
+    while whole and quoted:
+        line = text.rfind(b"\n", 0, whole - 1) + 1
+        quoted ^= text.count(b'"', line, whole) % 2
+        whole = line
+    return whole or end  # a quote that nothing closes
 
 
 def _rows_of(

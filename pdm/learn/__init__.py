@@ -12,6 +12,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from pdm.errors import ModelError
+from pdm.features.frame import Floats
 from pdm.learn.choice import choose_ends, choose_estimate, choose_far, ladder, late_ladder
 from pdm.learn.forest_fit import Plan
 from pdm.learn.frame_fit import fit_frame
@@ -106,7 +107,7 @@ def _learn(
         [judge(part.late, part.modes, n, target, plans, seed, apart=apart) for n, part in enumerate(others)]
     )
     progress("looking beyond the horizon", 0.75)
-    weight = censoring_weights(np.array([one.length for one in failed]), np.array([one.length for one in alive]))
+    weight = _weights(failed, alive)
     said, far = choose_far(
         [part.whole for part in others], left_out, target, horizon, tables, weight, plans, seed, since_new=True
     )
@@ -147,6 +148,19 @@ def _learn(
     )
     # last, since no life is judged by limits that rest on it
     return Model(replace(frame, peers=fit_peers(asset_class, frame, stack, seed)), head, facts)
+
+
+def _weights(failed: Sequence[Life], alive: Sequence[Life]) -> Floats | None:
+    """How much each failed life counts beyond the reach; of a record that begins late nobody knows its length, and it
+    counts as others do on average."""
+    whole = np.array([life.complete for life in failed])
+    lengths, cut = (np.array([life.length for life in lives]) for lives in (failed, alive))
+    known = censoring_weights(lengths[whole], cut)
+    if known is None:
+        return None
+    weight = np.full(len(failed), known.mean())
+    weight[whole] = known
+    return weight
 
 
 def _forests(

@@ -109,8 +109,7 @@ def choose_far(
         weight: how much each failed life counts, None where too many were cut short to tell.
     """
     said, reach = said_of(left_out, target, horizon, tables, since_new=since_new), min(target.cap, horizon)
-    there = left_out.told & (left_out.remaining > reach)
-    if weight is None or len(np.unique(left_out.life[there])) < FEW:
+    if weight is None or _fewest_beyond(splits, left_out, reach) < FEW:
         return said, None
     plan, expected = SCOUT._replace(random=plans[0].random), np.empty(len(left_out.part))
     for part, split in enumerate(splits):
@@ -125,6 +124,14 @@ def choose_far(
     error = np.sqrt((counts**2 * (change - better) ** 2).sum()) / counts.sum()
     worth = min(-CLEAR * error, -WORTH * np.average(by_table, weights=counts))
     return (said_far, far) if better < worth else (said, None)
+
+
+def _fewest_beyond(splits: Sequence[Split], left_out: LeftOut, reach: float) -> int:
+    """Machines with more than the reach left, in the part whose others have the fewest: to learn from, and judged."""
+    there = left_out.told & (left_out.remaining > reach)
+    each = [split.learned.machine[split.learned.beyond(reach)] for split in splits]
+    each += [left_out.life[there & (left_out.part != part)] for part in range(len(splits))]
+    return min(len(np.unique(one)) for one in each)
 
 
 def ladder(

@@ -77,6 +77,10 @@ class Seen:
             weight=self.weight[some],
         )
 
+    def beyond(self, reach: float) -> NDArray[np.intp]:
+        """The rows of failed machines that had more than the reach left."""
+        return np.flatnonzero(self.ended & (self.remaining > reach))
+
     @property
     def lives(self) -> int:
         """How many machines failed."""
@@ -344,7 +348,7 @@ def fit_far(seen: Seen, reach: float, weight: Floats, plan: Plan, seed: int) -> 
     Args:
         weight: how much each failed life counts, by its number.
     """
-    some = np.flatnonzero(seen.ended & (seen.remaining > reach))
+    some = seen.beyond(reach)
     rows, later, machine = seen.rows.take(some), seen.remaining[some] - reach, seen.machine[some]
     lives = len(np.unique(machine))
     return fit_forests(rows, later, seen.weight[some] * weight[machine], BEYOND, seed, (plan,), lives)[0]
