@@ -398,7 +398,6 @@ def _forests(contents: Contents, kind: str, prefix: str) -> Forests:
     squared, poisson = (
         tuple(_forest(files[f"{prefix}{loss}{number}.txt"]) for number in range(len(ends))) for loss in _LOSSES
     )
-    far = f"{prefix}far.txt" in files  # models from before there was any have none
     return Forests(
         target=Target(cap, described["log"]),
         reach=described["reach"],
@@ -406,11 +405,13 @@ def _forests(contents: Contents, kind: str, prefix: str) -> Forests:
         squared=squared,
         poisson=poisson,
         spread=Spread(**_arrays(files[f"{prefix}spread.npz"])),
-        far=_far(files, prefix) if far else None,
+        far=_far(files, prefix),
     )
 
 
-def _far(files: Mapping[str, bytes], prefix: str) -> Far:
+def _far(files: Mapping[str, bytes], prefix: str) -> Far | None:
+    if f"{prefix}far.txt" not in files:
+        return None
     return Far(_forest(files[f"{prefix}far.txt"]), Spread(**_arrays(files[f"{prefix}far_spread.npz"])))
 
 
